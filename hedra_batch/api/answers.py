@@ -1,0 +1,182 @@
+"""Answers of the API as our types. Pure; an answer that the published document does not allow is a GarbledError."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hedra_batch.errors import GarbledError
+
+#: The status values after which nothing changes any more; any other, also one not published, is still running.
+COMPLETE = "complete"
+ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The server accepted a generation."""
+
+    generation_id: str
+    asset_id: str | None
+    eta_seconds: float | None
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a read says of a generation."""
+
+    generation_id: str
+    status: str
+    #: From 0 to 1.
+    progress: float
+    asset_id: str | None = None
+    eta_seconds: float | None = None
+    #: What was really charged; only the list says it.
+    credits_charged: int | None = None
+    #: A signed link, good for a while only; never to be stored or logged.
+    link: str | None = field(default=None, repr=False)
+    error_code: str | None = None
+    error: str | None = None
+    #: The id that the echoed request asked for.
+    requested_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of GET /models, as far as a batch needs it."""
+
+    slug: str
+    id: str | None
+    name: str
+    eta_seconds: float | None = None
+    pricing: dict[str, Any] | None = None
+
+
+def read_submission(answer: object, request_id: str | None) -> Submission:
+    """Read a 200 of POST /generations."""
+    fields = _fields(answer)
+    return Submission(
+        generation_id=_text(fields, "id").lower(),
+        asset_id=_optional_text(fields, "asset_id"),
+        eta_seconds=_optional_number(fields, "eta_sec"),
+        request_id=request_id,
+    )
+
+
+def read_generation(answer: object) -> Generation:
+    """Read an answer of GET /generations/{id}/status or an item of GET /generations."""
+    fields = _fields(answer)
+    code, message = _read_error(fields)
+    echoed = fields.get("input")
+    return Generation(
+        generation_id=_text(fields, "id").lower(),
+        status=_text(fields, "status"),
+        progress=min(max(_optional_number(fields, "progress") or 0.0, 0.0), 1.0),
+        asset_id=_optional_text(fields, "asset_id") or _asset_id(fields),
+        eta_seconds=_optional_number(fields, "eta_sec"),
+        credits_charged=_optional_whole(fields, "credit_cost"),
+        link=_link(fields),
+        error_code=code,
+        error=message,
+        requested_id=_optional_text(echoed, "generation_id") if isinstance(echoed, dict) else None,
+    )
+
+
+def read_generations(answer: object) -> list[Generation]:
+    """Read a page of GET /generations."""
+    items = _fields(answer).get("data")
+    if not isinstance(items, list):
+        raise GarbledError("The API's list of generations has no 'data'.")
+    return [read_generation(item) for item in items]
+
+
+def read_models(answer: object) -> list[Model]:
+    """Read GET /models."""
+    if not isinstance(answer, list):
+        raise GarbledError("The API's list of models is no list.")
+    return [_read_model(_fields(item)) for item in answer]
+
+
+def read_asset_id(answer: object) -> str:
+    """Read the id of POST /assets."""
+    return _text(_fields(answer), "id")
+
+
+def read_asset_links(answer: object) -> dict[str, str]:
+    """Read GET /assets: the download link of each asset that has one."""
+    if not isinstance(answer, list):
+        raise GarbledError("The API's list of assets is no list.")
+    items = [_fields(item) for item in answer]
+    links = {_text(item, "id"): _link({"asset": item}) for item in items}
+    return {asset_id: link for asset_id, link in links.items() if link}
+
+
+def _read_model(fields: dict[str, Any]) -> Model:
+    eta_ms = _optional_number(fields, "eta_ms")
+    pricing = fields.get("pricing")
+    return Model(
+        slug=_text(fields, "slug"),
+        id=_optional_text(fields, "id"),
+        name=_text(fields, "name"),
+        eta_seconds=eta_ms / 1000 if eta_ms else None,
+        pricing=pricing if isinstance(pricing, dict) else None,
+    )
+
+
+def _read_error(fields: dict[str, Any]) -> tuple[str | None, str | None]:
+    """`error` (an object) and `error_message` (a text) are alternatives in the published document."""
+    error = fields.get("error")
+    message = _optional_text(fields, "error_message")
+    if not isinstance(error, dict):
+        return (None, error if isinstance(error, str) else message)
+    code = _optional_text(error, "reason_code") or _optional_text(error, "type")
+    return (code.lower() if code else None, _optional_text(error, "message") or message)
+
+
+def _link(fields: dict[str, Any]) -> str | None:
+    """`streaming_url` is no file, so it is not looked at."""
+    nested = fields.get("asset")
+    inner = nested.get("asset") if isinstance(nested, dict) else None
+    for place in (fields, inner):
+        if isinstance(place, dict):
+            link = _optional_text(place, "download_url") or _optional_text(place, "url")
+            if link:
+                return link
+    return None
+
+
+def _asset_id(fields: dict[str, Any]) -> str | None:
+    nested = fields.get("asset")
+    return _optional_text(nested, "id") if isinstance(nested, dict) else None
+
+
+def _fields(answer: object) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise GarbledError(f"The API answered a {type(answer).__name__} where an object was expected.")
+    return answer
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise GarbledError(f"The API's answer lacks '{name}'.")
+    return value
+
+
+def _optional_text(fields: dict[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+def _optional_number(fields: dict[str, Any], name: str) -> float | None:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # JSON as Python reads it has NaN and infinities, and whole numbers that no float can hold.
+    return float(value) if abs(value) < 1e15 else None
+
+
+def _optional_whole(fields: dict[str, Any], name: str) -> int | None:
+    value = fields.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**15 else None

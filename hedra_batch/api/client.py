@@ -1,0 +1,194 @@
+"""The client of Hedra's v2 API: one method a request, one try each, the key sent to this host only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from hedra_batch import __version__
+from hedra_batch.api import answers
+from hedra_batch.api.answers import Generation, Model, Submission
+from hedra_batch.api.refusals import clean, read_refusal, read_submission_refusal
+from hedra_batch.api.requests import list_asset_ids
+from hedra_batch.errors import (
+    ConfigurationError,
+    GarbledError,
+    NotSentError,
+    UnavailableError,
+    UnknownOutcomeError,
+)
+
+logger = logging.getLogger(__name__)
+
+#: Largest answer that is read; a full page of 100 generations stays far below.
+ANSWER_LIMIT_BYTES = 16 * 2**20
+READ_TIMEOUT_SECONDS = 60.0
+UPLOAD_TIMEOUT_SECONDS = 600.0
+CONNECT_TIMEOUT_SECONDS = 15.0
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def check_base_url(base_url: str) -> str:
+    """Return the address without a trailing slash.
+
+    Raises ConfigurationError unless it is https, or http to loopback.
+    """
+    try:
+        url = URL(base_url)
+    except ValueError as error:
+        raise ConfigurationError(f"The base URL {base_url!r} is no address ({error}).") from error
+    if not url.host or not (url.scheme == "https" or (url.scheme == "http" and url.host in _LOOPBACK)):
+        raise ConfigurationError(
+            f"The base URL {base_url!r} is refused: the key is sent over https only, or over http to this machine."
+        )
+    if url.user or url.password or url.query_string or url.fragment:
+        raise ConfigurationError("The base URL may have no user, password, query or fragment.")
+    return str(url).rstrip("/")
+
+
+class HedraClient:
+    """Speaks the v2 API. Raises errors of `hedra_batch.errors`, and never anything of aiohttp's."""
+
+    def __init__(self, base_url: str, api_key: str, submit_timeout_seconds: float = 60.0) -> None:
+        self.base_url = check_base_url(base_url)
+        self._headers = {"X-API-Key": api_key, "User-Agent": f"hedra-batch/{__version__}", "Accept": "application/json"}
+        self._submit_timeout_seconds = submit_timeout_seconds
+
+    async def __aenter__(self) -> Self:
+        self._session = self._open_session(aiohttp.TCPConnector(limit=20))
+        # A kept-alive connection that the server has just closed looks exactly like "processed, answer lost".
+        self._submit_session = self._open_session(aiohttp.TCPConnector(limit=0, force_close=True))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._session.close()
+        await self._submit_session.close()
+
+    async def list_models(self) -> list[Model]:
+        """GET /models, those for video."""
+        return answers.read_models(await self._get("/models", types="video"))
+
+    async def read_status(self, generation_id: str) -> Generation:
+        """GET /generations/{id}/status. Raises NotFoundError when the server does not know the id."""
+        return answers.read_generation(await self._get(f"/generations/{quote(generation_id, safe='')}/status"))
+
+    async def list_generations(self, generation_ids: Iterable[str]) -> list[Generation]:
+        """GET /generations for these ids: what came back may be less, more or other than what was asked for."""
+        ids = list(generation_ids)
+        answer = await self._get("/generations", ids=",".join(ids), limit=str(max(len(ids), 1)))
+        return answers.read_generations(answer)
+
+    async def find_asset_link(self, asset_id: str) -> str | None:
+        """GET /assets: a fresh download link of a video."""
+        links = answers.read_asset_links(await self._get("/assets", type="video", ids=asset_id))
+        return links.get(asset_id)
+
+    async def create_asset(self, name: str) -> str:
+        """POST /assets: announce an image; returns its id. Costs nothing, so it may be repeated."""
+        body = json.dumps({"name": name, "type": "image"}).encode()
+        answer = await self._exchange("POST", "/assets", data=body, headers={"Content-Type": "application/json"})
+        return answers.read_asset_id(answer)
+
+    async def upload_asset(self, asset_id: str, content: bytes, name: str) -> None:
+        """POST /assets/{id}/upload: send an image's bytes. Costs nothing, so it may be repeated."""
+        form = aiohttp.FormData()
+        form.add_field("file", content, filename=name, content_type="application/octet-stream")
+        timeout = aiohttp.ClientTimeout(total=UPLOAD_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
+        await self._exchange("POST", f"/assets/{quote(asset_id, safe='')}/upload", data=form, timeout=timeout)
+
+    async def submit(self, body: bytes) -> Submission:
+        """POST /generations, once, on a fresh connection: the paid request.
+
+        Raises NotSentError when no byte left, ThrottledError, OutOfCreditsError, KeyRefusedError, RejectedError or
+        AlreadyExistsError when the server said that it did not accept, and UnknownOutcomeError for all else.
+        """
+        try:
+            status, headers, text = await self._send_paid(body)
+        except aiohttp.ClientConnectorError as error:
+            raise NotSentError(f"No connection to the API: {clean(str(error))}") from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise NotSentError("No connection to the API within the time allowed.") from error
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise UnknownOutcomeError(f"The answer was lost ({_describe(error)}).") from error
+        if status != 200:
+            raise read_submission_refusal(status, headers, text, list_asset_ids(body))
+        try:
+            return answers.read_submission(_parse(text), headers.get("x-request-id"))
+        except GarbledError as error:
+            raise UnknownOutcomeError(f"The answer could not be read ({error})") from error
+
+    async def _send_paid(self, body: bytes) -> tuple[int, Any, str]:
+        timeout = aiohttp.ClientTimeout(total=self._submit_timeout_seconds, sock_connect=CONNECT_TIMEOUT_SECONDS)
+        async with self._submit_session.post(
+            self.base_url + "/generations",
+            data=body,
+            headers={"Content-Type": "application/json"},
+            allow_redirects=False,
+            timeout=timeout,
+        ) as response:
+            text = await _read_text(response)
+            logger.debug("POST /generations -> %s", response.status)
+            return response.status, response.headers, text
+
+    async def _get(self, route: str, **query: str) -> Any:
+        return await self._exchange("GET", route, params=query)
+
+    async def _exchange(self, method: str, route: str, **options: Any) -> Any:
+        """One request that costs nothing: its answer, or an error that says whether to try again."""
+        try:
+            async with self._session.request(
+                method, self.base_url + route, allow_redirects=False, **options
+            ) as response:
+                text = await _read_text(response)
+                logger.debug("%s %s -> %s", method, route, response.status)
+                if response.status != 200:
+                    raise read_refusal(response.status, response.headers, text)
+        except aiohttp.ClientConnectorError as error:
+            raise NotSentError(f"No connection to the API: {clean(str(error))}") from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise NotSentError("No connection to the API within the time allowed.") from error
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise UnavailableError(f"{method} {route} got no answer ({_describe(error)}).") from error
+        return _parse(text)
+
+    def _open_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=READ_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS),
+        )
+
+
+async def _read_text(response: aiohttp.ClientResponse) -> str:
+    """Read the whole body, within a bound."""
+    chunks: list[bytes] = []
+    size_bytes = 0
+    async for chunk in response.content.iter_chunked(2**16):
+        size_bytes += len(chunk)
+        if size_bytes > ANSWER_LIMIT_BYTES:
+            raise aiohttp.ClientPayloadError("the answer is larger than any that is published")
+        chunks.append(chunk)
+    return b"".join(chunks).decode("utf-8", "replace")
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GarbledError(f"The API's answer is no JSON ({clean(text)[:80]!r}).") from error
+
+
+def _describe(error: Exception) -> str:
+    """Name an error of the connection without its text: `repr` of a response error holds the key."""
+    return "timed out" if isinstance(error, asyncio.TimeoutError) else type(error).__name__

@@ -1,0 +1,149 @@
+"""Answers other than 200 as our errors, in one place. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from hedra_batch.errors import (
+    AlreadyExistsError,
+    AssetGoneError,
+    HedraBatchError,
+    KeyRefusedError,
+    NotFoundError,
+    OutOfCreditsError,
+    RejectedError,
+    StopRunError,
+    ThrottledError,
+    UnavailableError,
+    UnknownOutcomeError,
+)
+
+#: Longest text of the server's that a message repeats.
+MESSAGE_LENGTH = 400
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+_SIGNED_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
+_ALREADY = frozenset({"already_exists", "already_in_progress"})
+_BY_STATUS = {
+    400: "invalid_argument",
+    403: "permission_denied",
+    404: "not_found",
+    409: "already_exists",
+    422: "invalid_argument",
+}
+
+
+def read_refusal(status: int, headers: Mapping[str, str], text: str) -> HedraBatchError:
+    """Say what an answer other than 200 means for a read, an upload or a submission.
+
+    Statuses of 3xx, 408 and 5xx come back as UnavailableError; for a paid request the caller makes them unknown.
+    """
+    body = _parse(text)
+    message = extract_message(body, text) or f"HTTP {status} without a message"
+    code = extract_code(body) or _BY_STATUS.get(status, f"http_{status}")
+    request_id = headers.get("x-request-id")
+    # First, whatever the body says: a gateway's answer tells nothing of what was done behind it.
+    if status < 400 or status == 408 or status >= 500:
+        return UnavailableError(f"The API answered HTTP {status}: {message}", read_retry_after(headers))
+    if status == 429:
+        return ThrottledError(f"The API asks to slow down: {message}", read_retry_after(headers))
+    if stop := _read_stop(status, code, message):
+        return stop
+    if status == 409 or code in _ALREADY:
+        return AlreadyExistsError(code, message, request_id)
+    kind = NotFoundError if status == 404 else RejectedError
+    return kind(code, message, request_id)
+
+
+def _read_stop(status: int, code: str, message: str) -> StopRunError | None:
+    """Recognise the refusals that every further request would meet too."""
+    if status == 401 or code == "unauthorized":
+        return KeyRefusedError(f"The API refused the key: {message}. Check HEDRA_API_KEY or HEDRA_API_KEY_FILE.")
+    if status == 402 or code == "insufficient_balance":
+        return OutOfCreditsError(
+            f"The account is out of credits: {message}. Add credits, then run the same line again."
+        )
+    if status == 403 and code == "permission_denied":
+        return KeyRefusedError(
+            f"The API refused the account: {message}. The plan may not include the API, or the account may have "
+            "moved to Hedra's v3 API, which this program does not speak."
+        )
+    return None
+
+
+def read_submission_refusal(
+    status: int, headers: Mapping[str, str], text: str, asset_ids: frozenset[str]
+) -> HedraBatchError:
+    """Say it for POST /generations: a 404 is about something that the request names, a 5xx is unknown."""
+    refusal = read_refusal(status, headers, text)
+    if isinstance(refusal, UnavailableError):
+        return UnknownOutcomeError(str(refusal))
+    if isinstance(refusal, NotFoundError):
+        gone = any(asset_id in text for asset_id in asset_ids)
+        kind = AssetGoneError if gone else RejectedError
+        return kind(refusal.code, str(refusal), refusal.request_id)
+    return refusal
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read the seconds of a Retry-After header, at most an hour; a date or nonsense counts as absent."""
+    try:
+        seconds = float(headers.get("Retry-After", ""))
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), 3600.0) if seconds == seconds else None  # noqa: PLR0124 - tells NaN
+
+
+def extract_message(body: Any, text: str) -> str:
+    """Find the sentence in the many forms of the API's errors, safe to print on one line."""
+    return clean(_find_message(body) or ("" if body is not None else text))
+
+
+def extract_code(body: Any) -> str | None:
+    """Find the service's own error class, in lower case."""
+    if not isinstance(body, dict):
+        return None
+    error = body.get("error")
+    places = (error.get("reason_code"), error.get("type")) if isinstance(error, dict) else ()
+    for value in (*places, body.get("error_code"), body.get("code")):
+        if isinstance(value, str) and re.fullmatch(r"[A-Za-z_]{3,40}", value):
+            return value.lower()
+    return None
+
+
+def clean(text: str) -> str:
+    """One line without control characters or signatures, short enough for a log."""
+    line = _SIGNED_QUERY.sub(r"\1?…", _CONTROL.sub(" ", text)).strip()
+    return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"
+
+
+def _find_message(body: Any) -> str:
+    if not isinstance(body, dict):
+        return ""
+    error, detail, messages = body.get("error"), body.get("detail"), body.get("messages")
+    candidates = (
+        error.get("message") if isinstance(error, dict) else error,
+        body.get("error_message"),
+        "; ".join(str(item) for item in messages) if isinstance(messages, list) else messages,
+        "; ".join(_describe(item) for item in detail) if isinstance(detail, list) else detail,
+        body.get("message"),
+    )
+    return next((text for text in candidates if isinstance(text, str) and text), "")
+
+
+def _describe(problem: Any) -> str:
+    """One item of a 422's `detail`: where and what."""
+    if not isinstance(problem, dict):
+        return str(problem)
+    location = problem.get("loc")
+    place = ".".join(str(part) for part in location) if isinstance(location, list) else ""
+    return f"{place}: {problem.get('msg', '')}".removeprefix(": ")
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

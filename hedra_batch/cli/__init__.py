@@ -1,0 +1,1 @@
+"""The command line: arguments, output and exit codes; the only place that prints or exits."""

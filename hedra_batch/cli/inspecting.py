@@ -1,0 +1,80 @@
+"""The commands that only look: plan, status, results. No network, and no network library."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from hedra_batch.cli.options import RunOptions
+from hedra_batch.cli.place import find_edition, find_folder, shown
+from hedra_batch.cli.selection import make_selected_plan
+from hedra_batch.folder import RunFolder
+from hedra_batch.ledger.reading import LedgerReader, open_reader
+from hedra_batch.ledger.rows import RESULT_COLUMNS
+from hedra_batch.manifest.loading import load_manifest, load_name
+from hedra_batch.pipeline.plan import Plan
+from hedra_batch.report.rows import to_csv, to_json_lines, to_table
+from hedra_batch.report.summary import ALWAYS, SOMETIMES
+
+#: Open jobs that `status` names.
+OPEN_LIMIT = 50
+
+
+def print_plan(options: RunOptions) -> int:
+    """Print each job with its reason on stdout, the counts on stderr."""
+    manifest = load_manifest(options.manifest, edition=find_edition(options.edition))
+    folder = find_folder(options.manifest, manifest.name, options.folder, is_simulated=options.is_simulated)
+    with open_reader(folder.ledger) as reader:
+        plan = make_selected_plan(manifest.jobs, reader.standings() if reader else (), options)
+        for line in _write_plan(plan):
+            sys.stdout.write(line)
+    print(plan.describe(), file=sys.stderr)
+    if manifest.budget_credits is not None:
+        print(f"budget: {manifest.budget_credits} credits", file=sys.stderr)
+    return 0
+
+
+def _write_plan(plan: Plan) -> Iterator[str]:
+    for entry in plan.entries:
+        note = "" if entry.job else "  (left the manifest)"
+        yield f"{entry.reason:8} {entry.label}{note}\n"
+
+
+def print_status(options: RunOptions) -> int:
+    """Print counts and the open jobs."""
+    folder = _find(options)
+    with open_reader(folder.ledger) as reader:
+        if reader is None:
+            print(f"{shown(folder.path)}: no run has been here yet.", file=sys.stderr)
+            return 0
+        going = f"a run is going ({folder.read_holder()})" if folder.is_locked() else "no run is going"
+        counts = reader.count_states()
+        print(f"{shown(folder.path)}: {going}", file=sys.stderr)
+        print(" ".join(f"{state}={counts[state]}" for state in (*ALWAYS, *SOMETIMES)))
+        _print_open(reader)
+    return 0
+
+
+def _print_open(reader: LedgerReader) -> None:
+    columns = ("id", "edition", "state", "attempt", "generation_id", "submitted_at", "error")
+    for line in to_table(reader.open_jobs(OPEN_LIMIT), columns):
+        sys.stdout.write(line)
+
+
+def print_results(options: RunOptions, form: str, *, has_all_attempts: bool) -> int:
+    """Print the ledger's rows on stdout."""
+    folder = _find(options)
+    with open_reader(folder.ledger) as reader:
+        if reader is None:
+            print(f"{shown(folder.path)}: no run has been here yet.", file=sys.stderr)
+            return 0
+        rows = reader.results(has_all_attempts=has_all_attempts)
+        lines = {"jsonl": to_json_lines, "csv": lambda rows: to_csv(rows, RESULT_COLUMNS), "table": to_table}[form]
+        for line in lines(rows):
+            sys.stdout.write(line)
+    return 0
+
+
+def _find(options: RunOptions) -> RunFolder:
+    name = load_name(options.manifest)
+    return find_folder(options.manifest, name, options.folder, is_simulated=options.is_simulated)

@@ -1,0 +1,76 @@
+"""Logging of a run: a file with everything, the terminal with what was asked for, and no secret in either."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hedra_batch.errors import CannotCreateError
+
+ROOT = "hedra_batch"
+_SIGNED_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
+
+
+class RedactingFormatter(logging.Formatter):
+    """Takes secrets and signed queries out of the finished text, so out of exception texts and child loggers too."""
+
+    converter = time.gmtime
+    default_msec_format = ""
+
+    def __init__(self, layout: str, secrets: Iterable[str]) -> None:
+        super().__init__(layout, datefmt="%Y-%m-%dT%H:%M:%SZ")
+        self._secrets = [secret for secret in secrets if secret]
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the record, then redact."""
+        return redact(super().format(record), self._secrets)
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Replace each secret, and the query of each address."""
+    for secret in secrets:
+        text = text.replace(secret, "[key]")
+    return _SIGNED_QUERY.sub(r"\1?[signed]", text)
+
+
+@contextmanager
+def log_to(path: Path, secrets: Iterable[str], verbosity: int | None) -> Iterator[None]:
+    """Write a log file, and lines to stderr unless `verbosity` is None. Raises CannotCreateError."""
+    secrets = list(secrets)
+    logger = logging.getLogger(ROOT)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    logging.raiseExceptions = False
+    try:
+        to_file = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise CannotCreateError(f"{path} cannot be created: {error.strerror or error}.") from error
+    to_file.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s", secrets))
+    to_file.setLevel(logging.DEBUG)
+    handlers: list[logging.Handler] = [to_file]
+    if verbosity is not None:
+        handlers.append(make_line_handler(secrets, verbosity))
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def make_line_handler(secrets: Iterable[str], verbosity: int) -> logging.Handler:
+    """Plain dated lines on stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(message)s", secrets))
+    handler.setLevel(logging.DEBUG if verbosity else logging.INFO)
+    # One line a change by default; the steps between with -v, every request with -vv.
+    if verbosity < 2:
+        handler.addFilter(lambda record: record.levelno > logging.DEBUG or not record.name.startswith(f"{ROOT}.api"))
+    return handler

@@ -1,0 +1,180 @@
+"""The commands, and the one boundary where errors become a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hedra_batch import __version__
+from hedra_batch.cli.options import (
+    RunOptions,
+    edition_option,
+    ids_option,
+    manifest_argument,
+    place_options,
+    run_options,
+)
+from hedra_batch.errors import EXIT_CODES, EXIT_SIGNAL_BASE, HedraBatchError, UsageError
+
+EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>5}  {meaning}" for code, meaning in EXIT_CODES)
+
+HELP = """Run a manifest of prompts and images through Hedra's video API, paying for nothing twice.
+
+    hedra-batch run spring.yaml      the same line again is the resume
+
+The API key comes from HEDRA_API_KEY, or from a file named by HEDRA_API_KEY_FILE."""
+
+
+@click.group(
+    help=HELP, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(__version__, prog_name="hedra-batch")
+def cli() -> None:
+    """Carry the commands."""
+
+
+@cli.command(epilog=EPILOG)
+@manifest_argument
+@run_options
+def run(**options: Any) -> int:
+    """Make every video of MANIFEST that is not made yet.
+
+    The same line again goes on where the last run was: what is done is skipped, what runs is followed, what is
+    missing is fetched. Failed jobs stay failed; see `retry`.
+    """
+    from hedra_batch.cli.running import execute
+
+    return execute(RunOptions(**options))
+
+
+@cli.command(epilog=EPILOG)
+@manifest_argument
+@click.option(
+    "--error",
+    "error_codes",
+    multiple=True,
+    metavar="CODE",
+    help="Only jobs that failed with this code; may be repeated.",
+)
+@run_options
+def retry(error_codes: tuple[str, ...], **options: Any) -> int:
+    """Make a new attempt for the failed jobs of MANIFEST, and only for those."""
+    from hedra_batch.cli.running import execute
+
+    return execute(RunOptions(**options), retried_codes=error_codes or ("*",))
+
+
+@cli.command()
+@manifest_argument
+@edition_option
+@ids_option
+@place_options
+@click.option("--first", type=click.IntRange(min=1), metavar="N", help="Only the first N jobs of the manifest.")
+@click.option("--rebuy-changed", "rebuys_changed", is_flag=True, help="As for run.")
+def plan(**options: Any) -> int:
+    """Print what a run would do, each job with its reason; without network."""
+    from hedra_batch.cli.inspecting import print_plan
+
+    return print_plan(RunOptions(**options))
+
+
+@cli.command()
+@manifest_argument
+@place_options
+def status(**options: Any) -> int:
+    """Print counts and the jobs that are not ended, also while a run is going."""
+    from hedra_batch.cli.inspecting import print_status
+
+    return print_status(RunOptions(**options))
+
+
+@cli.command()
+@manifest_argument
+@place_options
+@click.option(
+    "--format", "form", type=click.Choice(["table", "jsonl", "csv"]), help="[default: table on a terminal, else jsonl]"
+)
+@click.option("--attempts", "has_all_attempts", is_flag=True, help="Every attempt, not only the latest of each job.")
+def results(form: str | None, has_all_attempts: bool, **options: Any) -> int:
+    """Print what the ledger knows of each job."""
+    from hedra_batch.cli.inspecting import print_results
+
+    chosen = form or ("table" if sys.stdout.isatty() else "jsonl")
+    return print_results(RunOptions(**options), chosen, has_all_attempts=has_all_attempts)
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How much faster than the real API.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME=PROBABILITY",
+    help="Make it misbehave; `--fault help` lists the names.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the faults and durations.")
+@click.option(
+    "--credits",
+    "credits_at_start",
+    type=click.IntRange(min=0),
+    default=10_000,
+    show_default=True,
+    help="The account's balance at first.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep state, billing.jsonl and requests.jsonl here.",
+)
+def simulate(
+    port: int, speed: float, faults: tuple[str, ...], seed: int, credits_at_start: int, folder: Path | None
+) -> int:
+    """Serve a simulated Hedra API on this machine, until interrupted."""
+    from hedra_batch.cli.simulating import serve
+
+    return serve(port=port, speed=speed, faults=faults, seed=seed, credits_at_start=credits_at_start, folder=folder)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(_guard(lambda: cli.main(prog_name="hedra-batch", standalone_mode=False)))
+
+
+def _guard(command: Callable[[], Any]) -> int:
+    """Turn whatever ends a command into an exit code, with a sentence on stderr."""
+    try:
+        code = command()
+    except click.ClickException as error:
+        error.show()
+        code = UsageError.exit_code
+    except click.exceptions.Exit as ending:
+        code = ending.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = EXIT_SIGNAL_BASE + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever reads the pipe has seen enough; Python must not complain about it when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_SIGNAL_BASE + signal.SIGPIPE
+    except HedraBatchError as error:
+        print(f"hedra-batch: {error}", file=sys.stderr)
+        code = error.exit_code
+    except Exception:  # noqa: BLE001 - the last boundary: nothing may leave as a bare traceback with exit code 1
+        print("hedra-batch: internal error. What was sent is in the ledger; please report this:", file=sys.stderr)
+        print(traceback.format_exc(), file=sys.stderr)
+        code = HedraBatchError.exit_code
+    return code if isinstance(code, int) else 0

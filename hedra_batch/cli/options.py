@@ -1,0 +1,133 @@
+"""Options that several commands share, and what they are given as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hedra_batch.quantity import Rate, parse_duration_ms, parse_rate
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class RateType(click.ParamType):
+    """`10/min`."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Rate:
+        """Read the text, or say what to write."""
+        try:
+            return value if isinstance(value, Rate) else parse_rate(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class DurationType(click.ParamType):
+    """`50m`, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text, or say what to write."""
+        try:
+            return value if isinstance(value, float) else parse_duration_ms(value) / 1000
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What `run` and `retry` were told; None where nothing was said."""
+
+    manifest: Path
+    edition: str = ""
+    ids: tuple[str, ...] = ()
+    first: int | None = None
+    folder: Path | None = None
+    submit: Rate | None = None
+    in_flight: int | None = None
+    base_url: str | None = None
+    is_simulated: bool = False
+    max_runtime_seconds: float | None = None
+    quiet_window_seconds: float | None = None
+    rebuys_changed: bool = False
+    same_account: bool = False
+    is_quiet: bool = False
+    #: How often -v was given.
+    verbosity: int = 0
+
+
+def combine(options: list[Callable[[F], F]]) -> Callable[[F], F]:
+    """Make one decorator of several, in the order of `--help`."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+manifest_argument = click.argument("manifest", type=click.Path(path_type=Path))
+edition_option = click.option(
+    "--edition", default="", metavar="LABEL", help="Make new videos from the same manifest; 'today' is the local date."
+)
+folder_option = click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The run folder [default: <name>.out beside the manifest].",
+)
+simulate_option = click.option(
+    "--simulate", "is_simulated", is_flag=True, help="A trial on a simulated API: no key, no network, no cost."
+)
+ids_option = click.option(
+    "--id", "ids", multiple=True, metavar="GLOB", help="Only jobs whose id matches; may be repeated."
+)
+
+place_options = combine([folder_option, simulate_option])
+
+run_options = combine(
+    [
+        edition_option,
+        ids_option,
+        click.option("--first", type=click.IntRange(min=1), metavar="N", help="Only the first N jobs of the manifest."),
+        folder_option,
+        click.option("--submit", type=RateType(), metavar="RATE", help="Submissions, spread evenly: 10/min."),
+        click.option("--in-flight", type=click.IntRange(min=1), metavar="N", help="Generations at the server at once."),
+        click.option(
+            "--base-url", envvar="HEDRA_BASE_URL", metavar="URL", help="The API's address [env: HEDRA_BASE_URL]."
+        ),
+        simulate_option,
+        click.option(
+            "--max-runtime",
+            "max_runtime_seconds",
+            type=DurationType(),
+            metavar="TIME",
+            help="Stop after 50m; the next run goes on.",
+        ),
+        click.option(
+            "--quiet-window",
+            "quiet_window_seconds",
+            type=DurationType(),
+            metavar="TIME",
+            help="How long a request with an unknown outcome may still arrive [default: 10m].",
+        ),
+        click.option(
+            "--rebuy-changed",
+            "rebuys_changed",
+            is_flag=True,
+            help="Buy jobs anew that were edited after they were paid for.",
+        ),
+        click.option("--same-account", is_flag=True, help="The key was replaced, the account is the same."),
+        click.option(
+            "-q", "--quiet", "is_quiet", is_flag=True, help="Print nothing on 0, 3 and 75, and the summary otherwise."
+        ),
+        click.option("-v", "--verbose", "verbosity", count=True, help="Say more; -vv: every request too."),
+    ]
+)

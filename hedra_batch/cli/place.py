@@ -1,0 +1,60 @@
+"""Where a command works: the run folder of a manifest, the key, the address."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from hedra_batch.errors import ConfigurationError, UsageError
+from hedra_batch.folder import RunFolder
+
+DEFAULT_BASE_URL = "https://api.hedra.com/web-app/public"
+#: What a ledger of a trial is bound to instead of an address, which changes with each trial.
+SIMULATED = "simulated"
+_LABEL = re.compile(r"[^\W_][\w.-]{0,99}")
+
+
+def find_folder(manifest: Path, name: str, folder: Path | None, *, is_simulated: bool) -> RunFolder:
+    """Choose the folder that was named, or the one beside the manifest."""
+    ending = "sim" if is_simulated else "out"
+    return RunFolder(folder or manifest.parent / f"{name}.{ending}")
+
+
+def find_edition(label: str) -> str:
+    """Check a label; `today` becomes the local date. Raises UsageError."""
+    if label == "today":
+        return datetime.now().astimezone().date().isoformat()
+    if label and not _LABEL.fullmatch(label):
+        raise UsageError(f"--edition {label!r}: a label has letters, digits, '.', '_' and '-' only, 100 at most.")
+    return label
+
+
+def find_key(environment: Mapping[str, str]) -> str:
+    """Read the API key, from the environment or from the file it names. Raises ConfigurationError."""
+    key = environment.get("HEDRA_API_KEY", "").strip()
+    named = environment.get("HEDRA_API_KEY_FILE", "").strip()
+    if not key and named:
+        try:
+            key = Path(named).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"HEDRA_API_KEY_FILE: {named} cannot be read ({error}).") from error
+        if not key:
+            raise ConfigurationError(f"HEDRA_API_KEY_FILE: {named} is empty. Write the API key into it.")
+    if not key:
+        raise ConfigurationError(
+            "There is no API key. Set HEDRA_API_KEY, or HEDRA_API_KEY_FILE to a file that holds it, or try --simulate."
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError("The API key has characters that no key has. Copy it again, alone on its line.")
+    return key
+
+
+def shown(path: Path) -> str:
+    """Write a path as a person would type it from here."""
+    try:
+        return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
+    except OSError:
+        return str(path)

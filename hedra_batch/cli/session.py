@@ -1,0 +1,149 @@
+"""One run of one batch: plans, carries out, and tells how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hedra_batch import __version__
+from hedra_batch.api.client import HedraClient
+from hedra_batch.api.media import MediaClient
+from hedra_batch.cli.options import RunOptions
+from hedra_batch.cli.place import SIMULATED
+from hedra_batch.cli.selection import make_selected_plan, make_selected_retry
+from hedra_batch.cli.signals import Stop
+from hedra_batch.cli.telling import Teller
+from hedra_batch.errors import HedraBatchError, JobsChangedError, WriteError
+from hedra_batch.folder import RunFolder
+from hedra_batch.instant import now_text
+from hedra_batch.ledger.identity import Binding
+from hedra_batch.ledger.reading import LedgerReader, open_reader
+from hedra_batch.ledger.rows import Standing
+from hedra_batch.ledger.store import Ledger
+from hedra_batch.manifest.loading import Manifest
+from hedra_batch.pipeline.outcome import Outcome, judge
+from hedra_batch.pipeline.plan import Plan
+from hedra_batch.pipeline.runner import Runner
+from hedra_batch.pipeline.settings import RunSettings
+from hedra_batch.progress import Progress
+from hedra_batch.report.summary import ALWAYS, NAMED_LIMIT, SOMETIMES, describe_change
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Everything that is settled before the first request."""
+
+    manifest: Manifest
+    folder: RunFolder
+    options: RunOptions
+    settings: RunSettings
+    api_key: str
+    base_url: str
+    #: Error codes of the failed jobs to retry; None for a plain run.
+    retried_codes: Sequence[str] | None = None
+
+    @property
+    def binding(self) -> Binding:
+        """What the run folder must belong to."""
+        address = SIMULATED if self.options.is_simulated else self.base_url
+        return Binding(self.manifest.name, address, self.api_key)
+
+    def make_plan(self, standings: Iterable[Standing]) -> Plan:
+        """Find what there is to do, as the ledger stands."""
+        if self.retried_codes is not None:
+            return make_selected_retry(self.manifest.jobs, standings, self.options, self.retried_codes)
+        return make_selected_plan(self.manifest.jobs, standings, self.options)
+
+
+class Session:
+    """One run; the summary, the ledger and the exit code agree, whatever ended it."""
+
+    def __init__(self, batch: Batch, ledger: Ledger) -> None:
+        self._batch = batch
+        self._ledger = ledger
+        self._progress = Progress()
+        self._teller = Teller(batch.manifest, batch.folder, batch.options)
+        self._stop = Stop(batch.options.max_runtime_seconds)
+        self._started_at = now_text()
+
+    async def run(self) -> int:
+        """Do what there is to do, and return the exit code."""
+        stopped_by: HedraBatchError | None = None
+        closed_by: HedraBatchError | None = None
+        with self._teller.open_log([self._batch.api_key]):
+            plan = self._batch.make_plan(await self._ledger.standings())
+            self._teller.tell_plan(plan)
+            try:
+                await self._refuse_changed(plan)
+                with self._teller.show(self._progress, self._batch.settings.limits.submit):
+                    closed_by = await self._carry_out(plan)
+            except HedraBatchError as error:
+                stopped_by = error
+            return await self._end(plan, stopped_by, closed_by)
+
+    async def _refuse_changed(self, plan: Plan) -> None:
+        """Raise JobsChangedError rather than buy jobs again in silence that were edited after they were paid for."""
+        if not plan.changed:
+            return
+        lines = [f"{len(plan.changed)} jobs were edited after they were sent, and nothing was sent now:"]
+        for entry in plan.changed[:NAMED_LIMIT]:
+            if entry.job and entry.standing:
+                attempt = await self._ledger.attempt(entry.standing.attempt_key)
+                lines.append(f"  {entry.label}: {describe_change(attempt.fields, entry.job.inputs.fields)}")
+        if len(plan.changed) > NAMED_LIMIT:
+            lines.append(f"  … and {len(plan.changed) - NAMED_LIMIT} more: {self._teller.command('plan')}")
+        lines.append("Undo the edits, give the jobs new ids, or buy them anew:")
+        lines.append(f"  {self._teller.command('run', '--rebuy-changed')}")
+        raise JobsChangedError("\n".join(lines))
+
+    async def _carry_out(self, plan: Plan) -> HedraBatchError | None:
+        """Run the plan; returns what closed submitting, if anything did."""
+        batch = self._batch
+        client = HedraClient(batch.base_url, batch.api_key, batch.settings.submit_timeout_seconds)
+        async with client, MediaClient() as media:
+            runner = Runner(self._ledger, client, media, batch.folder.path, batch.settings, self._progress)
+            while plan.to_carry:
+                self._progress.begin(entry.state for entry in plan.entries)
+                ended_by_itself = await self._stop.guard(runner.run(plan))
+                if not ended_by_itself or runner.closed_by or not batch.options.rebuys_changed:
+                    break
+                # What was edited while an earlier attempt was still running can be bought now that it has ended.
+                before, plan = plan, batch.make_plan(await self._ledger.standings())
+                if not plan.to_buy or plan.to_buy == before.to_buy:
+                    break
+            return runner.closed_by
+
+    async def _end(self, plan: Plan, stopped_by: HedraBatchError | None, closed_by: HedraBatchError | None) -> int:
+        """Write down and tell how it ended, as the ledger has it."""
+        # Through a reader of its own, since the ledger itself may be what failed.
+        with open_reader(self._batch.folder.ledger) as reader:
+            outcome = judge(
+                plan,
+                reader.standings() if reader else (),
+                stopped_by=stopped_by,
+                closed_by=closed_by,
+                signal_number=self._stop.signal_number,
+            )
+            try:
+                await self._ledger.end_run(outcome.exit_code)
+                self._batch.folder.write_summary(self._summarise(outcome, reader))
+            except WriteError as error:
+                stopped_by = stopped_by or error
+                outcome = replace(outcome, exit_code=max(outcome.exit_code, error.exit_code))
+            self._teller.tell_end(outcome, reader, stopped_by or closed_by)
+        return outcome.exit_code
+
+    def _summarise(self, outcome: Outcome, reader: LedgerReader | None) -> dict[str, Any]:
+        edition = self._batch.options.edition
+        return {
+            "manifest": self._batch.manifest.name,
+            "edition": edition,
+            "exit_code": outcome.exit_code,
+            "counts": {state: outcome.counts[state] for state in (*ALWAYS, *SOMETIMES)},
+            "credits": reader.sum_credits(edition) if reader else {},
+            "run": self._ledger.run_number,
+            "started_at": self._started_at,
+            "ended_at": now_text(),
+            "version": __version__,
+        }

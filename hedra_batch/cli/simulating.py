@@ -1,0 +1,50 @@
+"""The simulated API: on its own for `simulate`, inside a run for `--simulate`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hedra_batch.simulator.faults import FAULTS, parse_faults
+from hedra_batch.simulator.service import Simulator
+from hedra_batch.simulator.settings import SimulatorSettings
+
+#: A trial shows in seconds what takes the real API minutes.
+TRIAL_SPEED = 60.0
+TRIAL_KEY = "a-key-of-the-simulated-account"
+
+
+def make_trial(folder: Path) -> Simulator:
+    """Make the API of a trial, with its state in the run folder, so that an interrupted trial goes on."""
+    return Simulator(SimulatorSettings(folder=folder, speed=TRIAL_SPEED))
+
+
+def serve(
+    *, port: int, speed: float, faults: Sequence[str], seed: int, credits_at_start: int, folder: Path | None
+) -> int:
+    """Serve until a signal comes; returns the exit code."""
+    if "help" in faults:
+        for name, meaning in FAULTS.items():
+            print(f"{name:15} {meaning}")
+        return 0
+    settings = SimulatorSettings(
+        port=port, speed=speed, faults=parse_faults(faults), seed=seed, credits=credits_at_start, folder=folder
+    )
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: SimulatorSettings) -> int:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stopped.set)
+    async with Simulator(settings) as simulator:
+        print(f"Simulated Hedra API at {simulator.url}", flush=True)
+        print(
+            f"  HEDRA_API_KEY=any-key hedra-batch run MANIFEST --base-url {simulator.url}", file=sys.stderr, flush=True
+        )
+        await stopped.wait()
+    return 0

@@ -1,0 +1,124 @@
+"""What a run tells: its plan, its live view or its lines, and its last line."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from hedra_batch.cli.logs import log_to
+from hedra_batch.cli.options import RunOptions
+from hedra_batch.cli.place import shown
+from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, HedraBatchError
+from hedra_batch.folder import RunFolder
+from hedra_batch.job import State
+from hedra_batch.ledger.reading import LedgerReader
+from hedra_batch.ledger.rows import Standing
+from hedra_batch.manifest.loading import Manifest
+from hedra_batch.pipeline.outcome import Outcome
+from hedra_batch.pipeline.plan import Plan
+from hedra_batch.progress import Progress
+from hedra_batch.quantity import Rate
+from hedra_batch.report.summary import NAMED_LIMIT, Trouble, write_last_line, write_troubles
+
+logger = logging.getLogger(__name__)
+
+#: Ends of a run that cron need not mail.
+QUIET_CODES = (EXIT_DONE, EXIT_UNFINISHED)
+#: Failures that the same inputs meet again, so that editing the job is what helps.
+EDIT_CODES = frozenset(
+    {"invalid_argument", "moderation_failed", "moderation_likeness", "not_found", "failed_precondition"}
+)
+
+
+class Teller:
+    """Speaks to the person: words on stderr, nothing on stdout."""
+
+    def __init__(self, manifest: Manifest, folder: RunFolder, options: RunOptions) -> None:
+        self._manifest = manifest
+        self._folder = folder
+        self._options = options
+        self._is_live = not options.is_quiet and sys.stderr.isatty()
+
+    @contextmanager
+    def open_log(self, secrets: Sequence[str]) -> Iterator[None]:
+        """Log to a file, and to stderr as plain dated lines where that is no terminal."""
+        has_lines = not self._is_live and not self._options.is_quiet
+        with log_to(self._folder.open_log(), secrets, self._options.verbosity if has_lines else None):
+            yield
+
+    @contextmanager
+    def show(self, progress: Progress, pace: Rate) -> Iterator[None]:
+        """Show the live view on a terminal, with warnings above it; elsewhere nothing but the lines."""
+        if not self._is_live:
+            yield
+            return
+        from hedra_batch.report.live import show_live
+
+        root = logging.getLogger("hedra_batch")
+        level = logging.WARNING if not self._options.verbosity else logging.INFO
+        with show_live(self._manifest.name, progress, str(pace), level) as handler:
+            root.addHandler(handler)
+            try:
+                yield
+            finally:
+                root.removeHandler(handler)
+
+    def tell_plan(self, plan: Plan) -> None:
+        """Say what will be bought, before the first POST."""
+        budget = self._manifest.budget_credits
+        line = f"{self._manifest.name}: {plan.describe()}" + (
+            f", budget {budget} credits" if budget is not None else ""
+        )
+        self._say(line if plan.to_carry else f"{line}: nothing to do")
+
+    def tell_end(self, outcome: Outcome, reader: LedgerReader | None, stopped_by: HedraBatchError | None) -> None:
+        """Print the last line, with what a person may want to settle under it."""
+        if self._options.is_quiet and outcome.exit_code in QUIET_CODES:
+            return
+        if stopped_by is not None:
+            print(f"hedra-batch: {stopped_by}", file=sys.stderr)
+            logger.debug("stopped: %s", stopped_by)
+        videos = shown(self._folder.path / "videos")
+        last_line = write_last_line(self._manifest.name, outcome.counts, outcome.exit_code, videos)
+        logger.debug("%s", last_line)
+        print(last_line, file=sys.stderr)
+        standings = [*outcome.held, *outcome.failed]
+        troubles = [self._explain(standing, reader) for standing in standings[:NAMED_LIMIT] if reader]
+        for line in write_troubles(troubles, len(standings), self.command("results")):
+            print(line, file=sys.stderr)
+
+    def command(self, name: str, *further: str) -> str:
+        """Write a command line for the same batch, ready to paste."""
+        options = self._options
+        words = ["hedra-batch", name, str(options.manifest)]
+        if options.folder:
+            words += ["--folder", str(options.folder)]
+        if options.is_simulated:
+            words.append("--simulate")
+        if options.edition and name in ("run", "retry", "plan"):
+            words += ["--edition", options.edition]
+        return shlex.join([*words, *further])
+
+    def _explain(self, standing: Standing, reader: LedgerReader) -> Trouble:
+        code = standing.error_code or "unknown"
+        return Trouble(
+            label=standing.label,
+            code=code,
+            message=reader.read_error(standing.attempt_key),
+            command=self._settle(standing, code),
+        )
+
+    def _settle(self, standing: Standing, code: str) -> str:
+        if standing.state is State.HELD:
+            return self.command("status")
+        if code in EDIT_CODES:
+            return f"edit the job, then: {self.command('run')}"
+        return self.command("retry", "--id", standing.job_id)
+
+    def _say(self, line: str) -> None:
+        logger.info("%s", line)
+        if self._is_live:
+            print(line, file=sys.stderr)

@@ -1,0 +1,228 @@
+"""The one tree of errors, grouped by what the program does next; it owns the exit codes.
+
+Every message is a whole sentence for the person who typed the command. Errors of other libraries are
+translated at the seam that calls them and raised `from` their cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: Exit code and meaning, in the order of `--help`. Codes of 64 and above follow sysexits.h.
+EXIT_CODES: tuple[tuple[str, str], ...] = (
+    ("0", "all done, or nothing to do"),
+    ("1", "some jobs failed for good"),
+    ("2", "usage: the command line is wrong"),
+    ("3", "healthy but unfinished: run the same line again"),
+    ("4", "a person must look: jobs are held, or were edited after they were paid for"),
+    ("5", "the account is out of credits"),
+    ("6", "the manifest's own budget is reached"),
+    ("65", "the manifest has errors"),
+    ("66", "an input file is missing or unusable"),
+    ("69", "the API cannot be reached"),
+    ("70", "internal error"),
+    ("73", "the run folder cannot be created"),
+    ("74", "a file or the ledger cannot be written"),
+    ("75", "another run holds the folder"),
+    ("76", "the API broke its contract"),
+    ("77", "the API refused the key"),
+    ("78", "configuration: the key is missing, or the folder belongs to something else"),
+    ("128+n", "stopped by signal n"),
+)
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_UNFINISHED = 3
+EXIT_LOOK = 4
+EXIT_SIGNAL_BASE = 128
+
+
+class HedraBatchError(Exception):
+    """Root of all errors of this program; by itself an internal one."""
+
+    exit_code = 70
+
+
+# Tell the user: nothing was sent, and the person mends something first.
+
+
+class UserError(HedraBatchError):
+    """Something outside the program must be mended before a run can start."""
+
+
+class UsageError(UserError):
+    """The command line asks for something that does not exist or does not go together."""
+
+    exit_code = 2
+
+
+class ManifestError(UserError):
+    """The manifest is wrong; `problems` has every fault of the file, each with its place."""
+
+    exit_code = 65
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class InputFileError(UserError):
+    """Files that the manifest names are missing or unusable; `problems` has them all."""
+
+    exit_code = 66
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class ConfigurationError(UserError):
+    """The key is missing, or the run folder belongs to another manifest, account or API."""
+
+    exit_code = 78
+
+
+class CannotCreateError(UserError):
+    """The run folder or a file in it cannot be created."""
+
+    exit_code = 73
+
+
+class LockedError(UserError):
+    """Another process holds the run folder."""
+
+    exit_code = 75
+
+
+# Stop the run: no further request of this kind can succeed.
+
+
+class StopRunError(HedraBatchError):
+    """The run cannot go on; what was sent is in the ledger and the next run continues."""
+
+
+class WriteError(StopRunError):
+    """A file of the run folder cannot be written."""
+
+    exit_code = 74
+
+
+class LedgerError(WriteError):
+    """The ledger cannot be read or written. A commit that failed may still be on disk, so nothing more is sent."""
+
+
+class ApiUnreachableError(StopRunError):
+    """The API host gave no usable answer for longer than the run waits."""
+
+    exit_code = 69
+
+
+class BrokenContractError(StopRunError):
+    """The API's answers are not what its published document says, again and again."""
+
+    exit_code = 76
+
+
+class KeyRefusedError(StopRunError):
+    """The API refused the key or the account (401, 403)."""
+
+    exit_code = 77
+
+
+class OutOfCreditsError(StopRunError):
+    """The account has no credits left (402): submitting stops, following and fetching go on."""
+
+    exit_code = 5
+
+
+class BudgetReachedError(StopRunError):
+    """The manifest's own budget is reached: submitting stops, following and fetching go on."""
+
+    exit_code = 6
+
+
+class JobsChangedError(StopRunError):
+    """Jobs were edited after they were paid for, and a new purchase was not asked for."""
+
+    exit_code = EXIT_LOOK
+
+
+# Fail this job: the server's answer ends the attempt.
+
+
+class JobError(HedraBatchError):
+    """One attempt ended without a result; the others go on.
+
+    `code` is the service's own error class, in lower case.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, code: str, message: str, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.request_id = request_id
+
+
+class RejectedError(JobError):
+    """The server refused the request as it stands (400, 404, 422, moderation): nothing was charged."""
+
+
+class AssetGoneError(RejectedError):
+    """The server does not know an asset that the request names; another upload mends it."""
+
+
+class NotFoundError(JobError):
+    """The server does not know the id that was read."""
+
+
+class AlreadyExistsError(JobError):
+    """The server says that this id is taken (409 and its kin); who took it must be read."""
+
+
+# Retry: the same request may succeed later.
+
+
+class RetryError(HedraBatchError):
+    """The same request may succeed later; `retry_after_seconds` is the server's wish, when it named one."""
+
+    exit_code = EXIT_UNFINISHED
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NotSentError(RetryError):
+    """The request failed before its first byte left (DNS, connect, TLS): the server cannot have seen it."""
+
+
+class ThrottledError(RetryError):
+    """The server answered 429: nothing was accepted, and everybody slows down."""
+
+
+class UnavailableError(RetryError):
+    """A read got no answer, or a 5xx; reading again is free."""
+
+
+class GarbledError(RetryError):
+    """A read got an answer that the published document does not allow."""
+
+
+class DownloadError(RetryError):
+    """A media file did not arrive whole, or is not a video; a fresh link may mend it."""
+
+
+class UnfinishedError(HedraBatchError):
+    """The attempt can get no further in this run; it stays where it is and the next run goes on with it."""
+
+    exit_code = EXIT_UNFINISHED
+
+
+# Settle by reading: neither a success nor a failure.
+
+
+class UnknownOutcomeError(HedraBatchError):
+    """A paid request was sent and its outcome cannot be told; the job is UNKNOWN until reading settles it."""
+
+    exit_code = EXIT_UNFINISHED

@@ -1,0 +1,137 @@
+"""The run folder: its files, its lock, and what a person finds in it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from hedra_batch.durable import write_atomically
+from hedra_batch.errors import CannotCreateError, LockedError, WriteError
+from hedra_batch.instant import now_text
+
+#: Logs that are kept.
+LOGS_KEPT = 30
+
+README = """\
+This folder belongs to hedra-batch. It holds what has been paid for.
+
+  videos/           the results; a file here is whole and verified
+  ledger.sqlite3    what was sent, charged, and what became of it (with -wal and -shm while a run is going)
+  identity.json     what makes the requests of this batch recognisable; belongs to the ledger
+  summary.json      how the last run ended
+  logs/             one log a run, the last {kept}
+  simulator/        only in a trial with --simulate: the state of the simulated API
+
+DELETING THIS FOLDER MEANS PAYING AGAIN: without the ledger the next run buys every video anew.
+Keep ledger.sqlite3 and identity.json together, and back them up together.
+A file that ends in .part is not a result yet; it may be deleted when no run is going.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where everything that a run writes is."""
+
+    path: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        return self.path / "ledger.sqlite3"
+
+    @property
+    def identity(self) -> Path:
+        """The identity file, which belongs to the ledger."""
+        return self.path / "identity.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """The file whose lock says that a run is going."""
+        return self.path / "run.lock"
+
+    @property
+    def simulator(self) -> Path:
+        """Where a trial keeps the state of the simulated API."""
+        return self.path / "simulator"
+
+    def create(self) -> None:
+        """Make the folder, for its owner only. Raises CannotCreateError."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.path / "logs").mkdir(mode=0o700, exist_ok=True)
+            readme = self.path / "README.txt"
+            if not readme.exists():
+                readme.write_text(README.format(kept=LOGS_KEPT), "utf-8")
+        except OSError as error:
+            raise CannotCreateError(
+                f"The run folder {self.path} cannot be created: {error.strerror or error}. "
+                "Choose another with --folder."
+            ) from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder against other runs until the process ends, however it ends. Raises LockedError."""
+        try:
+            file = self.lock_file.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise WriteError(f"{self.lock_file} cannot be written: {error.strerror or error}.") from error
+        with file:
+            if not _try_lock(file):
+                raise LockedError(f"Another run holds {self.path}: {self.read_holder()}.")
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()} since {now_text()}\n")
+            file.flush()
+            yield
+            file.truncate(0)
+
+    def read_holder(self) -> str:
+        """Who noted that it holds the lock."""
+        try:
+            return self.lock_file.read_text("utf-8").strip() or "it does not say who it is"
+        except OSError:
+            return "it does not say who it is"
+
+    def is_locked(self) -> bool:
+        """Whether a run is going."""
+        try:
+            with self.lock_file.open("r", encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def open_log(self) -> Path:
+        """Name a new log, and delete the oldest so that LOGS_KEPT remain."""
+        logs = self.path / "logs"
+        for old in sorted(logs.glob("*.log"))[: -(LOGS_KEPT - 1)]:
+            old.unlink(missing_ok=True)
+        return logs / f"{now_text().replace(':', '').replace('.', '')}.log"
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write summary.json, whole or not at all. Raises WriteError."""
+        try:
+            write_atomically(self.path / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise WriteError(f"{self.path / 'summary.json'} cannot be written: {error.strerror or error}.") from error
+
+
+def _try_lock(file: TextIO) -> bool:
+    """Take the lock, or say at once that it is held; a `status` that looks at it holds it for an instant only."""
+    for pause_seconds in (0.0, 0.05, 0.15):
+        time.sleep(pause_seconds)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        return True
+    return False

@@ -1,0 +1,197 @@
+"""The job record, its attempts, their states, and the one table of transitions between them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+#: Stands before every digest, so that a later way of taking it never makes all jobs look changed.
+DIGEST_VERSION = "v1"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """An image that a job starts or ends with: a local file, or an https URL that the server fetches."""
+
+    #: As the manifest writes it: relative to the manifest, or a URL.
+    source: str
+    #: The file; None for a URL.
+    path: Path | None = None
+    #: SHA-256 of the file's bytes in hex; None for a URL.
+    sha256: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What the digest of a job takes in its place: the content of a file, the text of a URL."""
+        return f"sha256:{self.sha256}" if self.sha256 else f"url:{self.source}"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is asked of the server: the fields that decide what the video shows and costs."""
+
+    prompt: str
+    model: str | None = None
+    image: ImageInput | None = None
+    end_image: ImageInput | None = None
+    aspect_ratio: str | None = None
+    resolution: str | None = None
+    duration_ms: int | None = None
+
+    @cached_property
+    def fields(self) -> dict[str, str | int]:
+        """The canonical fields that are present, images by their content."""
+        fields: dict[str, str | int | None] = {
+            "prompt": self.prompt,
+            "model": self.model,
+            "image": self.image.fingerprint if self.image else None,
+            "end_image": self.end_image.fingerprint if self.end_image else None,
+            "aspect_ratio": self.aspect_ratio,
+            "resolution": self.resolution,
+            "duration_ms": self.duration_ms,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells whether two sets of inputs ask for the same video: `v1:` and a SHA-256 in hex."""
+        canonical = json.dumps(self.fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return f"{DIGEST_VERSION}:{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One video that the manifest asks for; (edition, id) is its identity for ever."""
+
+    id: str
+    edition: str
+    inputs: Inputs
+    #: Where the video goes, relative to the run folder.
+    output: str
+    #: The manifest's name of the prompt and of the image, empty where there is none.
+    prompt_id: str = ""
+    image_id: str = ""
+
+
+class State(StrEnum):
+    """Where an attempt stands; each change is on disk before the next step is taken."""
+
+    #: Recorded; no id is reserved and nothing was sent.
+    NEW = "NEW"
+    #: Id, body and price are on disk. With no unknown send before, surely not accepted.
+    RESERVED = "RESERVED"
+    #: A send may be under way; found at the start of a run it means UNKNOWN.
+    SUBMITTING = "SUBMITTING"
+    #: A send had no readable outcome; only reading settles it.
+    UNKNOWN = "UNKNOWN"
+    #: The server has it.
+    ACCEPTED = "ACCEPTED"
+    #: The server has it, and it is far over its expected time.
+    STUCK = "STUCK"
+    #: The server has the result; the file is not here yet.
+    READY = "READY"
+    #: The file is here, verified.
+    DONE = "DONE"
+    #: The server refused the submission; nothing was charged.
+    REJECTED = "REJECTED"
+    #: The server took it and ended it with an error.
+    FAILED = "FAILED"
+    #: A person must decide.
+    HELD = "HELD"
+
+
+#: The only changes of state there are. The ledger loads this table and refuses any other.
+TRANSITIONS: dict[State, frozenset[State]] = {
+    # Straight to REJECTED: the server refused the image.
+    State.NEW: frozenset({State.RESERVED, State.REJECTED}),
+    # Back to NEW: the inputs or the asset changed before anything was accepted.
+    State.RESERVED: frozenset({State.SUBMITTING, State.NEW}),
+    # Back to RESERVED: surely not accepted (not sent, 401, 402, 403, 429).
+    State.SUBMITTING: frozenset({State.ACCEPTED, State.REJECTED, State.UNKNOWN, State.RESERVED}),
+    # Back to RESERVED: absent for the whole quiet window, so the same id may be sent again.
+    State.UNKNOWN: frozenset({State.ACCEPTED, State.RESERVED, State.HELD}),
+    State.ACCEPTED: frozenset({State.READY, State.FAILED, State.STUCK, State.HELD}),
+    State.STUCK: frozenset({State.READY, State.FAILED, State.ACCEPTED, State.HELD}),
+    State.READY: frozenset({State.DONE}),
+    # A held job goes on once its id is found after all, or reading has proved that the server honours our ids.
+    State.HELD: frozenset({State.UNKNOWN, State.ACCEPTED}),
+    State.DONE: frozenset(),
+    State.REJECTED: frozenset(),
+    State.FAILED: frozenset(),
+}
+
+#: Nothing of these was ever accepted, as long as no send had an unknown outcome.
+UNSENT = frozenset({State.NEW, State.RESERVED})
+#: The server may be working on these, so each takes one of the slots in flight.
+IN_FLIGHT = frozenset({State.SUBMITTING, State.UNKNOWN, State.ACCEPTED, State.STUCK})
+#: Sent and not ended: followed by every run, whatever the manifest says now.
+OPEN = IN_FLIGHT | {State.READY}
+#: Ended without a result; only a new attempt can change that.
+ENDED_BADLY = frozenset({State.REJECTED, State.FAILED})
+#: No transition leaves these.
+FINAL = frozenset(state for state, following in TRANSITIONS.items() if not following)
+
+#: The state as `results`, `status` and the SQL view say it.
+PUBLIC_STATES: dict[State, str] = {
+    State.NEW: "new",
+    State.RESERVED: "new",
+    State.SUBMITTING: "unknown",
+    State.UNKNOWN: "unknown",
+    State.ACCEPTED: "running",
+    State.STUCK: "running",
+    State.READY: "running",
+    State.DONE: "done",
+    State.REJECTED: "failed",
+    State.FAILED: "failed",
+    State.HELD: "held",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One purchase of one job, as the ledger has it."""
+
+    #: The ledger's own number of the row.
+    key: int
+    edition: str
+    job_id: str
+    #: Counts up from 1 for each job; no number is used twice.
+    number: int
+    state: State
+    digest: str
+    #: The canonical fields of the inputs that this attempt was made for.
+    fields: dict[str, str | int]
+    #: Where the manifest wants the file; `output` is where it goes.
+    wanted_output: str
+    generation_id: str | None = None
+    asset_id: str | None = None
+    body: bytes | None = field(default=None, repr=False)
+    #: Every send of the id, and those of them whose outcome could not be told.
+    sends: int = 0
+    unknown_sends: int = 0
+    unknown_at: str | None = None
+    submitted_at: str | None = None
+    accepted_at: str | None = None
+    eta_seconds: float | None = None
+    output: str | None = None
+    error_code: str | None = None
+    error: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The job as messages name it."""
+        return to_label(self.edition, self.job_id)
+
+    @property
+    def is_surely_unpaid(self) -> bool:
+        """Whether the server can have charged nothing for this attempt."""
+        return self.state is State.REJECTED or (self.state in UNSENT and not self.unknown_sends)
+
+
+def to_label(edition: str, job_id: str) -> str:
+    """Name a job as messages do."""
+    return f"{job_id} ({edition})" if edition else job_id

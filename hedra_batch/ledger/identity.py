@@ -1,0 +1,105 @@
+"""The identity file beside the ledger: what makes the ids of a batch its own, and a lost or foreign ledger noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import uuid
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from hedra_batch.durable import write_atomically
+from hedra_batch.errors import ConfigurationError, WriteError
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What one run folder belongs to, and never leaves."""
+
+    manifest: str
+    base_url: str
+    #: The account's key; only a salted fingerprint of it is ever stored.
+    api_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The file's content; every write is fsynced and atomic."""
+
+    batch_uuid: str
+    manifest: str
+    base_url: str
+    key_salt: str
+    key_fingerprint: str
+    #: As high as the ledger's own counter, or one lower after a crash at the start of a run.
+    run_counter: int = 0
+    #: Raised before an attempt of that number is sent, so that a lost ledger knows which ids to ask for.
+    highest_attempt: int = 0
+
+    @classmethod
+    def create(cls, binding: Binding) -> Identity:
+        """Make a new identity with ids that no other batch has."""
+        salt = secrets.token_hex(16)
+        return cls(
+            batch_uuid=str(uuid.uuid4()),
+            manifest=binding.manifest,
+            base_url=binding.base_url,
+            key_salt=salt,
+            key_fingerprint=fingerprint(salt, binding.api_key),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Identity | None:
+        """Read the file; None where there is none. Raises ConfigurationError when it is damaged."""
+        try:
+            return cls(**json.loads(path.read_text("utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigurationError(
+                f"{path}: the identity of this run folder cannot be read ({error}). Restore the file from a backup: "
+                "without it the folder's paid requests cannot be recognised."
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Write the file so that after a crash the old or the new one is there, whole."""
+        try:
+            write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
+        except OSError as error:
+            raise WriteError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+    def check(self, binding: Binding) -> None:
+        """Refuse another manifest, API or account. Raises ConfigurationError."""
+        if self.manifest != binding.manifest:
+            raise ConfigurationError(
+                f"This run folder belongs to the manifest '{self.manifest}', not to '{binding.manifest}'. "
+                "Give this manifest another name, or another folder with --folder."
+            )
+        if self.base_url != binding.base_url:
+            raise ConfigurationError(
+                f"This run folder belongs to the API at {self.base_url}, not to {binding.base_url}. "
+                "Use that address, or another folder with --folder."
+            )
+        if self.key_fingerprint != fingerprint(self.key_salt, binding.api_key):
+            raise ConfigurationError(
+                "This run folder was begun with another API key. Use that key, or another folder with --folder. "
+                "If the key was replaced and the account is the same, add --same-account once."
+            )
+
+    def with_key(self, api_key: str) -> Identity:
+        """Return the same identity under a replaced key of the same account."""
+        return replace(self, key_fingerprint=fingerprint(self.key_salt, api_key))
+
+    def raised(self, run_counter: int, highest_attempt: int) -> Identity:
+        """Return the same identity with counters that never go down."""
+        return replace(
+            self,
+            run_counter=max(self.run_counter, run_counter),
+            highest_attempt=max(self.highest_attempt, highest_attempt),
+        )
+
+
+def fingerprint(salt: str, api_key: str) -> str:
+    """Tell keys apart without keeping them; slow on purpose, so that a weak key is not found by trying."""
+    return hashlib.scrypt(api_key.encode(), salt=bytes.fromhex(salt), n=2**12, r=8, p=1, dklen=16).hex()

@@ -1,0 +1,128 @@
+"""One thread, one connection, many transitions a commit: how the ledger is written without stalling the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hedra_batch.errors import HedraBatchError, LedgerError
+
+T = TypeVar("T")
+
+#: Operations that one commit carries at most: bounds the time until the first of them is answered.
+GROUP_SIZE = 500
+
+
+class ConflictError(LedgerError):
+    """A row was not in the state that the change starts from; the other changes of the commit stand."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    operation: Callable[[sqlite3.Connection], Any]
+    answer: asyncio.Future[Any]
+    result: Any = None
+    refusal: HedraBatchError | None = None
+
+
+def open_connection(path: Path) -> sqlite3.Connection:
+    """Open the writing connection: WAL, and a commit that returns is on the disk (synchronous=FULL)."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+class Writer:
+    """Runs operations on the connection in its own thread; all that wait together share one durable commit.
+
+    After any error of SQLite nothing more is written: a commit that failed may still be on disk, and only
+    reading it anew can tell.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._pending: list[_Pending] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._broken: LedgerError | None = None
+
+    async def run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one operation; its effects are on disk when this returns.
+
+        Raises LedgerError when they may not be. A cancelled caller does not cancel the operation.
+        """
+        if self._broken:
+            raise self._broken
+        pending = _Pending(operation, asyncio.get_running_loop().create_future())
+        self._pending.append(pending)
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush(), name="ledger")
+        result: T = await pending.answer
+        return result
+
+    async def close(self) -> None:
+        """Write what waits, then close the connection."""
+        if self._flushing is not None:
+            await self._flushing
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._connection.close)
+        self._executor.shutdown()
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._pending:
+            group, self._pending = self._pending[:GROUP_SIZE], self._pending[GROUP_SIZE:]
+            try:
+                await loop.run_in_executor(self._executor, self._commit, group)
+            except Exception as error:  # noqa: BLE001 - whatever it was, every caller must learn that it may not be on disk
+                self._fail(group, error)
+            else:
+                _answer(group)
+        self._flushing = None
+
+    def _commit(self, group: list[_Pending]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for pending in group:
+                self._apply(pending)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _apply(self, pending: _Pending) -> None:
+        self._connection.execute("SAVEPOINT operation")
+        try:
+            pending.result = pending.operation(self._connection)
+        except HedraBatchError as refusal:
+            self._connection.execute("ROLLBACK TO operation")
+            pending.refusal = refusal
+        self._connection.execute("RELEASE operation")
+
+    def _fail(self, group: list[_Pending], error: Exception) -> None:
+        self._broken = LedgerError(
+            f"The ledger could not be written ({error}). Nothing more is sent. Make room or mend the disk, "
+            "then run the same line again: it reads what is there and goes on."
+        )
+        self._broken.__cause__ = error
+        waiting, self._pending = group + self._pending, []
+        for pending in waiting:
+            if not pending.answer.done():
+                pending.answer.set_exception(self._broken)
+
+
+def _answer(group: list[_Pending]) -> None:
+    for pending in group:
+        if pending.answer.done():
+            continue
+        if pending.refusal:
+            pending.answer.set_exception(pending.refusal)
+        else:
+            pending.answer.set_result(pending.result)

@@ -1,0 +1,109 @@
+"""From drafts to the plan of a manifest: every variation with an id and an output of its own, less what is excluded."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hedra_batch.manifest.drafts import Draft, Drafting
+from hedra_batch.manifest.exclusion import MOST_WILDCARDS, find_excluded
+from hedra_batch.manifest.naming import collision_key, has_wildcard, variation_ids
+from hedra_batch.manifest.output import DEFAULT_TEMPLATE, find_empty_field, find_fault, settle_edition
+from hedra_batch.manifest.problems import Fault, Loc, render_key
+from hedra_batch.manifest.schema import ManifestEntry
+from hedra_batch.manifest.tree import Tree
+from hedra_batch.manifest.wording import shown, suggestion
+
+
+@dataclass
+class Plan:
+    """Every job by its id, in the order of the manifest, and what is wrong with them."""
+
+    drafts: dict[str, Draft] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    #: Every image that the manifest names, and where it does so first.
+    images: dict[str, Loc] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    #: Faults of files, which are told once the text has none.
+    file_faults: list[Fault] = field(default_factory=list)
+
+
+def expand(entry: ManifestEntry, tree: Tree, folder: Path, edition: str, *, has_all_jobs: bool = True) -> Plan:
+    """Work out the jobs of a manifest; without `has_all_jobs` nothing is said of jobs that seem absent."""
+    drafting = Drafting(entry, tree, folder, has_all_jobs=has_all_jobs)
+    drafts = drafting.draft()
+    plan = Plan(images=drafting.images, faults=drafting.faults, file_faults=drafting.file_faults)
+    has_all_jobs = has_all_jobs and not plan.faults and not plan.file_faults
+    _number(drafts, plan, tree)
+    _exclude(entry.exclude, plan, has_all_jobs=has_all_jobs)
+    _place(entry.output, edition, plan)
+    if has_all_jobs and not drafts:
+        plan.faults.append(Fault((), "asks for no video (add prompts, images or jobs)"))
+    return plan
+
+
+def _number(drafts: list[Draft], plan: Plan, tree: Tree) -> None:
+    taken: dict[str, Draft] = {}
+    for draft in drafts:
+        for job_id in variation_ids(draft.id, draft.settings.variations):
+            other = taken.setdefault(collision_key(job_id), draft)
+            if other is not draft:
+                plan.faults.append(Fault(draft.origin[0], _tell_clash(job_id, draft, other, tree)))
+                break
+            plan.drafts[job_id] = draft
+
+
+def _tell_clash(job_id: str, draft: Draft, other: Draft, tree: Tree) -> str:
+    mine, theirs = (
+        " with ".join(f"{render_key(loc)} on line {tree.place(loc).line}" for loc in one.origin)
+        for one in (draft, other)
+    )
+    rule = "ids must differ in more than upper and lower case: give one of them another id or name"
+    return f"{shown(job_id)} is the id of two jobs, {theirs} and {mine} ({rule})"
+
+
+def _exclude(patterns: list[str], plan: Plan, *, has_all_jobs: bool) -> None:
+    if sum(map(has_wildcard, patterns)) > MOST_WILDCARDS:
+        plan.faults.append(Fault(("exclude",), f"has too many patterns (at most {MOST_WILDCARDS} with a wildcard)"))
+        return
+    excluded = find_excluded(patterns, plan.drafts.keys())
+    for index, pattern in enumerate(patterns if has_all_jobs else ()):
+        if not has_wildcard(pattern) and pattern not in excluded:
+            meant = suggestion(pattern, plan.drafts)
+            what = f"{shown(pattern)} is the id of no job{meant} (allowed: an id, or a pattern with a wildcard)"
+            plan.faults.append(Fault(("exclude", index), what))
+    if excluded and len(excluded) == len(plan.drafts):
+        plan.faults.append(Fault(("exclude",), "leaves no job"))
+    for job_id in excluded:
+        del plan.drafts[job_id]
+
+
+def _place(template: str, edition: str, plan: Plan) -> None:
+    # What the default lacks only a name can have brought in, so the fault is told there.
+    is_default = template == DEFAULT_TEMPLATE
+    try:
+        template = settle_edition(template, edition)
+    except ValueError as error:
+        plan.faults.append(Fault(("output",), str(error)))
+        return
+    for fault, ids in _fill(template, plan).items():
+        loc: Loc = plan.drafts[ids[0]].origin[0] if is_default else ("output",)
+        more = f" and {len(ids) - 1:,} more" if len(ids) > 1 else ""
+        plan.faults.append(Fault(loc, f"the file of {shown(ids[0])}{more} would {fault}"))
+
+
+def _fill(template: str, plan: Plan) -> dict[str, list[str]]:
+    """Give each job its output. Returns the ids by fault, so that one of thousands of jobs is told once."""
+    faulty: dict[str, list[str]] = defaultdict(list)
+    owners: dict[str, str] = {}
+    for job_id, draft in plan.drafts.items():
+        output = template.format(id=job_id, image=draft.image_id, prompt=draft.prompt_id)
+        plan.outputs[job_id] = output
+        owner = owners.setdefault(collision_key(output), job_id)
+        fault = find_empty_field(template, draft.image_id, draft.prompt_id) or find_fault(output)
+        if owner is not job_id:
+            fault = f"be that of {shown(owner)} too (allowed: a file for each; {{id}} makes one)"
+        if fault:
+            faulty[fault].append(job_id)
+    return faulty

@@ -1,0 +1,94 @@
+"""Names and ids: which may be written, how they are made where none is, and when two are the same. Pure.
+
+An id is made of what its job is, never of where it stands, so that moving lines about buys nothing again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from unicodedata import normalize
+from urllib.parse import unquote, urlsplit
+
+LONGEST_NAME = 100
+_LONGEST_PROMPT_SLUG = 32
+_HASH_DIGITS = 6
+
+NAME_RULE = f"letters, digits, '_', '.' and '-', a letter or digit first, at most {LONGEST_NAME}"
+_NAME = re.compile(r"[^\W_][\w.-]*")
+_MANIFEST_NAME = re.compile(r"[^\W_][\w .-]*")
+_WORD = re.compile(r"[^\W_]+")
+_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text can be a name or an id as it stands."""
+    return len(text) <= LONGEST_NAME and _NAME.fullmatch(text) is not None
+
+
+def is_manifest_name(text: str) -> bool:
+    """Tell whether a text can name a manifest and its folder; unlike an id it may have spaces."""
+    return len(text) <= LONGEST_NAME and _MANIFEST_NAME.fullmatch(text) is not None
+
+
+def has_wildcard(text: str) -> bool:
+    """Tell whether a text has one of the characters that make a pattern."""
+    return _WILDCARD.search(text) is not None
+
+
+def collision_key(name: str) -> str:
+    """What two names share when a file system may take them for one."""
+    return normalize("NFC", normalize("NFC", name).casefold())
+
+
+def slug(text: str) -> str:
+    """Make a name out of any text, keeping its case; texts without a letter or digit are named by their hash."""
+    dashed = _NOT_IN_NAMES.sub("-", normalize("NFC", text)).lstrip("_.-").rstrip("-")
+    if not dashed:
+        return _hash(text)
+    return dashed if len(dashed) <= LONGEST_NAME else f"{dashed[: LONGEST_NAME - 1 - _HASH_DIGITS]}-{_hash(text)}"
+
+
+def make_manifest_name(stem: str) -> str:
+    """Name a manifest by the stem of its file."""
+    name = normalize("NFC", stem)
+    return name if is_manifest_name(name) else slug(stem)
+
+
+def prompt_slug(prompt: str) -> str:
+    """Name a prompt by its first words and the hash of all of it."""
+    words = "-".join(_WORD.findall(normalize("NFC", prompt).lower()))
+    start = words[:_LONGEST_PROMPT_SLUG].rstrip("-")
+    return f"{start}-{_hash(prompt)}" if start else _hash(prompt)
+
+
+def image_name(source: str) -> str:
+    """Name an image by the stem of its file, or of the last part of its URL."""
+    path = unquote(urlsplit(source).path) if "://" in source else source
+    return slug(PurePosixPath(path).stem or source)
+
+
+def glob_name(pattern: str, found: str) -> str:
+    """Name an image that a pattern found: its path from the first wildcard on, without extension."""
+    parts = PurePosixPath(pattern).parts
+    first = next(index for index, part in enumerate(parts) if has_wildcard(part))
+    return slug("-".join(PurePosixPath(found).with_suffix("").parts[first:]))
+
+
+def pair_id(image: str, prompt: str) -> str:
+    """Name a pair so that files sort by image; either side may be missing."""
+    return f"{image}--{prompt}" if image and prompt else image or prompt
+
+
+def variation_ids(job_id: str, variations: int) -> Iterator[str]:
+    """Yield the ids of all variations of a job; the first keeps the job's own, so that more can be added later."""
+    yield job_id
+    for number in range(2, variations + 1):
+        yield f"{job_id}.v{number}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]

@@ -1,0 +1,80 @@
+"""Where a video goes inside the run folder: the template that says so, and its rules."""
+
+from __future__ import annotations
+
+import re
+
+#: Without an edition its folder is left out.
+DEFAULT_TEMPLATE = "videos/{edition}/{id}.mp4"
+FIELDS = ("id", "image", "prompt", "edition")
+#: File systems allow 255 bytes; the rest is for `.take2` and `.part`.
+LONGEST_PART_BYTES = 230
+
+_ENDING = ".mp4"
+_FIELD = re.compile(r"\{([^{}]*)\}")
+#: What the run folder has for itself, in any case of letters.
+_RESERVED = frozenset(
+    {"logs", "simulator", "ledger.sqlite3", "identity.json", "summary.json", "readme.txt", "run.lock"}
+)
+_LATER_TAKE = re.compile(r"\.take[0-9]+\.mp4$", re.IGNORECASE)
+_LONGEST_TAKE = 16
+
+
+def check_template(template: str) -> str:
+    """Return a template whose every output stays in the run folder. Raises ValueError with what is wrong."""
+    unknown = [field for field in _FIELD.findall(template) if field not in FIELDS]
+    parts = template.split("/")
+    faults = {
+        f"has a field of its own (allowed: {', '.join(f'{{{field}}}' for field in FIELDS)})": bool(unknown),
+        "has a brace that belongs to no field": bool(re.search(r"[{}]", _FIELD.sub("", template))),
+        "has a backslash (allowed: '/' between folders)": "\\" in template,
+        "is an absolute path (allowed: a path inside the run folder)": template.startswith("/"),
+        "has an empty part (allowed: one '/' between folders)": "" in parts[1:],
+        "has a hidden part, or '..' (allowed: names that do not begin with '.')": any(p.startswith(".") for p in parts),
+        f"does not end in {_ENDING}": not template.endswith(_ENDING),
+        "goes where the run keeps its own files (allowed: another folder, such as videos/)": is_reserved(template),
+    }
+    for fault, is_there in faults.items():
+        if is_there:
+            raise ValueError(fault)
+    return template
+
+
+def is_reserved(output: str) -> bool:
+    """Tell whether an output would go among the run's own files."""
+    return output.partition("/")[0].casefold() in _RESERVED
+
+
+def settle_edition(template: str, edition: str) -> str:
+    """Put the edition into a template. Raises ValueError where editions would overwrite each other."""
+    if edition:
+        if "{edition}" not in template:
+            raise ValueError("needs {edition} when a run has an edition, or editions would share their files")
+        return template.replace("{edition}", edition)
+    settled = "/".join(part for part in template.split("/") if part != "{edition}")
+    if "{edition}" in settled:
+        raise ValueError("has {edition} in a name, which is empty without --edition (allowed: as a folder of its own)")
+    return settled
+
+
+def find_empty_field(template: str, image_id: str, prompt_id: str) -> str | None:
+    """Say what the output of one job lacks, as the end of "the file would"."""
+    if not image_id and "{image}" in template:
+        return "have an empty {image}, since the job has no image (allowed: {id})"
+    if not prompt_id and "{prompt}" in template:
+        return "have an empty {prompt}, since the job's prompt has no name (allowed: {id})"
+    return None
+
+
+def find_fault(output: str) -> str | None:
+    """Say what the names of one job made of its output, as the end of "the file would"."""
+    if is_reserved(output):
+        return "be among the run's own files (allowed: another folder, such as videos/)"
+    if _LATER_TAKE.search(output, len(output) - _LONGEST_TAKE):
+        return "have the name of a later take of another (.take2, .take3 and so on)"
+    # Seldom is the whole longer than one part may be, and a letter has at most four bytes.
+    if len(output) * 4 > LONGEST_PART_BYTES:
+        longest = max(len(part.encode()) for part in output.split("/"))
+        if longest > LONGEST_PART_BYTES:
+            return f"have a name of {longest} bytes (at most {LONGEST_PART_BYTES}; shorten the names)"
+    return None

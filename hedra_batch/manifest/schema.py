@@ -1,0 +1,210 @@
+"""The shape of a manifest: which keys stand where, what is wrong with any other shape, and the JSON Schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic_core import ErrorDetails
+
+from hedra_batch.manifest.fields import (
+    AspectRatio,
+    Budget,
+    DurationMs,
+    ImageSource,
+    Limit,
+    ManifestName,
+    ModelName,
+    Name,
+    OutputTemplate,
+    Pattern,
+    Prompt,
+    QuietWindowMs,
+    RequestRate,
+    Resolution,
+    Variations,
+    Version,
+)
+from hedra_batch.manifest.output import DEFAULT_TEMPLATE
+from hedra_batch.manifest.problems import Fault, Loc
+from hedra_batch.manifest.tree import Tree
+from hedra_batch.manifest.wording import kind, shown, suggestion
+from hedra_batch.quantity import Limits
+
+#: Beyond so many unknown keys nobody reads what each may have meant, and finding out is slow.
+_MOST_SUGGESTIONS = 200
+_LIMITS = Limits()
+
+
+def _tell_shape(value: object) -> str | None:
+    return "mapping" if isinstance(value, dict) else "list" if isinstance(value, list) else None
+
+
+class _Part(BaseModel):
+    """A part of a manifest; a key left out has an empty value, which none that stands there can have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+
+class JobFields(_Part):
+    """What a job asks for; in `defaults`, what every job asks for that does not say otherwise."""
+
+    prompt: Prompt = ""
+    image: ImageSource = ""
+    end_image: ImageSource = ""
+    model: ModelName = ""
+    aspect_ratio: AspectRatio = ""
+    resolution: Resolution = ""
+    duration_ms: DurationMs = Field(0, alias="duration")
+    variations: Variations = 0
+
+    def over(self, defaults: JobFields) -> JobFields:
+        """Return the defaults with this job's own fields over them."""
+        own = {name: value for name in JobFields.model_fields if (value := getattr(self, name))}
+        return defaults.model_copy(update=own)
+
+
+class JobEntry(JobFields):
+    """A single job."""
+
+    id: Name = ""
+
+
+class LimitsEntry(_Part):
+    """How much a run does at once, and how fast."""
+
+    submit: RequestRate = Field(default_factory=lambda: _LIMITS.submit, description=f"Submissions: {_LIMITS.submit}.")
+    in_flight: Limit = Field(_LIMITS.in_flight, description="Generations that the server works on at once.")
+    uploads: Limit = Field(_LIMITS.uploads, description="Images that are uploaded at once.")
+    downloads: Limit = Field(_LIMITS.downloads, description="Videos that are downloaded at once.")
+    poll: RequestRate = Field(default_factory=lambda: _LIMITS.poll, description=f"Read requests: {_LIMITS.poll}.")
+
+
+Prompts = Annotated[
+    Annotated[dict[Name, Prompt], Field(min_length=1), Tag("mapping")]
+    | Annotated[list[Prompt], Field(min_length=1), Tag("list")],
+    Discriminator(_tell_shape),
+]
+Images = Annotated[
+    Annotated[dict[Name, ImageSource], Field(min_length=1), Tag("mapping")]
+    | Annotated[list[ImageSource], Field(min_length=1), Tag("list")],
+    Discriminator(_tell_shape),
+]
+
+
+class ManifestEntry(_Part):
+    """Prompts and images, and the videos that a batch makes of them."""
+
+    model_config = ConfigDict(title="hedra-batch manifest")
+
+    version: Version = Field(description="The version of this format: 1.")
+    name: ManifestName = ""
+    budget: Budget = None
+    defaults: JobFields = JobFields()
+    prompts: Prompts = Field(default_factory=list, description="Every prompt goes with every image.")
+    images: Images = Field(default_factory=list, description="Every image goes with every prompt.")
+    exclude: list[Pattern] = Field(default_factory=list, description="Jobs that are left out, by id.")
+    jobs: list[JobEntry] = Field(default_factory=list, description="Single jobs.")
+    limits: LimitsEntry = Field(default_factory=LimitsEntry)
+    output: OutputTemplate = DEFAULT_TEMPLATE
+    on_unknown: Literal["resend", "hold"] = Field(
+        "resend", description="What becomes of a request whose outcome is still unknown after the quiet window."
+    )
+    quiet_window_ms: QuietWindowMs = Field(600_000, alias="quiet_window")
+
+
+def manifest_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a manifest, for editors."""
+    schema = ManifestEntry.model_json_schema()
+    for part in [schema, *schema["$defs"].values()]:
+        for field in part["properties"].values():
+            # The default says how a key left out is kept, not what could be written; the title repeats the key.
+            field.pop("default", None)
+            field.pop("title", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def is_prompt(loc: Loc) -> bool:
+    """Tell whether a prompt stands at a place."""
+    match loc:
+        case ("prompts", _) | ("defaults", "prompt") | ("jobs", int(), "prompt"):
+            return True
+        case _:
+            return False
+
+
+def find_cut_prompts(tree: Tree) -> Iterator[Fault]:
+    """Find prompts that YAML ended at a '#' which hardly begins a comment."""
+    for loc, comment in tree.cuts.items():
+        if is_prompt(loc):
+            rest = shown(comment.split(maxsplit=1)[0])
+            yield Fault(loc, f"ends before {rest}, which YAML reads as a comment (put the text in quotes)")
+
+
+def check_shape(values: object, tree: Tree) -> tuple[ManifestEntry | None, list[Fault]]:
+    """Check values of a tree; without faults there is an entry."""
+    try:
+        return ManifestEntry.model_validate(values), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    unknown = 0
+    faults = []
+    for detail in details:
+        unknown += detail["type"] == "extra_forbidden"
+        faults.append(_explain(detail, tree, is_suggesting=unknown <= _MOST_SUGGESTIONS))
+    return None, faults
+
+
+def _explain(detail: ErrorDetails, tree: Tree, *, is_suggesting: bool) -> Fault:
+    loc = _find_loc(detail["loc"])
+    value = detail["input"]
+    match detail["type"]:
+        case "value_error":
+            offset = tree.key_offset(loc) if detail["loc"][-1] == "[key]" else None
+            return Fault(loc, str(detail["ctx"]["error"]), offset)
+        case "extra_forbidden":
+            return Fault(loc, _explain_unknown(loc, value, is_suggesting=is_suggesting), tree.key_offset(loc))
+        case "missing":
+            # No other key must be there.
+            return Fault(loc, "is missing (write 'version: 1' at the top)")
+        case "literal_error":
+            return Fault(loc, f"{shown(value)} is not known here (allowed: {detail['ctx']['expected']})")
+        case "too_short":
+            return Fault(loc, "is empty (give it an entry, or take the key out)")
+        case _:
+            return Fault(loc, f"is {kind(value)} (allowed: {_allowed_shape(loc)})")
+
+
+def _find_loc(loc: Loc) -> Loc:
+    """Take out what only the model knows: which of two shapes was met, and that a key is meant."""
+    if loc[:1] in {("prompts",), ("images",)}:
+        loc = loc[:1] + loc[2:]
+    return loc[:-1] if loc[-1:] == ("[key]",) else loc
+
+
+def _explain_unknown(loc: Loc, value: object, *, is_suggesting: bool) -> str:
+    allowed = [field.alias or name for name, field in _find_part(loc[:-1]).model_fields.items()]
+    meant = suggestion(str(loc[-1]), allowed) if is_suggesting else ""
+    if value is None and not meant and loc[0] in {"jobs", "defaults"}:
+        return "is read by YAML as a key of its own (if it belongs to a text, put the text in quotes)"
+    return f"is not known here{meant} (allowed: {', '.join(allowed)})"
+
+
+def _find_part(loc: Loc) -> type[_Part]:
+    parts: dict[str | int, type[_Part]] = {"defaults": JobFields, "jobs": JobEntry, "limits": LimitsEntry}
+    return parts[loc[0]] if loc else ManifestEntry
+
+
+def _allowed_shape(loc: Loc) -> str:
+    match loc:
+        case ("prompts" | "images",):
+            return "a list, or a mapping with a name for each"
+        case ("exclude",):
+            return "a list of ids and patterns"
+        case ("jobs",):
+            return "a list of jobs"
+        case ("jobs", _):
+            return "a mapping, such as {prompt: …, image: …}"
+        case _:
+            return "a mapping of keys to values"

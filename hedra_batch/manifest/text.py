@@ -1,0 +1,70 @@
+"""The text of a manifest file: read within limits, decoded, and numbered by lines."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hedra_batch.errors import InputFileError, ManifestError
+from hedra_batch.manifest.problems import Place, render_line
+from hedra_batch.manifest.wording import shown_path
+
+LARGEST_BYTES = 16 * 1024 * 1024
+
+_LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+#: What YAML 1.2 does not allow in a file, escaped or not.
+_NOT_YAML = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class ManifestText:
+    """A manifest's text, and the name by which its user calls the file."""
+
+    file: str
+    content: str
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        return [0, *(match.end() for match in _LINE_END.finditer(self.content))]
+
+    def place(self, offset: int) -> Place:
+        """Find line and column of an offset."""
+        line = bisect_right(self._line_starts, min(offset, len(self.content)))
+        return Place(line, offset - self._line_starts[line - 1] + 1)
+
+
+def read_text(path: Path) -> ManifestText:
+    """Read a manifest file. Raises InputFileError for no readable file, ManifestError for one that is no text."""
+    file = shown_path(str(path))
+    data = _read_bytes(path, file)
+    if len(data) > LARGEST_BYTES:
+        raise _no_text(ManifestText(file, ""), 0, f"is larger than {LARGEST_BYTES // 1024**2} MB")
+    try:
+        content = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        readable = ManifestText(file, data[: error.start].decode("utf-8-sig", "replace"))
+        raise _no_text(readable, len(readable.content), "is not UTF-8 (save it as UTF-8 text)") from error
+    text = ManifestText(file, content)
+    if unreadable := _NOT_YAML.search(content):
+        code = f"U+{ord(unreadable[0]):04X}"
+        raise _no_text(text, unreadable.start(), f"holds the character {code} (allowed: text, line ends and tabs)")
+    return text
+
+
+def _read_bytes(path: Path, file: str) -> bytes:
+    try:
+        if not path.is_file():
+            # Opening a pipe or a device could wait for ever.
+            what = "is not a regular file" if path.exists() else "does not exist"
+            raise InputFileError([f"{file}: the manifest {what}"])
+        with path.open("rb") as stream:
+            return stream.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise InputFileError([f"{file}: the manifest cannot be read: {error.strerror or error}"]) from error
+
+
+def _no_text(text: ManifestText, offset: int, what: str) -> ManifestError:
+    return ManifestError([render_line(text.file, text.place(offset), "manifest", what)])

@@ -1,0 +1,92 @@
+"""The models that the server offers: which one a job means, and what it will cost."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from hedra_batch.api.answers import Model
+from hedra_batch.errors import ConfigurationError, ManifestError
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class Catalogue:
+    """The answer of GET /models, searched by slug, id or name."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._models = models
+        self._by_key: dict[str, Model] = {}
+        for model in models:
+            for key in (model.name.casefold(), model.id and model.id.lower(), model.slug):
+                if key:
+                    self._by_key[key] = model
+
+    def find(self, written: str | None) -> Model | None:
+        """Find the model that a manifest means by a slug, an id or a name; None where the list does not have it."""
+        if written is None:
+            return None
+        return self._by_key.get(written) or self._by_key.get(written.lower()) or self._by_key.get(written.casefold())
+
+    def name_on_wire(self, written: str | None) -> dict[str, str]:
+        """Write the field that names the model in a request.
+
+        A slug or an id is sent as written, also where the list lacks it; a name becomes the slug of its model.
+        """
+        if written is None:
+            return {}
+        if _UUID.fullmatch(written):
+            return {"ai_model_id": written.lower()}
+        model = self.find(written)
+        return {"model_slug": model.slug if model else written}
+
+    def check(self, written: Iterable[str]) -> None:
+        """Refuse names that no model has, before anything is sent. Raises ManifestError with all of them."""
+        unknown = [name for name in written if "/" not in name and not _UUID.fullmatch(name) and not self.find(name)]
+        if unknown:
+            raise ManifestError([f"model: {self._describe(name)}" for name in unknown])
+
+    def _describe(self, name: str) -> str:
+        known = sorted(model.name for model in self._models)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        return f"the API offers no model named '{name}'{hint} (it offers: {', '.join(known) or 'none'})"
+
+    def estimate_credits(self, fields: dict[str, str | int]) -> int | None:
+        """Estimate what a video will cost, by the published price list; None where the list does not tell.
+
+        credits = ceil((base_cost + credits_per_second x seconds) x the product of the modifiers).
+        """
+        model = self.find(str(fields["model"])) if "model" in fields else None
+        if model is None or model.pricing is None:
+            return None
+        base, rate = model.pricing.get("base_cost"), model.pricing.get("credits_per_second")
+        duration_ms = fields.get("duration_ms")
+        if (base is None and rate is None) or (rate and duration_ms is None):
+            return None
+        try:
+            cost = Fraction(base or 0) + Fraction(rate or 0) * Fraction(int(duration_ms or 0), 1000)
+            return math.ceil(cost * _multiply_modifiers(model.pricing.get("modifiers"), fields))
+        except (TypeError, ValueError, OverflowError):
+            return None
+
+
+def _multiply_modifiers(modifiers: Any, fields: dict[str, str | int]) -> Fraction:
+    product = Fraction(1)
+    for dimension, factors in (modifiers or {}).items():
+        option = fields.get(dimension)
+        if option is not None and option in factors:
+            # Through the shortest decimal text: 0.1 means one tenth.
+            product *= Fraction(str(factors[option]))
+    return product
+
+
+def refuse_address(base_url: str) -> ConfigurationError:
+    """Make the error for a host that has no GET /models."""
+    return ConfigurationError(
+        f"There is no Hedra API at {base_url} (it has no /models). Check --base-url or HEDRA_BASE_URL."
+    )

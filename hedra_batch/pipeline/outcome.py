@@ -1,0 +1,80 @@
+"""How a run ended: the counts of the selected jobs, and the one exit code that follows from them. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hedra_batch.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_LOOK,
+    EXIT_SIGNAL_BASE,
+    EXIT_UNFINISHED,
+    HedraBatchError,
+)
+from hedra_batch.job import PUBLIC_STATES
+from hedra_batch.ledger.rows import Standing
+from hedra_batch.pipeline.plan import Plan, Reason
+
+#: Public states of jobs that the next run goes on with.
+UNFINISHED = ("new", "running", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The state of all selected jobs after a run, whatever was done in it."""
+
+    counts: Counter[str]
+    exit_code: int
+    #: Ledger keys of the selected jobs, failed and held ones first to be explained.
+    failed: list[Standing] = field(default_factory=list)
+    held: list[Standing] = field(default_factory=list)
+    changed: int = 0
+
+
+def judge(
+    plan: Plan,
+    standings: Iterable[Standing],
+    *,
+    stopped_by: HedraBatchError | None = None,
+    closed_by: HedraBatchError | None = None,
+    signal_number: int | None = None,
+) -> Outcome:
+    """Count the jobs of the plan as they stand now, and find the exit code."""
+    selected = {entry.identity: entry for entry in plan.entries}
+    standing_now = [standing for standing in standings if standing.identity in selected]
+    counts = Counter(PUBLIC_STATES[standing.state] for standing in standing_now)
+    counts["new"] += len(selected) - len(standing_now)
+    changed = plan.count(Reason.CHANGED)
+    return Outcome(
+        counts=counts,
+        exit_code=find_exit_code(
+            counts, changed=changed, stopped_by=stopped_by, closed_by=closed_by, signal_number=signal_number
+        ),
+        failed=[standing for standing in standing_now if PUBLIC_STATES[standing.state] == "failed"],
+        held=[standing for standing in standing_now if PUBLIC_STATES[standing.state] == "held"],
+        changed=changed,
+    )
+
+
+def find_exit_code(
+    counts: Counter[str],
+    *,
+    changed: int = 0,
+    stopped_by: HedraBatchError | None = None,
+    closed_by: HedraBatchError | None = None,
+    signal_number: int | None = None,
+) -> int:
+    """Find the first that applies: signal, a stop of the run, credits or budget, a person, unfinished, failed, done."""
+    if signal_number is not None:
+        return EXIT_SIGNAL_BASE + signal_number
+    for error in (stopped_by, closed_by):
+        if error is not None:
+            return error.exit_code
+    if counts["held"] or changed:
+        return EXIT_LOOK
+    if any(counts[state] for state in UNFINISHED):
+        return EXIT_UNFINISHED
+    return EXIT_FAILED if counts["failed"] else EXIT_DONE

@@ -1,0 +1,222 @@
+"""The runner: wires the stations, carries each attempt from where the ledger says it stands, and stops cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from hedra_batch.api.answers import ERROR
+from hedra_batch.api.client import HedraClient
+from hedra_batch.api.media import MediaClient
+from hedra_batch.errors import (
+    BudgetReachedError,
+    HedraBatchError,
+    JobError,
+    NotFoundError,
+    OutOfCreditsError,
+    StopRunError,
+    UnfinishedError,
+)
+from hedra_batch.job import IN_FLIGHT, Attempt, Job, State
+from hedra_batch.ledger.store import Ledger
+from hedra_batch.pipeline.catalogue import Catalogue, refuse_address
+from hedra_batch.pipeline.fetch import Fetcher
+from hedra_batch.pipeline.pace import Pace, Pause, Slots, SubmittingClosedError
+from hedra_batch.pipeline.plan import Entry, Plan, Step
+from hedra_batch.pipeline.reader import Reach, Reader
+from hedra_batch.pipeline.settings import RunSettings
+from hedra_batch.pipeline.settle import Settler
+from hedra_batch.pipeline.submit import Submitter
+from hedra_batch.pipeline.track import Tracker
+from hedra_batch.pipeline.upload import Uploader
+from hedra_batch.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+#: Takes an attempt one step on and returns it as the ledger has it then.
+Station = Callable[[Attempt, Job | None], Awaitable[Attempt]]
+
+
+class Runner:
+    """Carries out a plan. Cancelling `run` stops it: what is being sent ends first, and is on disk."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: HedraClient,
+        media: MediaClient,
+        folder: Path,
+        settings: RunSettings,
+        progress: Progress,
+    ) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._settings = settings
+        self._progress = progress
+        limits = settings.limits
+        self._pause = Pause()
+        self._reach = Reach(settings)
+        self._reader = Reader(settings, self._reach, Pace(limits.poll, self._pause), self._pause)
+        self._slots = Slots(limits.in_flight)
+        self._submit_pace = Pace(limits.submit, self._pause)
+        # Beside the jobs in flight, some more have their images uploaded ahead.
+        self._room = asyncio.Semaphore(limits.in_flight + limits.uploads)
+        self._tracker = Tracker(client, self._reader, settings, progress.note_fraction)
+        self._fetcher = Fetcher(ledger, client, media, self._reader, folder, settings)
+        self._folder = folder
+        self._stations: dict[State, Station] = {}
+        #: Why nothing more was submitted, when the run itself went on.
+        self.closed_by: StopRunError | None = None
+
+    async def run(self, plan: Plan) -> None:
+        """Carry all jobs of the plan as far as they go. Raises StopRunError when the run cannot go on."""
+        if not plan.to_carry:
+            return
+        catalogue = await self._load_catalogue(plan)
+        self._stations = self._wire(catalogue)
+        keyed = await self._record(plan)
+        tracking = asyncio.create_task(self._tracker.run(), name="tracker")
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._start_all(keyed, group)
+        except BaseExceptionGroup as errors:
+            raise _choose(errors) from errors
+        finally:
+            tracking.cancel()
+            await asyncio.wait({tracking})
+
+    async def _load_catalogue(self, plan: Plan) -> Catalogue:
+        """Ask for the models, only when something is bought: also the first sign that key and address are right."""
+        if not plan.to_buy:
+            return Catalogue([])
+        try:
+            models = await self._reader.read(self._client.list_models)
+        except NotFoundError as error:
+            raise refuse_address(self._client.base_url) from error
+        catalogue = Catalogue(models)
+        written = {entry.job.inputs.model for entry in plan.to_buy if entry.job and entry.job.inputs.model}
+        catalogue.check(sorted(written))
+        return catalogue
+
+    def _wire(self, catalogue: Catalogue) -> dict[State, Station]:
+        """Name the station of each state; a state without one is an end."""
+        ledger, client, reader, settings = self._ledger, self._client, self._reader, self._settings
+        uploader = Uploader(ledger, client, reader, catalogue, settings.limits.uploads)
+        submitter = Submitter(ledger, client, self._reach, self._submit_pace, self._pause, self._slots, settings)
+        settler = Settler(ledger, client, reader, settings)
+        return {
+            State.NEW: uploader.process,
+            State.RESERVED: submitter.process,
+            State.UNKNOWN: settler.process,
+            State.HELD: settler.revisit,
+            State.ACCEPTED: self._track,
+            State.STUCK: self._track,
+            State.READY: self._fetcher.process,
+        }
+
+    async def _record(self, plan: Plan) -> list[tuple[int, Entry]]:
+        """Make sure that every job to carry has its row; new attempts are recorded all at once."""
+        added = [entry for entry in plan.to_carry if entry.step is Step.ADD]
+        keys = iter(await self._ledger.record([(entry.job, entry.next_number) for entry in added if entry.job]))
+        return [
+            (next(keys) if entry.step is Step.ADD or entry.standing is None else entry.standing.attempt_key, entry)
+            for entry in plan.to_carry
+        ]
+
+    async def _start_all(self, keyed: list[tuple[int, Entry]], group: asyncio.TaskGroup) -> None:
+        """Carry what was sent before at once, all of it; new jobs as there is room for them."""
+        waiting = []
+        for key, entry in keyed:
+            if entry.standing and entry.standing.state in IN_FLIGHT:
+                self._slots.take_over(key)
+            if _is_sent(entry):
+                group.create_task(self._carry(key, entry))
+            else:
+                waiting.append((key, entry))
+        for key, entry in waiting:
+            await self._room.acquire()
+            if self._slots.is_closed:
+                return
+            group.create_task(self._carry(key, entry)).add_done_callback(lambda _: self._room.release())
+
+    async def _carry(self, key: int, entry: Entry) -> None:
+        """Take one attempt from station to station until a state has none."""
+        try:
+            attempt = await self._begin(key, entry)
+            while station := self._stations.get(attempt.state):
+                before = attempt.state
+                attempt = await station(attempt, entry.job)
+                await self._note(attempt, before)
+        except SubmittingClosedError:
+            await self._slots.leave(key)
+        except UnfinishedError as reason:
+            logger.warning("%s: %s", entry.label, reason)
+        except (OutOfCreditsError, BudgetReachedError) as reason:
+            await self._close_submitting(reason)
+
+    async def _begin(self, key: int, entry: Entry) -> Attempt:
+        if entry.step is Step.REWRITE and entry.job:
+            return await self._ledger.rewrite(key, entry.job)
+        return await self._ledger.attempt(key)
+
+    async def _note(self, attempt: Attempt, before: State) -> None:
+        self._progress.note(attempt.key, attempt.label, before, attempt.state)
+        if attempt.state not in IN_FLIGHT:
+            await self._slots.leave(attempt.key)
+
+    async def _close_submitting(self, reason: StopRunError) -> None:
+        """Send nothing more; what is at the server is followed and fetched all the same."""
+        if self.closed_by is None:
+            logger.error("%s", reason)
+            self.closed_by = reason
+        await self._slots.close()
+
+    async def _track(self, attempt: Attempt, job: Job | None) -> Attempt:
+        """Take an attempt from ACCEPTED or STUCK to READY or FAILED, as the server ends it."""
+        try:
+            generation = await self._tracker.follow(attempt)
+        except JobError as error:
+            logger.error("%s: held: %s", attempt.label, error)
+            return await self._ledger.hold(attempt, error.code, f"The server does not know it any more: {error}")
+        if generation.status == ERROR:
+            message = generation.error or "The server ended it without a reason."
+            logger.error("%s: failed: %s", attempt.label, message)
+            code = generation.error_code or "unknown"
+            return await self._ledger.fail(attempt, code, message, generation.credits_charged)
+        self._fetcher.offer_link(attempt.key, generation.link)
+        output = await self._claim_output(attempt, job.output if job else attempt.wanted_output)
+        return await self._ledger.mark_ready(attempt, output, generation.asset_id, generation.credits_charged)
+
+    async def _claim_output(self, attempt: Attempt, wanted: str) -> str:
+        """Choose the file name for a result: a paid file is never overwritten, so a further one is a further take."""
+        path = Path(wanted)
+        take = 1 + await self._ledger.count_outputs(attempt)
+        while True:
+            output = wanted if take == 1 else path.with_suffix(f".take{take}{path.suffix}").as_posix()
+            if not (self._folder / output).exists() and not await self._ledger.is_output_claimed(output):
+                return output
+            take += 1
+
+
+def _is_sent(entry: Entry) -> bool:
+    """Tell whether an earlier run sent it, so that it takes no room among the new ones."""
+    return entry.standing is not None and entry.step is Step.CARRY and entry.standing.state is not State.RESERVED
+
+
+def _choose(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Choose the error to report of several that ended a run together: a stop before others, the first of its kind."""
+    flat: list[BaseException] = []
+    pending: list[BaseException] = [errors]
+    while pending:
+        error = pending.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            pending += error.exceptions
+        else:
+            flat.append(error)
+    for kind in (StopRunError, HedraBatchError):
+        for error in flat:
+            if isinstance(error, kind):
+                return error
+    return flat[0]

@@ -1,0 +1,90 @@
+"""The first station: the images of a job are at the server, each content once; then its request is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import defaultdict
+from pathlib import Path
+
+import aiofiles
+
+from hedra_batch.api.client import HedraClient
+from hedra_batch.api.requests import build_video_request
+from hedra_batch.errors import InputFileError, JobError
+from hedra_batch.job import Attempt, ImageInput, Job
+from hedra_batch.ledger.store import Ledger
+from hedra_batch.pipeline.catalogue import Catalogue
+from hedra_batch.pipeline.reader import Reader
+
+logger = logging.getLogger(__name__)
+
+
+class Uploader:
+    """Takes an attempt from NEW to RESERVED."""
+
+    def __init__(self, ledger: Ledger, client: HedraClient, reader: Reader, catalogue: Catalogue, uploads: int) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._reader = reader
+        self._catalogue = catalogue
+        self._room = asyncio.Semaphore(uploads)
+        self._by_content: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
+        """Upload what is missing, then commit id, body and price in one transaction.
+
+        A crash before the commit costs at most one more upload, which is free.
+        """
+        assert job is not None, "an attempt in NEW is carried for a job of the manifest only"
+        try:
+            keyframes = await self._upload_keyframes(job)
+        except JobError as refusal:
+            logger.error("%s: its image was refused: %s", attempt.label, refusal)
+            return await self._ledger.reject(attempt, refusal.code, str(refusal), refusal.request_id)
+        generation_id = self._ledger.derive_generation_id(attempt)
+        model = self._catalogue.name_on_wire(job.inputs.model)
+        body = build_video_request(attempt.fields, generation_id=generation_id, model=model, keyframes=keyframes)
+        price = self._catalogue.estimate_credits(attempt.fields)
+        return await self._ledger.reserve(attempt, generation_id, body, price)
+
+    async def _upload_keyframes(self, job: Job) -> dict[str, str]:
+        fields = {}
+        for name, image in (("start_keyframe", job.inputs.image), ("end_keyframe", job.inputs.end_image)):
+            if image is None:
+                continue
+            if image.path is None:
+                fields[f"{name}_url"] = image.source
+            else:
+                fields[f"{name}_id"] = await self._find_or_upload(image, image.path)
+        return fields
+
+    async def _find_or_upload(self, image: ImageInput, path: Path) -> str:
+        content_hash = image.sha256 or ""
+        async with self._by_content[content_hash]:
+            asset_id = await self._ledger.find_asset(content_hash)
+            if asset_id is None:
+                async with self._room:
+                    asset_id = await self._upload(path, content_hash)
+            return asset_id
+
+    async def _upload(self, path: Path, content_hash: str) -> str:
+        content = await _read_unchanged(path, content_hash)
+        asset_id = await self._reader.read(lambda: self._client.create_asset(path.name), is_paced=False)
+        upload = lambda: self._client.upload_asset(asset_id, content, path.name)  # noqa: E731 - sent again as it is
+        await self._reader.read(upload, is_paced=False)
+        await self._ledger.record_asset(content_hash, asset_id, path.name)
+        logger.info("%s: uploaded (%d bytes)", path.name, len(content))
+        return asset_id
+
+
+async def _read_unchanged(path: Path, content_hash: str) -> bytes:
+    try:
+        async with aiofiles.open(path, "rb") as file:
+            content = await file.read()
+    except OSError as error:
+        raise InputFileError([f"{path}: cannot be read any more ({error.strerror})."]) from error
+    if hashlib.sha256(content).hexdigest() != content_hash:
+        raise InputFileError([f"{path}: was changed while the run was going. Run the same line again."])
+    return content

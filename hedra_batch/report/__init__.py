@@ -1,0 +1,1 @@
+"""What people and programs read: tables, JSON lines, CSV, summaries, the live view. Nothing here decides."""

@@ -1,0 +1,82 @@
+"""The live view of a run on a terminal: redrawn at most four times a second. Imported only there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.logging import RichHandler
+from rich.table import Table
+from rich.text import Text
+
+from hedra_batch.job import State
+from hedra_batch.progress import Progress, Running
+
+REDRAWS_A_SECOND = 4
+#: Running jobs that are shown one by one.
+ROWS_LIMIT = 12
+BAR_WIDTH = 24
+
+_WORDS = {
+    State.SUBMITTING: "submitting",
+    State.UNKNOWN: "outcome unknown",
+    State.ACCEPTED: "generating",
+    State.STUCK: "overdue",
+    State.READY: "fetching",
+}
+
+
+class View:
+    """Draws a Progress as it is at the moment of drawing."""
+
+    def __init__(self, name: str, progress: Progress, pace: str) -> None:
+        self._name = name
+        self._progress = progress
+        self._pace = pace
+
+    def __rich__(self) -> Group:
+        """Draw the picture of this moment."""
+        table = Table.grid(padding=(0, 2))
+        running = list(self._progress.running.values())
+        for row in running[:ROWS_LIMIT]:
+            table.add_row(Text(row.label, no_wrap=True), _draw_bar(row), _WORDS.get(row.state, row.state.lower()))
+        hidden = len(running) - ROWS_LIMIT
+        more = [Text(f"… and {hidden} more", style="dim")] if hidden > 0 else []
+        return Group(self._headline(), table, *more)
+
+    def _headline(self) -> Text:
+        counts = self._progress.counts
+        seconds = self._progress.estimate_seconds_left()
+        left = f", about {_say_duration(seconds)} left" if seconds else ""
+        running = counts["running"] + counts["unknown"]
+        return Text.assemble(
+            (f"{self._name}  ", "bold"),
+            (f"{counts['done']} done", "green"),
+            f"  {running} running  {counts['new']} waiting  ",
+            (f"{counts['failed']} failed", "red" if counts["failed"] else ""),
+            (f"  at most {self._pace}{left}", "dim"),
+        )
+
+
+@contextmanager
+def show_live(name: str, progress: Progress, pace: str, level: int) -> Iterator[logging.Handler]:
+    """Show the view until the context ends; yields a handler that prints log lines above it."""
+    console = Console(stderr=True)
+    handler = RichHandler(level, console=console, show_path=False, show_level=False, markup=False, highlighter=None)
+    with Live(View(name, progress, pace), console=console, refresh_per_second=REDRAWS_A_SECOND, transient=True):
+        yield handler
+
+
+def _draw_bar(row: Running) -> Text:
+    filled = round(row.fraction * BAR_WIDTH)
+    return Text.assemble(("━" * filled, "green"), ("━" * (BAR_WIDTH - filled), "bright_black"), f" {row.fraction:4.0%}")
+
+
+def _say_duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,61 @@
+"""Rows of the ledger as a table, JSON lines or CSV. Pure: yields text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+#: What a table shows of the many columns.
+TABLE_COLUMNS = ("id", "edition", "state", "attempt", "output", "credits_charged", "error_code", "error")
+CELL_WIDTH = 60
+
+
+def to_json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Write one JSON object a line, all columns in their order."""
+    for row in rows:
+        yield json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def to_csv(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> Iterator[str]:
+    """Write a header and a line a row, by RFC 4180.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe before it.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_defuse(row[name]) for name in columns])
+        yield _drain(buffer)
+    yield _drain(buffer)
+
+
+def to_table(rows: Iterable[dict[str, Any]], columns: Sequence[str] = TABLE_COLUMNS) -> Iterator[str]:
+    """Align columns that are as wide as their cells; those that are empty everywhere are left out."""
+    cells = [[to_cell(row[name]) for name in columns] for row in rows]
+    used = [index for index in range(len(columns)) if any(line[index] for line in cells)]
+    widths = {index: max(len(columns[index]), *(len(line[index]) for line in cells)) for index in used}
+    for line in ([name.upper() for name in columns], *cells) if cells else ():
+        yield "  ".join(line[index].ljust(widths[index]) for index in used).rstrip() + "\n"
+
+
+def to_cell(value: object) -> str:
+    """Write a value on one line, without control characters, not too wide."""
+    text = "" if value is None else _CONTROL.sub(" ", str(value))
+    return text if len(text) <= CELL_WIDTH else text[: CELL_WIDTH - 1] + "…"
+
+
+def _defuse(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def _drain(buffer: io.StringIO) -> str:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text

@@ -1,0 +1,59 @@
+"""The end of a run in words: the last line, and the failures under it with what settles each. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+#: Failures that are named under the last line.
+NAMED_LIMIT = 10
+#: Counts that the last line always has, in its order; the others only when there are any.
+ALWAYS = ("done", "failed", "running", "held")
+SOMETIMES = ("unknown", "new")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A job that ended badly or waits for a person."""
+
+    label: str
+    code: str
+    message: str
+    #: The command that settles it.
+    command: str
+
+
+def write_last_line(name: str, counts: Counter[str], exit_code: int, videos: str) -> str:
+    """Write `spring: done=238 failed=2 running=0 held=0 exit=1 -> spring.out/videos`."""
+    shown = [f"{state}={counts[state]}" for state in ALWAYS]
+    shown += [f"{state}={counts[state]}" for state in SOMETIMES if counts[state]]
+    return f"{name}: {' '.join(shown)} exit={exit_code} -> {videos}"
+
+
+def write_troubles(troubles: Sequence[Trouble], total: int, results_command: str) -> Iterable[str]:
+    """Name up to ten, each with its code and the command that settles it, and where the others are."""
+    for trouble in troubles[:NAMED_LIMIT]:
+        yield f"  {trouble.label}: {trouble.code}: {trouble.message}"
+        yield f"      {trouble.command}"
+    if total > NAMED_LIMIT:
+        yield f"  … and {total - NAMED_LIMIT} more: {results_command}"
+
+
+def describe_change(before: dict[str, str | int], after: dict[str, str | int]) -> str:
+    """Say what differs between the inputs that were paid for and those of the manifest."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return "; ".join(_describe_field(name, before.get(name), after.get(name)) for name in names)
+
+
+def _describe_field(name: str, before: object, after: object) -> str:
+    if name in ("image", "end_image") and before is not None and after is not None:
+        return f"{name} has other content"
+    return f"{name} {_clip(before)} -> {_clip(after)}"
+
+
+def _clip(value: object) -> str:
+    if value is None:
+        return "(none)"
+    text = str(value)
+    return repr(text if len(text) <= 50 else text[:49] + "…")

@@ -1,0 +1,204 @@
+"""The API host: who gets in, and one method for each route."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+from aiohttp import BodyPartReader, web
+from aiohttp.typedefs import Handler
+
+from hedra_batch.simulator import answers, fields, refusals
+from hedra_batch.simulator.assets import Asset
+from hedra_batch.simulator.catalog import MODELS, VOICES
+from hedra_batch.simulator.faults import Faults
+from hedra_batch.simulator.generation import Generation
+from hedra_batch.simulator.links import Links, VideoLinks
+from hedra_batch.simulator.listing import read_ids, read_listing
+from hedra_batch.simulator.order import place_order, wanted_ids
+from hedra_batch.simulator.recorder import KEY_HEADER, VISIT, route_of
+from hedra_batch.simulator.refusals import RefusalError
+from hedra_batch.simulator.routes import Route
+from hedra_batch.simulator.schema import check_asset_request, check_value, check_video_request
+from hedra_batch.simulator.settings import SimulatorSettings
+from hedra_batch.simulator.world import World
+
+
+class ApiHost:
+    """Serves the published routes on the state of the world."""
+
+    def __init__(self, settings: SimulatorSettings, world: World, links: Links, faults: Faults) -> None:
+        self._settings = settings
+        self._world = world
+        self._links = links
+        self._faults = faults
+
+    @property
+    def routes(self) -> dict[Route, Handler]:
+        """What answers each route."""
+        return {
+            Route.LIST_MODELS: self.list_models,
+            Route.LIST_VOICES: self.list_voices,
+            Route.LIST_ASSETS: self.list_assets,
+            Route.CREATE_ASSET: self.create_asset,
+            Route.UPLOAD_ASSET: self.upload_asset,
+            Route.LIST_GENERATIONS: self.list_generations,
+            Route.CREATE_GENERATION: self.create_generation,
+            Route.READ_STATUS: self.read_status,
+            Route.READ_CREDITS: self.read_credits,
+        }
+
+    @web.middleware
+    async def refusal_layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Turn refusals, and the router's own errors, into JSON answers."""
+        try:
+            return await handler(request)
+        except RefusalError as refusal:
+            return web.json_response(refusal.body, status=refusal.status, headers=refusal.headers)
+        except web.HTTPError as error:
+            return web.json_response({"detail": error.reason}, status=error.status)
+
+    @web.middleware
+    async def gate_layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let nobody in without an accepted key; bring the account up to the present."""
+        if not self._is_accepted(request.headers.get(KEY_HEADER, "")):
+            raise refusals.wrong_key()
+        self._world.generations.settle()
+        return await handler(request)
+
+    async def list_models(self, request: web.Request) -> web.Response:
+        """Serve GET /models."""
+        types = request.query.getall("types", [])
+        for each in types:
+            check_value(fields.one_of(fields.GENERATION_TYPES), each, "query", "types")
+        eta_ms = round(self._settings.real_seconds(self._settings.generation_seconds) * 1000)
+        return web.json_response([model.item(eta_ms) for model in MODELS if not types or model.type in types])
+
+    async def list_voices(self, _request: web.Request) -> web.Response:
+        """Serve GET /voices."""
+        return web.json_response([answers.voice(each) for each in VOICES])
+
+    async def list_assets(self, request: web.Request) -> web.Response:
+        """Serve GET /assets: uploaded images, finished videos, or voices."""
+        kind = request.query.get("type")
+        check_value(fields.one_of(fields.ASSET_TYPES), kind, "query", "type")
+        ids = read_ids(request.query)
+        if kind == "video":
+            videos = self._world.generations.videos(ids)
+            return web.json_response([answers.video(each, self._new_links(each, request)) for each in videos])
+        if kind == "voice":
+            return web.json_response([answers.voice(each) for each in VOICES if ids is None or each.id in ids])
+        uploaded = self._world.assets.uploaded(ids)
+        return web.json_response([self._image(each) for each in uploaded if each.type == kind])
+
+    async def create_asset(self, request: web.Request) -> web.Response:
+        """Serve POST /assets."""
+        wanted = check_asset_request(await _read_json(request))
+        honoured_ids = wanted_ids(wanted, "reserved_asset_id", "") if self._settings.honours_ids else ()
+        asset = self._world.assets.create(wanted["type"], wanted["name"], next(iter(honoured_ids), None))
+        return web.json_response(answers.created_asset(asset, wanted))
+
+    async def upload_asset(self, request: web.Request) -> web.Response:
+        """Serve POST /assets/{id}/upload."""
+        asset_id = _path_id(request, "id")
+        asset = self._world.assets.upload(asset_id, await _read_file(request))
+        return web.json_response(self._image(asset))
+
+    async def list_generations(self, request: web.Request) -> web.Response:
+        """Serve GET /generations."""
+        listing = read_listing(request.query)
+        items = [self._listed(each, request) for each in self._world.generations.page(listing)]
+        page_info = {"limit": listing.limit, "offset": listing.offset}
+        return web.json_response({"page_info": page_info, "data": items})
+
+    async def create_generation(self, request: web.Request) -> web.Response:
+        """Serve POST /generations."""
+        wanted = check_video_request(await _read_json(request))
+        generations = self._world.generations.known(wanted_ids(wanted))
+        if generations:
+            self._answer_repeat(generations, request[VISIT].request_id)
+        else:
+            order = place_order(wanted, self._world.assets.find_uploaded)
+            visit = request[VISIT]
+            generations = self._world.generations.accept(order, visit.key or "", visit.request_id)
+        etas_seconds = [self._world.generations.eta_seconds(each, each.created_at) for each in generations]
+        return web.json_response(answers.accepted(generations, etas_seconds))
+
+    async def read_status(self, request: web.Request) -> web.Response:
+        """Serve GET /generations/{id}/status."""
+        generation_id = _path_id(request, "id")
+        generation = self._world.generations.find(generation_id)
+        if not generation:
+            raise refusals.not_found("Generation", generation_id)
+        now = self._settings.clock()
+        return web.json_response(answers.status(generation, now, self._links_if_complete(generation, now, request)))
+
+    async def read_credits(self, _request: web.Request) -> web.Response:
+        """Serve GET /billing/credits."""
+        return web.json_response(answers.balance(self._world.account))
+
+    def _is_accepted(self, key: str) -> bool:
+        accepted = self._settings.keys
+        return key in accepted if accepted is not None else bool(key) and not key.startswith("wrong")
+
+    def _answer_repeat(self, generations: list[Generation], request_id: str) -> None:
+        """Do with a second submission what the settings say; returning means that the first answer is given again."""
+        match self._settings.repeat:
+            case "refuse":
+                is_over = self._settings.clock() >= generations[0].ends_at
+                code = "ALREADY_EXISTS" if is_over else "ALREADY_IN_PROGRESS"
+                raise refusals.already(code, "Generation", generations[0].id)
+            case "error":
+                raise refusals.internal()
+            case "bill":
+                self._world.generations.bill_again(generations, request_id)
+            case "replay":
+                pass
+
+    def _listed(self, generation: Generation, request: web.Request) -> answers.Json:
+        now = self._settings.clock()
+        eta_seconds = self._world.generations.eta_seconds(generation, now)
+        return answers.listed(generation, now, eta_seconds, self._links_if_complete(generation, now, request))
+
+    def _image(self, asset: Asset) -> answers.Json:
+        return answers.image(asset, self._links.sign(asset.id))
+
+    def _links_if_complete(self, generation: Generation, now: float, request: web.Request) -> VideoLinks | None:
+        return self._new_links(generation, request) if generation.status(now) == "complete" else None
+
+    def _new_links(self, generation: Generation, request: web.Request) -> VideoLinks:
+        stem = generation.asset_id
+        preview = self._links.sign(f"{stem}.webp")
+        if self._strikes("missing-link", request):
+            return VideoLinks(None, None, preview)
+        is_expired = self._strikes("expired-link", request)
+        file, playlist = (self._links.sign(stem + suffix, is_expired=is_expired) for suffix in (".mp4", ".m3u8"))
+        return VideoLinks(file, playlist, preview)
+
+    def _strikes(self, name: str, request: web.Request) -> bool:
+        strikes = self._faults.strikes(name, route_of(request))
+        if strikes:
+            request[VISIT].fault = name
+        return strikes
+
+
+async def _read_json(request: web.Request) -> object:
+    try:
+        return json.loads(await request.read())
+    except ValueError as error:
+        raise refusals.malformed([refusals.problem("json_invalid", "JSON decode error", "body")]) from error
+
+
+async def _read_file(request: web.Request) -> bytes:
+    """Read the field `file` of a form."""
+    if request.content_type == "multipart/form-data":
+        async for part in await request.multipart():
+            if isinstance(part, BodyPartReader) and part.name == "file":
+                return bytes(await part.read())
+    raise refusals.malformed([refusals.problem("missing", "Field required", "body", "file")])
+
+
+def _path_id(request: web.Request, name: str) -> str:
+    text = request.match_info[name]
+    check_value(fields.UUID, text, "path", name)
+    return str(uuid.UUID(text))

@@ -1,0 +1,108 @@
+"""The named faults and the dice that decide when one strikes; carrying them out is left to the hosts."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from hedra_batch.errors import UsageError
+from hedra_batch.simulator.routes import API_ROUTES, Route
+
+#: Every fault and what it does, as `--help` lists them.
+FAULTS: dict[str, str] = {
+    "lost-request": "POST /generations: the connection is cut before the request is processed",
+    "lost-answer": "POST /generations: processed and billed, then the connection is cut without an answer",
+    "5xx-before": "503 before anything is processed",
+    "5xx-after": "POST /generations: 502 with an HTML body after it was accepted and billed",
+    "429": "429 before anything is processed; half of them with Retry-After: 1",
+    "slow": "the answer comes 1 to 90 simulated seconds late",
+    "garbage": "200 with a truncated or mistyped JSON body, after the request was processed",
+    "cut-download": "a media body ends in the middle; half of them without Content-Length",
+    "expired-link": "the links of a finished video have expired already",
+    "missing-link": "a finished video is listed without its links",
+}
+
+#: Where a planned fault strikes that is bound to no route.
+_ANYWHERE = "anywhere"
+
+_PAID = frozenset({Route.CREATE_GENERATION})
+_LINKING = frozenset({Route.READ_STATUS, Route.LIST_GENERATIONS, Route.LIST_ASSETS})
+
+#: The routes that each fault can strike.
+ROUTES: dict[str, frozenset[Route]] = {
+    "lost-request": _PAID,
+    "lost-answer": _PAID,
+    "5xx-before": API_ROUTES,
+    "5xx-after": _PAID,
+    "429": API_ROUTES,
+    "slow": API_ROUTES,
+    "garbage": API_ROUTES,
+    "cut-download": frozenset({Route.READ_MEDIA}),
+    "expired-link": _LINKING,
+    "missing-link": _LINKING,
+}
+
+
+def check_faults(faults: Mapping[str, float]) -> None:
+    """Refuse a name that is no fault, and a number that is no probability."""
+    for name, probability in faults.items():
+        if name not in FAULTS:
+            raise UsageError(f"There is no fault {name!r}; the faults are {', '.join(FAULTS)}.")
+        if not 0 <= probability <= 1:
+            raise UsageError(f"The probability of {name} is {probability:g}; give one from 0 to 1.")
+
+
+def parse_faults(texts: Iterable[str]) -> dict[str, float]:
+    """Read `NAME=PROBABILITY` texts."""
+    faults = dict(_parse_fault(text) for text in texts)
+    check_faults(faults)
+    return faults
+
+
+def _parse_fault(text: str) -> tuple[str, float]:
+    name, _, probability = text.partition("=")
+    try:
+        return name.strip(), float(probability)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no fault; write NAME=PROBABILITY, as in lost-answer=0.1.") from error
+
+
+class Faults:
+    """Decides, request by request, which faults strike: planned ones first, then by chance from the seed."""
+
+    def __init__(self, chances: Mapping[str, float], seed: int) -> None:
+        self._chances = dict(chances)
+        self._random = random.Random(seed)  # noqa: S311 - must repeat itself from its seed; guards nothing
+        self._planned: Counter[tuple[str, str]] = Counter()
+
+    def plan(self, name: str, times: int = 1, route: str | None = None) -> None:
+        """Make a fault strike the next `times` requests of a route, by default POST /generations.
+
+        A fault that cannot strike that one strikes wherever it can.
+        """
+        check_faults({name: 1})
+        possible = ROUTES[name]
+        chosen = route or (Route.CREATE_GENERATION if Route.CREATE_GENERATION in possible else _ANYWHERE)
+        if chosen not in {*possible, _ANYWHERE}:
+            raise UsageError(f"{name} cannot strike {chosen!r}; it strikes {', '.join(sorted(possible))}.")
+        self._planned[name, chosen] += times
+
+    def strikes(self, name: str, route: str) -> bool:
+        """Whether the fault strikes this time; each call is one throw of the dice."""
+        if route not in ROUTES[name]:
+            return False
+        for place in (route, _ANYWHERE):
+            if self._planned[name, place]:
+                self._planned[name, place] -= 1
+                return True
+        chance = self._chances.get(name, 0.0)
+        return chance > 0 and self._random.random() < chance
+
+    def has_even_throw(self) -> bool:
+        """Choose one of two ways in which a fault can show."""
+        return self._random.choice((True, False))
+
+    def seconds(self, least: float, most: float) -> float:
+        """Draw a length of time between the two."""
+        return self._random.uniform(least, most)

@@ -1,0 +1,161 @@
+"""All generations: what is accepted and billed, found again, listed, and refunded when it fails."""
+
+from __future__ import annotations
+
+import heapq
+import uuid
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from hedra_batch.simulator import refusals
+from hedra_batch.simulator.account import Account
+from hedra_batch.simulator.generation import Generation, luck
+from hedra_batch.simulator.journal import Journal
+from hedra_batch.simulator.listing import Listing
+from hedra_batch.simulator.order import Order
+from hedra_batch.simulator.settings import SimulatorSettings
+
+#: Makes the asset id of a generation out of its own id.
+_ASSET_NAMESPACE = uuid.UUID("6f1f8a52-6d0c-5b9e-8a54-0f5b8f6f3c21")
+_SHARE_WITHOUT_ETA = 0.1
+
+
+class Generations:
+    """Generations by id, in the order of their acceptance.
+
+    The line of a generation is what commits it: a charge or refund that a kill kept from the billing log is made up
+    for when the lines are read again.
+    """
+
+    def __init__(self, settings: SimulatorSettings, journal: Journal[Generation], account: Account) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._account = account
+        self._by_id: dict[str, Generation] = {}
+        self._by_asset: dict[str, Generation] = {}
+        self._flaky_prompts: set[str] = set()
+        #: A heap of when each running generation ends.
+        self._running: list[tuple[float, str]] = []
+        for generation in journal.records:
+            self._take_up(generation)
+
+    def accept(self, order: Order, key: str, request_id: str) -> list[Generation]:
+        """Bill an order and begin with it, or refuse it and charge nothing."""
+        self._check_concurrency(order.batch_size)
+        self._account.require(order.credits * order.batch_size)
+        batch_id = str(uuid.uuid4()) if order.batch_size > 1 else None
+        generations = [self._begin(order, n, batch_id, key, request_id) for n in range(order.batch_size)]
+        self._journal.append(*generations)
+        for generation in generations:
+            self._take_up(generation)
+        return generations
+
+    def bill_again(self, generations: list[Generation], request_id: str) -> None:
+        """Charge generations that are paid for already."""
+        self._account.require(sum(generation.credits for generation in generations))
+        for generation in generations:
+            self._account.charge(generation, self._settings.clock(), request_id)
+
+    def settle(self) -> None:
+        """Refund what has failed by now."""
+        now = self._settings.clock()
+        while self._running and self._running[0][0] <= now:
+            generation = self._by_id[heapq.heappop(self._running)[1]]
+            if generation.error and not self._account.has("refund", generation):
+                self._account.refund(generation)
+
+    def known(self, ids: tuple[str, ...]) -> list[Generation]:
+        """Find those that have one of the ids already, readable or not."""
+        if not self._settings.honours_ids:
+            return []
+        return [self._by_id[wanted] for wanted in ids if wanted in self._by_id]
+
+    def find(self, generation_id: str) -> Generation | None:
+        """Find one that can be read by now."""
+        generation = self._by_id.get(generation_id)
+        return generation if generation and self._is_readable(generation) else None
+
+    def find_video(self, asset_id: str) -> Generation | None:
+        """Find the one whose finished video is this asset."""
+        generation = self._by_asset.get(asset_id)
+        return generation if generation and generation.status(self._settings.clock()) == "complete" else None
+
+    def videos(self, ids: tuple[str, ...] | None) -> Iterator[Generation]:
+        """List those whose video is finished: newest first, or in the order of the asset ids."""
+        wanted = reversed(self._by_asset) if ids is None else ids
+        return filter(None, map(self.find_video, wanted))
+
+    def page(self, listing: Listing) -> Iterator[Generation]:
+        """List one page of what can be read: newest first, or in the order of the ids."""
+        matching = (each for each in self._candidates(listing) if _matches(each, listing))
+        return islice(matching, listing.offset, listing.offset + listing.limit)
+
+    def eta_seconds(self, generation: Generation, at: float) -> int | None:
+        """Estimate the time that remains, wrong by the noise of the settings; some generations never have one."""
+        seed = self._settings.seed
+        if at >= generation.ends_at or luck(seed, "no eta", generation.id) < _SHARE_WITHOUT_ETA:
+            return None
+        error = self._settings.eta_noise * (2 * luck(seed, "eta", generation.id) - 1)
+        return max(0, round((generation.created_at + generation.seconds - at) * (1 + error)))
+
+    def _is_readable(self, generation: Generation) -> bool:
+        lag_seconds = self._settings.real_seconds(self._settings.read_lag_seconds)
+        return self._settings.clock() >= generation.created_at + lag_seconds
+
+    def _candidates(self, listing: Listing) -> Iterator[Generation]:
+        if listing.ids is None or not self._settings.understands_ids:
+            return filter(self._is_readable, reversed(self._by_id.values()))
+        return filter(None, map(self.find, listing.ids))
+
+    def _check_concurrency(self, wanted: int) -> None:
+        self.settle()
+        most = self._settings.concurrency
+        if most is not None and len(self._running) + wanted > most:
+            raise refusals.throttled(f"Too many concurrent generations: at most {most} run at once.")
+
+    def _begin(self, order: Order, number: int, batch_id: str | None, key: str, request_id: str) -> Generation:
+        honoured_ids = order.generation_ids if self._settings.honours_ids else ()
+        generation_id = honoured_ids[number] if honoured_ids else str(uuid.uuid4())
+        own_asset_id = str(uuid.uuid5(_ASSET_NAMESPACE, generation_id))
+        return Generation(
+            id=generation_id,
+            asset_id=order.asset_ids[number] if order.asset_ids and self._settings.honours_ids else own_asset_id,
+            created_at=self._settings.clock(),
+            seconds=self._seconds(generation_id),
+            word=None if order.prompt in self._flaky_prompts else order.word,
+            input=order.input if self._settings.echoes_ids else _without_ids(order.input),
+            width=order.width,
+            height=order.height,
+            duration_ms=order.duration_ms,
+            credits=order.credits,
+            batch_id=batch_id,
+            key=key,
+            request_id=request_id,
+        )
+
+    def _seconds(self, generation_id: str) -> float:
+        """From half to one and a half times the mean."""
+        share = 0.5 + luck(self._settings.seed, "duration", generation_id)
+        return self._settings.real_seconds(self._settings.generation_seconds * share)
+
+    def _take_up(self, generation: Generation) -> None:
+        self._by_id[generation.id] = generation
+        self._by_asset[generation.asset_id] = generation
+        heapq.heappush(self._running, (generation.ends_at, generation.id))
+        if generation.word == "flaky":
+            self._flaky_prompts.add(generation.prompt)
+        if not self._account.has("charge", generation):
+            self._account.charge(generation, generation.created_at, generation.request_id)
+
+
+def _without_ids(request: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in request.items() if name not in ("generation_id", "generation_ids")}
+
+
+def _matches(generation: Generation, listing: Listing) -> bool:
+    return (
+        listing.type in (None, "video")
+        and listing.created_after < generation.created_at < listing.created_before
+        and listing.prompt_part in generation.prompt.lower()
+    )

@@ -1,0 +1,99 @@
+"""The media host: serves finished videos on a port of its own, to whoever has a signed link and brings no key."""
+
+from __future__ import annotations
+
+import asyncio
+from xml.sax.saxutils import escape
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from hedra_batch.simulator.faults import Faults
+from hedra_batch.simulator.generations import Generations
+from hedra_batch.simulator.links import Links
+from hedra_batch.simulator.movie import make_movie
+from hedra_batch.simulator.recorder import KEY_HEADER, VISIT, ConnectionCutError, route_of
+
+
+class MediaRefusalError(Exception):
+    """Ends a media request with a small XML body, which is no video."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(status, code, message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+    def answer(self) -> web.Response:
+        """Write the body as object stores do."""
+        content = f"<Code>{self.code}</Code><Message>{escape(self.message)}</Message>"
+        text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{content}</Error>'
+        return web.Response(status=self.status, text=text, content_type="application/xml")
+
+
+class MediaHost:
+    """The one route of the media host."""
+
+    def __init__(self, generations: Generations, links: Links, faults: Faults) -> None:
+        self._generations = generations
+        self._links = links
+        self._faults = faults
+
+    @web.middleware
+    async def layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Turn refusals, and the router's own errors, into XML answers."""
+        try:
+            return await handler(request)
+        except MediaRefusalError as refusal:
+            return refusal.answer()
+        except web.HTTPError as error:
+            return MediaRefusalError(error.status, "NoSuchKey", error.reason).answer()
+
+    async def read(self, request: web.Request) -> web.StreamResponse:
+        """Serve a file, whole or the range that is asked for."""
+        name = request.match_info["name"]
+        self._check(name, request)
+        movie = self._movie(name)
+        if self._faults.strikes("cut-download", route_of(request)):
+            self._cut_download(request, movie)
+        return _ranged(request, movie)
+
+    def _check(self, name: str, request: web.Request) -> None:
+        if KEY_HEADER in request.headers:
+            raise MediaRefusalError(400, "InvalidArgument", "Only one way of authorization is allowed.")
+        if not self._links.is_signed(name, request.query):
+            raise MediaRefusalError(403, "SignatureDoesNotMatch", "The signature does not match.")
+        if self._links.is_expired(request.query):
+            raise MediaRefusalError(403, "AccessDenied", "Request has expired")
+
+    def _movie(self, name: str) -> bytes:
+        stem, _, suffix = name.rpartition(".")
+        generation = self._generations.find_video(stem)
+        if not generation or suffix != "mp4":
+            raise MediaRefusalError(404, "NoSuchKey", "The specified key does not exist.")
+        return make_movie(generation.width, generation.height, generation.duration_ms, generation.id)
+
+    def _cut_download(self, request: web.Request, movie: bytes) -> None:
+        """Send half of the body; without a length, the client cannot tell that more was to come."""
+        request[VISIT].fault = "cut-download"
+        request[VISIT].status = 200
+        length = f"Content-Length: {len(movie)}\r\n" if self._faults.has_even_throw() else ""
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n{length}Connection: close\r\n\r\n"
+        if isinstance(request.transport, asyncio.Transport):
+            request.transport.write(head.encode() + movie[: len(movie) // 2])
+            request.transport.close()
+        raise ConnectionCutError
+
+
+def _ranged(request: web.Request, movie: bytes) -> web.Response:
+    try:
+        start, stop, _ = request.http_range.indices(len(movie))
+    except ValueError as error:
+        raise MediaRefusalError(416, "InvalidRange", "The range cannot be read.") from error
+    if start >= stop:
+        raise MediaRefusalError(416, "InvalidRange", "The range is outside of the file.")
+    headers = {"Accept-Ranges": "bytes"}
+    if "Range" not in request.headers:
+        return web.Response(body=movie, content_type="video/mp4", headers=headers)
+    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(movie)}"
+    return web.Response(status=206, body=movie[start:stop], content_type="video/mp4", headers=headers)

@@ -1,0 +1,111 @@
+"""The service itself: one host for the API and one for media, each on a port of its own on 127.0.0.1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from hedra_batch.errors import UsageError
+from hedra_batch.simulator.account import BillingRecord
+from hedra_batch.simulator.api_host import ApiHost
+from hedra_batch.simulator.faults import Faults
+from hedra_batch.simulator.links import Links
+from hedra_batch.simulator.media_host import MediaHost
+from hedra_batch.simulator.recorder import Recorder, RequestRecord
+from hedra_batch.simulator.routes import BASE_PATH, Route
+from hedra_batch.simulator.sabotage import Saboteur
+from hedra_batch.simulator.settings import SimulatorSettings
+from hedra_batch.simulator.world import World
+
+_HOST = "127.0.0.1"
+_LARGEST_UPLOAD_BYTES = 64 * 1024 * 1024
+#: Handlers that are still asleep when the service stops are dropped after this.
+_SHUTDOWN_SECONDS = 0.1
+
+
+class Simulator:
+    """A simulated service; `async with Simulator(settings) as simulator` starts and stops it."""
+
+    def __init__(self, settings: SimulatorSettings | None = None) -> None:
+        self.settings = settings or SimulatorSettings()
+        self._world = World(self.settings)
+        self._faults = Faults(self.settings.faults, self.settings.seed)
+        secret = f"media {self.settings.seed}"
+        self._links = Links(secret, self.settings.link_lifetime_seconds, self.settings.clock)
+        self._saboteur = Saboteur(self.settings, self._faults)
+        self._runners: list[web.AppRunner] = []
+        #: Base address of the API, with its path; known once the service has started.
+        self.url = ""
+
+    @property
+    def media_url(self) -> str:
+        """Base address of the media host; known once the service has started."""
+        return self._links.host_url
+
+    @property
+    def billing(self) -> list[BillingRecord]:
+        """Every charge and refund up to now, those of earlier runs on the same folder too."""
+        self._world.generations.settle()
+        return self._world.billing.records
+
+    @property
+    def requests(self) -> list[RequestRecord]:
+        """Every request to both hosts, in the order of their answers."""
+        return self._world.requests.records
+
+    def plan_fault(self, name: str, times: int = 1, route: str | None = None) -> None:
+        """Make a fault strike the next `times` requests of a route, such as `GET /generations/{id}/status`.
+
+        Without a route it strikes POST /generations, or wherever it can when it cannot strike that one.
+        """
+        self._faults.plan(name, times, route)
+
+    async def start(self) -> None:
+        """Listen on both ports."""
+        recorder = Recorder(self._world.requests, self.settings.clock)
+        media = MediaHost(self._world.generations, self._links, self._faults)
+        api = ApiHost(self.settings, self._world, self._links, self._faults)
+        media_app = _app((recorder.layer, media.layer), {Route.READ_MEDIA: media.read}, "")
+        api_layers = (recorder.layer, api.refusal_layer, self._saboteur.layer, api.gate_layer)
+        api_app = _app(api_layers, api.routes, BASE_PATH)
+        self._links.host_url = await self._listen(media_app, self.settings.media_port)
+        self.url = await self._listen(api_app, self.settings.port) + BASE_PATH
+
+    async def stop(self) -> None:
+        """Close both ports and the files."""
+        await self._saboteur.close()
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+        self._world.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _listen(self, app: web.Application, port: int) -> str:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._runners.append(runner)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, _HOST, port).start()
+        except OSError as error:
+            await self.stop()
+            raise UsageError(f"Port {port} of {_HOST} cannot be opened; choose another one.") from error
+        return f"http://{_HOST}:{runner.addresses[0][1]}"
+
+
+def _app(layers: Sequence[Middleware], routes: Mapping[Route, Handler], base_path: str) -> web.Application:
+    app = web.Application(middlewares=layers, client_max_size=_LARGEST_UPLOAD_BYTES)
+    for route, handler in routes.items():
+        app.router.add_route(route.method, base_path + route.path, handler)
+    return app

@@ -1,0 +1,72 @@
+"""All that can be chosen about a simulated service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from hedra_batch.errors import UsageError
+from hedra_batch.simulator.faults import check_faults
+
+#: What a second submission under a known id meets: 409; the first answer again; 500; a second charge.
+Repeat = Literal["refuse", "replay", "error", "bill"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorSettings:
+    """How the simulated service behaves; left alone, it behaves well.
+
+    Every length of time but `link_lifetime_seconds` is in simulated seconds: `speed` divides it.
+    """
+
+    #: Port of the API on 127.0.0.1; 0 takes a free one.
+    port: int = 0
+    #: Port of the media host, which is never the API's.
+    media_port: int = 0
+    #: Simulated seconds in one second.
+    speed: float = 1.0
+    #: Probability of each named fault.
+    faults: Mapping[str, float] = field(default_factory=dict)
+    #: Decides faults, generation times and estimates.
+    seed: int = 0
+    #: The accepted keys; None accepts all but those that start with "wrong".
+    keys: Collection[str] | None = None
+    #: The balance at the very start; all keys share one account.
+    credits: int = 10_000
+    #: Keeps the state across restarts; None keeps it in memory only.
+    folder: Path | None = None
+    repeat: Repeat = "refuse"
+    #: Whether `generation_id` is used; else the service makes its own ids.
+    honours_ids: bool = True
+    #: Whether listed inputs show the `generation_id` that was sent.
+    echoes_ids: bool = True
+    #: Whether GET /generations filters by `ids`; else it lists everything.
+    understands_ids: bool = True
+    #: How long a generation that was just accepted cannot be read.
+    read_lag_seconds: float = 0.0
+    #: How much later a request whose answer is lost is processed.
+    arrival_delay_seconds: float = 0.0
+    #: How long a signed media link works, in seconds of the clock: a fast service does not outrun its readers.
+    link_lifetime_seconds: float = 3600.0
+    #: The mean time that a generation takes; each one takes up to half more or less.
+    generation_seconds: float = 120.0
+    #: The largest error of an estimate, as a share of the time that remains.
+    eta_noise: float = 0.5
+    #: Generations that run at once before 429; None for any number.
+    concurrency: int | None = None
+    #: Where all of the service's time comes from, in seconds since 1970.
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        check_faults(self.faults)
+        if self.speed <= 0 or self.generation_seconds <= 0:
+            raise UsageError("The speed and the time of a generation must be numbers above 0.")
+        if self.repeat not in get_args(Repeat):
+            raise UsageError(f"There is no answer {self.repeat!r} to a repeat; give {', '.join(get_args(Repeat))}.")
+
+    def real_seconds(self, simulated_seconds: float) -> float:
+        """How long simulated seconds take."""
+        return simulated_seconds / self.speed

@@ -1,0 +1,111 @@
+"""What the tests share: a simulated API on a real socket, the real command in a process, and small inputs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+import sys
+import zlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hedra_batch.simulator.service import Simulator
+from hedra_batch.simulator.settings import SimulatorSettings
+
+#: So fast that a generation of two minutes takes an eighth of a second.
+SPEED = 1000.0
+
+FAST_LIMITS = "limits: {submit: 100/s, in_flight: 8, uploads: 2, downloads: 4, poll: 100/s}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last_line(self) -> str:
+        lines = [line for line in self.err.splitlines() if " exit=" in line]
+        return lines[-1] if lines else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A folder with manifests, and the command at hand in it."""
+
+    folder: Path
+    base_url: str
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        return path
+
+    def write_manifest(self, body: str, *, name: str = "batch.yaml") -> Path:
+        return self.write(name, f"version: 1\n{FAST_LIMITS}\n{body}")
+
+    def add_image(self, name: str, shade: int = 0) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(make_png(shade))
+        return path
+
+    async def start(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("HEDRA_") and name not in ("COLUMNS", "FORCE_COLOR")
+        }
+        env |= {"HEDRA_API_KEY": "key-of-the-tests", "HEDRA_BASE_URL": self.base_url} | environment
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "hedra_batch",
+            *words,
+            cwd=self.folder,
+            env=env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def call(self, *words: str, **environment: str) -> Finished:
+        process = await self.start(*words, **environment)
+        out, err = await process.communicate()
+        return Finished(process.returncode or 0, out.decode(), err.decode())
+
+
+def make_png(shade: int) -> bytes:
+    """A real PNG of 16 x 16 pixels in one of 256 shades."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    rows = (b"\x00" + bytes([shade % 256]) * 16) * 16
+    header = struct.pack(">IIBBBBB", 16, 16, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Return as soon as a condition holds that another process brings about; the test's timeout bounds it."""
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator(SimulatorSettings(speed=SPEED)) as service:
+        yield service
+
+
+@pytest.fixture
+def desk(tmp_path: Path, simulator: Simulator) -> Desk:
+    return Desk(tmp_path, simulator.url)

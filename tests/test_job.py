@@ -1,0 +1,91 @@
+"""The job record and the table of transitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hedra_batch.job import FINAL, OPEN, PUBLIC_STATES, TRANSITIONS, UNSENT, Attempt, ImageInput, Inputs, State
+
+
+def make_attempt(state: State, unknown_sends: int = 0) -> Attempt:
+    return Attempt(1, "", "market", 1, state, "v1:0", {}, "videos/market.mp4", unknown_sends=unknown_sends)
+
+
+def test_every_state_has_its_row_in_the_table() -> None:
+    assert set(TRANSITIONS) == set(State)
+
+
+def test_every_state_can_be_reached_from_new() -> None:
+    reached, frontier = {State.NEW}, {State.NEW}
+    while frontier:
+        frontier = {end for start in frontier for end in TRANSITIONS[start]} - reached
+        reached |= frontier
+    assert reached == set(State)
+
+
+def test_a_final_state_is_one_that_nothing_leaves() -> None:
+    assert frozenset({State.DONE, State.REJECTED, State.FAILED}) == FINAL
+
+
+def test_no_transition_leads_from_a_possible_charge_back_to_new() -> None:
+    assert not [state for state in OPEN | FINAL if State.NEW in TRANSITIONS[state]]
+
+
+def test_only_a_send_leads_to_accepted_or_unknown() -> None:
+    assert not [state for state in UNSENT if {State.ACCEPTED, State.UNKNOWN} & TRANSITIONS[state]]
+
+
+def test_the_public_states_are_the_documented_ones() -> None:
+    assert set(PUBLIC_STATES.values()) == {"new", "running", "unknown", "done", "failed", "held"}
+
+
+def test_every_state_has_a_public_one() -> None:
+    assert set(PUBLIC_STATES) == set(State)
+
+
+def test_the_digest_is_that_of_version_one() -> None:
+    # Written down: another value here would make every paid job of every user look changed.
+    inputs = Inputs("A storm", model="fal/grok-video-t2v", aspect_ratio="16:9", duration_ms=5000)
+    assert inputs.digest == "v1:308abb781358f4dde1ae8095505da8ef52a6eb6679aaab55ded8ff810ee498b1"
+
+
+def test_the_digest_takes_an_image_by_its_content() -> None:
+    first = Inputs("x", image=ImageInput("a.png", Path("a.png"), "00ff"))
+    renamed = Inputs("x", image=ImageInput("b.png", Path("b.png"), "00ff"))
+    assert first.digest == renamed.digest
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Inputs("y"),
+        Inputs("x", model="m"),
+        Inputs("x", aspect_ratio="1:1"),
+        Inputs("x", resolution="720p"),
+        Inputs("x", duration_ms=5000),
+        Inputs("x", image=ImageInput("a.png", Path("a.png"), "00ff")),
+        Inputs("x", end_image=ImageInput("https://example.com/a.png")),
+    ],
+)
+def test_any_other_input_gives_another_digest(other: Inputs) -> None:
+    assert other.digest != Inputs("x").digest
+
+
+@pytest.mark.parametrize(
+    ("state", "unknown_sends", "is_surely_unpaid"),
+    [
+        (State.NEW, 0, True),
+        (State.RESERVED, 0, True),
+        (State.RESERVED, 1, False),
+        (State.REJECTED, 0, True),
+        (State.SUBMITTING, 0, False),
+        (State.UNKNOWN, 1, False),
+        (State.DONE, 0, False),
+    ],
+)
+def test_an_attempt_is_surely_unpaid_only_when_no_send_can_have_been_accepted(
+    state: State, unknown_sends: int, is_surely_unpaid: bool
+) -> None:
+    assert make_attempt(state, unknown_sends).is_surely_unpaid is is_surely_unpaid

@@ -1,0 +1,82 @@
+"""Imports point one way: each part knows only what stands below it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "hedra_batch"
+
+#: What each part may import of the others.
+GROUND = {"", "errors", "instant", "quantity", "durable"}
+ALLOWED = {
+    "errors": set(),
+    "instant": set(),
+    "quantity": set(),
+    "durable": set(),
+    "job": {"errors"},
+    "progress": GROUND | {"job"},
+    "folder": GROUND,
+    "manifest": GROUND | {"job"},
+    "api": GROUND,
+    "ledger": GROUND | {"job"},
+    "pipeline": GROUND | {"job", "api", "ledger", "progress"},
+    "report": GROUND | {"job", "progress"},
+    "simulator": {"", "errors"},
+    "cli": GROUND | {"job", "progress", "folder", "manifest", "api", "ledger", "pipeline", "report", "simulator"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+NETWORK = {"aiohttp", "stamina", "aiolimiter"}
+
+
+def list_modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("path", list_modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_part_imports_only_what_stands_below_it(path: Path) -> None:
+    ours = [name for name in imports_of(path) if name.split(".")[0] == "hedra_batch"]
+    parts = {name.split(".")[1] if "." in name else "" for name in ours}
+    assert parts <= ALLOWED[part_of(path)] | {part_of(path)}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = {".".join(("hedra_batch", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in list_modules()}
+    arrows = {name: {other for other in imports_of(path) if other in modules} for name, path in modules.items()}
+    while free := {name for name, others in arrows.items() if not others & arrows.keys()}:
+        arrows = {name: others for name, others in arrows.items() if name not in free}
+    assert not arrows
+
+
+def test_the_simulator_and_the_client_share_no_code() -> None:
+    client = {name for path in (PACKAGE / "api").glob("*.py") for name in imports_of(path)}
+    simulator = {name for path in (PACKAGE / "simulator").glob("*.py") for name in imports_of(path)}
+    assert {name for name in client & simulator if name.startswith("hedra_batch.")} <= {"hedra_batch.errors"}
+
+
+def test_no_sql_stands_outside_the_ledger() -> None:
+    others = [path for path in list_modules() if part_of(path) != "ledger"]
+    assert not [path for path in others if "sqlite3" in imports_of(path)]
+
+
+def test_only_the_api_and_the_simulator_import_aiohttp() -> None:
+    importing = {part_of(path) for path in list_modules() if any(name.split(".")[0] == "aiohttp" for name in imports_of(path))}
+    assert importing == {"api", "simulator"}

@@ -1,0 +1,277 @@
+"""The ledger's events on a real file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hedra_batch.errors import ConfigurationError, LedgerError
+from hedra_batch.job import TRANSITIONS, Attempt, Inputs, Job, State
+from hedra_batch.ledger.identity import Binding, Identity
+from hedra_batch.ledger.store import Ledger
+from hedra_batch.ledger.writer import ConflictError
+
+BINDING = Binding("spring", "https://api.example.com", "key-of-the-tests")
+
+
+def make_job(job_id: str = "market", prompt: str = "A storm", edition: str = "") -> Job:
+    return Job(job_id, edition, Inputs(prompt), f"videos/{job_id}.mp4")
+
+
+async def open_ledger(folder: Path, binding: Binding = BINDING, *, same_account: bool = False) -> Ledger:
+    return await Ledger.open(folder / "ledger.sqlite3", folder / "identity.json", binding, same_account=same_account)
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    opened = await open_ledger(tmp_path)
+    yield opened
+    await opened.close()
+
+
+async def record(ledger: Ledger, job: Job | None = None, number: int = 1) -> Attempt:
+    [key] = await ledger.record([(job or make_job(), number)])
+    return await ledger.attempt(key)
+
+
+async def reserve(ledger: Ledger, job: Job | None = None) -> Attempt:
+    attempt = await record(ledger, job)
+    return await ledger.reserve(attempt, ledger.derive_generation_id(attempt), b'{"x":1}', 30)
+
+
+async def accept(ledger: Ledger, job: Job | None = None) -> Attempt:
+    attempt = await ledger.begin_send(await reserve(ledger, job))
+    return await ledger.accept(attempt, generation_id=attempt.generation_id or "", asset_id="asset")
+
+
+async def make_ready(ledger: Ledger, job: Job | None = None) -> Attempt:
+    attempt = await accept(ledger, job)
+    return await ledger.mark_ready(attempt, attempt.wanted_output, None, 25)
+
+
+async def test_a_new_job_is_recorded_with_its_inputs(ledger: Ledger) -> None:
+    attempt = await record(ledger)
+    assert (attempt.state, attempt.number, attempt.fields) == (State.NEW, 1, {"prompt": "A storm"})
+
+
+async def test_the_bytes_of_a_body_are_kept_as_they_are(ledger: Ledger) -> None:
+    reserved = await reserve(ledger)
+    assert (await ledger.attempt(reserved.key)).body == b'{"x":1}'
+
+
+async def test_a_send_is_counted_before_it_begins(ledger: Ledger) -> None:
+    sending = await ledger.begin_send(await reserve(ledger))
+    assert (sending.state, sending.sends, sending.submitted_at is not None) == (State.SUBMITTING, 1, True)
+
+
+async def test_an_event_needs_the_state_it_starts_from(ledger: Ledger) -> None:
+    reserved = await reserve(ledger)
+    await ledger.begin_send(reserved)
+    with pytest.raises(ConflictError, match="not in RESERVED any more"):
+        await ledger.begin_send(reserved)
+
+
+async def test_a_conflict_leaves_the_other_changes_of_its_commit_alone(ledger: Ledger) -> None:
+    stale, fresh = await reserve(ledger), await reserve(ledger, make_job("other"))
+    await ledger.begin_send(stale)
+    answers = await asyncio.gather(ledger.begin_send(stale), ledger.begin_send(fresh), return_exceptions=True)
+    assert isinstance(answers[0], ConflictError)
+    assert (await ledger.attempt(fresh.key)).state is State.SUBMITTING
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [(start, end) for start in State for end in State if end not in TRANSITIONS[start]]
+)
+async def test_the_file_itself_refuses_a_transition_that_the_table_lacks(
+    tmp_path: Path, start: State, end: State
+) -> None:
+    ledger = await open_ledger(tmp_path)
+    attempt = await record(ledger)
+    await ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite3") as connection:
+        connection.execute("DROP TRIGGER attempts_history_update")
+        connection.execute("INSERT OR IGNORE INTO transitions VALUES ('NEW', ?)", (start,))
+        if start is not State.NEW:
+            connection.execute("UPDATE attempts SET state = ? WHERE attempt_key = ?", (start, attempt.key))
+        if start is not State.NEW:
+            connection.execute("DELETE FROM transitions WHERE from_state = 'NEW'")
+        else:
+            connection.execute("DELETE FROM transitions WHERE from_state = 'NEW' AND to_state = ?", (end,))
+        with pytest.raises(sqlite3.IntegrityError, match="no such transition"):
+            connection.execute("UPDATE attempts SET state = ? WHERE attempt_key = ?", (end, attempt.key))
+    connection.close()
+
+
+async def test_every_change_of_state_is_in_the_history(tmp_path: Path, ledger: Ledger) -> None:
+    done = await ledger.complete(await make_ready(ledger), "00ff", 10)
+    with sqlite3.connect(tmp_path / "ledger.sqlite3") as connection:
+        rows = connection.execute("SELECT to_state FROM history WHERE attempt_key = ? ORDER BY rowid", (done.key,))
+        states = [row[0] for row in rows]
+    connection.close()
+    assert states == ["NEW", "RESERVED", "SUBMITTING", "ACCEPTED", "READY", "DONE"]
+
+
+async def test_a_send_cut_short_by_a_crash_is_unknown_to_the_next_run(tmp_path: Path) -> None:
+    first = await open_ledger(tmp_path)
+    sending = await first.begin_send(await reserve(first))
+    await first.close()
+    second = await open_ledger(tmp_path)
+    recovered = await second.attempt(sending.key)
+    await second.close()
+    assert (recovered.state, recovered.unknown_sends, recovered.unknown_at is not None) == (State.UNKNOWN, 1, True)
+
+
+async def test_a_reservation_that_was_never_sent_stays_unsent(tmp_path: Path) -> None:
+    first = await open_ledger(tmp_path)
+    reserved = await reserve(first)
+    await first.close()
+    second = await open_ledger(tmp_path)
+    recovered = await second.attempt(reserved.key)
+    await second.close()
+    assert (recovered.state, recovered.is_surely_unpaid) == (State.RESERVED, True)
+
+
+async def test_ids_are_derived_alike_in_every_run(tmp_path: Path) -> None:
+    first = await open_ledger(tmp_path)
+    attempt = await record(first)
+    derived = first.derive_generation_id(attempt)
+    await first.close()
+    second = await open_ledger(tmp_path)
+    again = second.derive_generation_id(await second.attempt(attempt.key))
+    await second.close()
+    assert derived == again == str(uuid.UUID(derived))
+
+
+async def test_every_attempt_has_an_id_of_its_own(ledger: Ledger) -> None:
+    jobs = [(make_job(), 1), (make_job(), 2), (make_job("other"), 1), (make_job(edition="b"), 1)]
+    keys = await ledger.record(jobs)
+    ids = {ledger.derive_generation_id(await ledger.attempt(key)) for key in keys}
+    assert len(ids) == 4
+
+
+async def test_an_unsent_attempt_takes_the_inputs_of_the_manifest(ledger: Ledger) -> None:
+    reserved = await reserve(ledger)
+    rewritten = await ledger.rewrite(reserved.key, make_job(prompt="A calm"))
+    assert (rewritten.state, rewritten.fields, rewritten.body) == (State.NEW, {"prompt": "A calm"}, None)
+
+
+async def test_an_attempt_that_may_be_paid_keeps_its_inputs(ledger: Ledger) -> None:
+    accepted = await accept(ledger)
+    with pytest.raises(ConflictError, match="may have been accepted"):
+        await ledger.rewrite(accepted.key, make_job(prompt="A calm"))
+
+
+async def test_a_file_name_is_claimed_once(ledger: Ledger) -> None:
+    await make_ready(ledger)
+    second = await accept(ledger, make_job("other"))
+    with pytest.raises(LedgerError):
+        await ledger.mark_ready(second, "videos/market.mp4", None, None)
+
+
+async def test_an_asset_is_found_by_its_content_until_it_is_gone(ledger: Ledger) -> None:
+    await ledger.record_asset("00ff", "asset-1", "hero.png")
+    found = await ledger.find_asset("00ff")
+    await ledger.record_asset_gone("asset-1")
+    assert (found, await ledger.find_asset("00ff")) == ("asset-1", None)
+
+
+async def test_a_server_that_ignored_an_id_once_is_not_trusted_again(ledger: Ledger) -> None:
+    await ledger.record_ids_verdict("ignored")
+    await ledger.record_ids_verdict("honoured")
+    assert ledger.ids_verdict == "ignored"
+
+
+async def test_what_is_known_of_a_server_is_known_to_the_next_run(tmp_path: Path) -> None:
+    first = await open_ledger(tmp_path)
+    await first.record_ids_verdict("honoured")
+    await first.close()
+    second = await open_ledger(tmp_path)
+    await second.close()
+    assert second.ids_verdict == "honoured"
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        (Binding("autumn", BINDING.base_url, BINDING.api_key), "belongs to the manifest 'spring'"),
+        (Binding("spring", "https://other.example.com", BINDING.api_key), "belongs to the API at"),
+        (Binding("spring", BINDING.base_url, "another-key"), "another API key"),
+    ],
+)
+async def test_a_folder_of_something_else_is_refused(tmp_path: Path, other: Binding, sentence: str) -> None:
+    await (await open_ledger(tmp_path)).close()
+    with pytest.raises(ConfigurationError, match=sentence):
+        await open_ledger(tmp_path, other)
+
+
+async def test_a_replaced_key_is_taken_once_it_is_said_to_be_of_the_same_account(tmp_path: Path) -> None:
+    await (await open_ledger(tmp_path)).close()
+    replaced = Binding(BINDING.manifest, BINDING.base_url, "another-key")
+    await (await open_ledger(tmp_path, replaced, same_account=True)).close()
+    await (await open_ledger(tmp_path, replaced)).close()
+    assert "another-key" not in (tmp_path / "identity.json").read_text()
+
+
+async def test_an_older_copy_of_the_ledger_is_refused(tmp_path: Path) -> None:
+    await (await open_ledger(tmp_path)).close()
+    old = (tmp_path / "ledger.sqlite3").read_bytes()
+    await (await open_ledger(tmp_path)).close()
+    (tmp_path / "ledger.sqlite3").write_bytes(old)
+    with pytest.raises(ConfigurationError, match="older copy"):
+        await open_ledger(tmp_path)
+
+
+@pytest.mark.parametrize(("lost", "sentence"), [("identity.json", "no identity"), ("ledger.sqlite3", "no ledger")])
+async def test_half_of_the_pair_is_refused(tmp_path: Path, lost: str, sentence: str) -> None:
+    await (await open_ledger(tmp_path)).close()
+    (tmp_path / lost).unlink()
+    with pytest.raises(ConfigurationError, match=sentence):
+        await open_ledger(tmp_path)
+
+
+async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    Identity.create(BINDING).save(tmp_path / "identity.json")
+    (tmp_path / "ledger.sqlite3").write_bytes(b"This is a shopping list, not a database." * 100)
+    with pytest.raises(ConfigurationError, match="damaged or no ledger"):
+        await open_ledger(tmp_path)
+
+
+async def test_a_ledger_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    await (await open_ledger(tmp_path)).close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite3") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(ConfigurationError, match="newer version"):
+        await open_ledger(tmp_path)
+
+
+async def test_after_an_error_of_the_file_nothing_more_is_written(ledger: Ledger) -> None:
+    first, second = await accept(ledger), await reserve(ledger, make_job("other"))
+    await ledger.mark_ready(first, "videos/same.mp4", None, None)
+    third = await accept(ledger, make_job("third"))
+    with pytest.raises(LedgerError):
+        await ledger.mark_ready(third, "videos/same.mp4", None, None)
+    with pytest.raises(LedgerError, match="could not be written"):
+        await ledger.begin_send(second)
+
+
+async def test_commits_are_durable_and_in_wal(ledger: Ledger) -> None:
+    pragmas = await ledger._writer.run(
+        lambda db: (db.execute("PRAGMA synchronous").fetchone()[0], db.execute("PRAGMA journal_mode").fetchone()[0])
+    )
+    assert pragmas == (2, "wal")
+
+
+async def test_many_waiting_changes_share_their_commits(ledger: Ledger, tmp_path: Path) -> None:
+    keys = await ledger.record([(make_job(f"job-{number}"), 1) for number in range(200)])
+    attempts = await asyncio.gather(*(ledger.attempt(key) for key in keys))
+    before = (tmp_path / "ledger.sqlite3-wal").stat().st_size
+    await asyncio.gather(*(ledger.reserve(attempt, f"id-{attempt.key}", b"{}", None) for attempt in attempts))
+    grown = (tmp_path / "ledger.sqlite3-wal").stat().st_size - before
+    # A commit of its own writes at least three pages of 4 KiB for each change.
+    assert grown < 200 * 3 * 4096
