@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
+import resource
+import signal
 import struct
 import sys
 import zlib
@@ -58,7 +61,9 @@ class Desk:
         path.write_bytes(make_png(shade))
         return path
 
-    async def start(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
+    async def start(
+        self, *words: str, file_limit_bytes: int | None = None, **environment: str
+    ) -> asyncio.subprocess.Process:
         env = {
             name: value
             for name, value in os.environ.items()
@@ -75,12 +80,19 @@ class Desk:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            preexec_fn=functools.partial(limit_files, file_limit_bytes) if file_limit_bytes else None,
         )
 
-    async def call(self, *words: str, **environment: str) -> Finished:
-        process = await self.start(*words, **environment)
+    async def call(self, *words: str, file_limit_bytes: int | None = None, **environment: str) -> Finished:
+        process = await self.start(*words, file_limit_bytes=file_limit_bytes, **environment)
         out, err = await process.communicate()
         return Finished(process.returncode or 0, out.decode(), err.decode())
+
+
+def limit_files(size_bytes: int) -> None:
+    """Make every write beyond a size fail, as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
 
 
 def make_png(shade: int) -> bytes:
@@ -96,7 +108,7 @@ def make_png(shade: int) -> bytes:
 
 async def wait_until(condition: Callable[[], bool]) -> None:
     """Return as soon as a condition holds that another process brings about; the test's timeout bounds it."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - no event of this process tells of another's
         await asyncio.sleep(0.01)
 
 

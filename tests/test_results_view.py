@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from hedra_batch.ledger.rows import RESULT_COLUMNS
 
 DOCUMENTED = (
     "id, edition, state, attempt, generation_id, asset_id, prompt_id, image_id, model, prompt, image, aspect_ratio, "
-    "resolution, duration_ms, output, sha256, bytes, credits_estimated, credits_charged, error_code, error, request_id, "
-    "submitted_at, finished_at"
+    "resolution, duration_ms, output, sha256, bytes, credits_estimated, credits_charged, error_code, error, "
+    "request_id, submitted_at, finished_at"
 )
 
 
@@ -68,8 +69,13 @@ def test_where_no_run_has_been_there_is_nothing_to_read(tmp_path: Path) -> None:
         assert reader is None
 
 
+def count_states(path: Path) -> Counter[str]:
+    with open_reader(path) as reader:
+        assert reader
+        return reader.count_states()
+
+
 def test_a_damaged_ledger_is_said_to_be_damaged(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite3").write_bytes(b"no database" * 1000)
-    with pytest.raises(ConfigurationError, match="damaged"), open_reader(tmp_path / "ledger.sqlite3") as reader:
-        assert reader
-        reader.count_states()
+    with pytest.raises(ConfigurationError, match="damaged"):
+        count_states(tmp_path / "ledger.sqlite3")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
 
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import find_edition, find_folder, shown
@@ -16,6 +18,11 @@ from hedra_batch.pipeline.plan import Plan
 from hedra_batch.report.rows import to_csv, to_json_lines, to_table
 from hedra_batch.report.summary import ALWAYS, SOMETIMES
 
+_FORMS: dict[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = {
+    "table": to_table,
+    "jsonl": to_json_lines,
+    "csv": partial(to_csv, columns=RESULT_COLUMNS),
+}
 #: Open jobs that `status` names.
 OPEN_LIMIT = 50
 
@@ -26,8 +33,7 @@ def print_plan(options: RunOptions) -> int:
     folder = find_folder(options.manifest, manifest.name, options.folder, is_simulated=options.is_simulated)
     with open_reader(folder.ledger) as reader:
         plan = make_selected_plan(manifest.jobs, reader.standings() if reader else (), options)
-        for line in _write_plan(plan):
-            sys.stdout.write(line)
+        sys.stdout.writelines(_write_plan(plan))
     print(plan.describe(), file=sys.stderr)
     if manifest.budget_credits is not None:
         print(f"budget: {manifest.budget_credits} credits", file=sys.stderr)
@@ -57,8 +63,7 @@ def print_status(options: RunOptions) -> int:
 
 def _print_open(reader: LedgerReader) -> None:
     columns = ("id", "edition", "state", "attempt", "generation_id", "submitted_at", "error")
-    for line in to_table(reader.open_jobs(OPEN_LIMIT), columns):
-        sys.stdout.write(line)
+    sys.stdout.writelines(to_table(reader.open_jobs(OPEN_LIMIT), columns))
 
 
 def print_results(options: RunOptions, form: str, *, has_all_attempts: bool) -> int:
@@ -69,9 +74,7 @@ def print_results(options: RunOptions, form: str, *, has_all_attempts: bool) -> 
             print(f"{shown(folder.path)}: no run has been here yet.", file=sys.stderr)
             return 0
         rows = reader.results(has_all_attempts=has_all_attempts)
-        lines = {"jsonl": to_json_lines, "csv": lambda rows: to_csv(rows, RESULT_COLUMNS), "table": to_table}[form]
-        for line in lines(rows):
-            sys.stdout.write(line)
+        sys.stdout.writelines(_FORMS[form](rows))
     return 0
 
 

@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,29 +19,28 @@ _SIGNED_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
 class RedactingFormatter(logging.Formatter):
     """Takes secrets and signed queries out of the finished text, so out of exception texts and child loggers too."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
     default_msec_format = ""
 
-    def __init__(self, layout: str, secrets: Iterable[str]) -> None:
+    def __init__(self, layout: str, secrets: Sequence[str]) -> None:
         super().__init__(layout, datefmt="%Y-%m-%dT%H:%M:%SZ")
-        self._secrets = [secret for secret in secrets if secret]
+        self._secrets = list(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
         """Format the record, then redact."""
         return redact(super().format(record), self._secrets)
 
 
-def redact(text: str, secrets: Iterable[str]) -> str:
+def redact(text: str, secrets: Sequence[str]) -> str:
     """Replace each secret, and the query of each address."""
-    for secret in secrets:
+    for secret in filter(None, secrets):
         text = text.replace(secret, "[key]")
     return _SIGNED_QUERY.sub(r"\1?[signed]", text)
 
 
 @contextmanager
-def log_to(path: Path, secrets: Iterable[str], verbosity: int | None) -> Iterator[None]:
+def log_to(path: Path, secrets: Sequence[str], verbosity: int | None) -> Iterator[None]:
     """Write a log file, and lines to stderr unless `verbosity` is None. Raises CannotCreateError."""
-    secrets = list(secrets)
     logger = logging.getLogger(ROOT)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
@@ -65,7 +64,7 @@ def log_to(path: Path, secrets: Iterable[str], verbosity: int | None) -> Iterato
             handler.close()
 
 
-def make_line_handler(secrets: Iterable[str], verbosity: int) -> logging.Handler:
+def make_line_handler(secrets: Sequence[str], verbosity: int) -> logging.Handler:
     """Plain dated lines on stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter("%(asctime)s %(message)s", secrets))

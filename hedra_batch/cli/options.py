@@ -14,7 +14,7 @@ from hedra_batch.quantity import Rate, parse_duration_ms, parse_rate
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class RateType(click.ParamType):
+class RateType(click.ParamType[Rate]):
     """`10/min`."""
 
     name = "rate"
@@ -27,7 +27,7 @@ class RateType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class DurationType(click.ParamType):
+class DurationType(click.ParamType[float]):
     """`50m`, as seconds."""
 
     name = "duration"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -24,25 +24,27 @@ def execute(
     """Run a manifest and return the exit code. Raises UserError before anything is sent."""
     # Everything that a run writes is for its owner only.
     os.umask(0o077)
-    batch = _prepare(options, retried_codes, settings or RunSettings())
+    batch = prepare(options, retried_codes, settings or RunSettings(), os.environ)
     batch.folder.create()
     try:
         with batch.folder.lock():
-            return asyncio.run(_run(batch))
+            return asyncio.run(run_batch(batch))
     except LockedError as error:
         if options.is_quiet:
             return error.exit_code
         raise
 
 
-def _prepare(options: RunOptions, retried_codes: Sequence[str] | None, settings: RunSettings) -> Batch:
-    """Read everything that can be wrong, in the order in which a person would mend it."""
+def prepare(
+    options: RunOptions, retried_codes: Sequence[str] | None, settings: RunSettings, environment: Mapping[str, str]
+) -> Batch:
+    """Read everything that can be wrong, in the order in which a person would mend it. Raises UserError."""
     options = replace(options, edition=find_edition(options.edition))
     manifest = load_manifest(options.manifest, edition=options.edition)
     api_key, base_url = "", ""
     if not options.is_simulated:
         base_url = check_base_url(options.base_url or DEFAULT_BASE_URL)
-        api_key = find_key(os.environ)
+        api_key = find_key(environment)
     return Batch(
         manifest=manifest,
         folder=find_folder(options.manifest, manifest.name, options.folder, is_simulated=options.is_simulated),
@@ -69,7 +71,8 @@ def _settle(settings: RunSettings, manifest: Manifest, options: RunOptions) -> R
     )
 
 
-async def _run(batch: Batch) -> int:
+async def run_batch(batch: Batch) -> int:
+    """Run a prepared batch, whose folder is locked, and return the exit code."""
     async with AsyncExitStack() as stack:
         if batch.options.is_simulated:
             from hedra_batch.cli.simulating import TRIAL_KEY, make_trial

@@ -36,6 +36,8 @@ class Stop:
                 raise
             return False
         finally:
+            for number in STOPPING:
+                loop.remove_signal_handler(number)
             if timer:
                 timer.cancel()
         return True

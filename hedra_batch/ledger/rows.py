@@ -16,9 +16,9 @@ ATTEMPT_COLUMNS = (
 
 #: The columns of `results`, in its order; the view, the JSON and the CSV have the same.
 RESULT_COLUMNS = (
-    "id", "edition", "state", "attempt", "generation_id", "asset_id", "prompt_id", "image_id", "model", "prompt", "image",
-    "aspect_ratio", "resolution", "duration_ms", "output", "sha256", "bytes", "credits_estimated", "credits_charged",
-    "error_code", "error", "request_id", "submitted_at", "finished_at",
+    "id", "edition", "state", "attempt", "generation_id", "asset_id", "prompt_id", "image_id", "model", "prompt",
+    "image", "aspect_ratio", "resolution", "duration_ms", "output", "sha256", "bytes", "credits_estimated",
+    "credits_charged", "error_code", "error", "request_id", "submitted_at", "finished_at",
 )  # fmt: skip
 
 
@@ -49,7 +49,8 @@ def to_attempt(row: tuple[object, ...]) -> Attempt:
     """Turn a row of ATTEMPT_COLUMNS into a record."""
     key, edition, job_id, number, state, digest, fields, *others = row
     # The schema is STRICT, so SQLite has checked the types.
-    return Attempt(key, edition, job_id, number, State(str(state)), digest, json.loads(str(fields)), *others)  # type: ignore[arg-type]
+    identity = (key, edition, job_id, number)
+    return Attempt(*identity, State(str(state)), digest, json.loads(str(fields)), *others)  # type: ignore[arg-type]
 
 
 def read_standings(connection: sqlite3.Connection) -> Iterator[Standing]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -116,19 +116,6 @@ class Ledger:
     async def attempt(self, key: int) -> Attempt:
         """Read one attempt."""
         return await self._writer.run(lambda db: _fetch(db, key))
-
-    async def count_outputs(self, attempt: Attempt) -> int:
-        """Count the file names that the other attempts of the same job have claimed."""
-        statement = (
-            "SELECT count(*) FROM attempts WHERE edition = ? AND job_id = ? AND number <> ? AND output IS NOT NULL"
-        )
-        values = (attempt.edition, attempt.job_id, attempt.number)
-        return await self._writer.run(lambda db: int(db.execute(statement, values).fetchone()[0]))
-
-    async def is_output_claimed(self, output: str) -> bool:
-        """Tell whether any attempt has this file name."""
-        statement = "SELECT 1 FROM attempts WHERE output = ?"
-        return await self._writer.run(lambda db: db.execute(statement, (output,)).fetchone() is not None)
 
     # Recording jobs
 
@@ -260,18 +247,23 @@ class Ledger:
         )
 
     async def mark_ready(
-        self, attempt: Attempt, output: str, asset_id: str | None, credits_charged: int | None
+        self, attempt: Attempt, outputs: Iterator[str], asset_id: str | None, credits_charged: int | None
     ) -> Attempt:
-        """Go from ACCEPTED or STUCK to READY: the result exists, and its file name is claimed for ever."""
-        return await self._change(
-            attempt,
-            State.READY,
-            output=output,
-            asset_id=asset_id or attempt.asset_id,
-            credits_charged=credits_charged,
-            error_code=None,
-            error=None,
-        )
+        """Go from ACCEPTED or STUCK to READY, and claim for ever the first of these file names that nobody has."""
+
+        def operation(connection: sqlite3.Connection) -> Attempt:
+            return _move(
+                connection,
+                attempt,
+                State.READY,
+                output=next(output for output in outputs if not _is_claimed(connection, output)),
+                asset_id=asset_id or attempt.asset_id,
+                credits_charged=credits_charged,
+                error_code=None,
+                error=None,
+            )
+
+        return await self._writer.run(operation)
 
     async def complete(self, attempt: Attempt, sha256: str, size_bytes: int) -> Attempt:
         """Go from READY to DONE: the verified file is in place under its final name."""
@@ -372,6 +364,10 @@ def _fetch(connection: sqlite3.Connection, key: int) -> Attempt:
     if row is None:
         raise LedgerError(f"The ledger has no attempt {key}.")
     return to_attempt(row)
+
+
+def _is_claimed(connection: sqlite3.Connection, output: str) -> bool:
+    return connection.execute("SELECT 1 FROM attempts WHERE output = ?", (output,)).fetchone() is not None
 
 
 def _job_columns(job: Job) -> dict[str, object]:

@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 from hedra_batch.manifest.images import find_images, is_pattern
 from hedra_batch.manifest.naming import collision_key, glob_name, image_name, pair_id, prompt_slug
-from hedra_batch.manifest.problems import Fault, Loc
+from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc, render_key
 from hedra_batch.manifest.schema import JobEntry, JobFields, ManifestEntry
 from hedra_batch.manifest.tree import Tree
 from hedra_batch.manifest.wording import shown
 
 #: More is a slip; a real batch of this size is several manifests.
 MOST_JOBS = 200_000
+#: Each looks through folders.
+MOST_PATTERNS = 1_000
 
 
 class Named(NamedTuple):
@@ -59,9 +61,12 @@ class Drafting:
 
     def draft(self) -> list[Draft]:
         """Draft every job, in the order of the manifest."""
+        if not self._is_in_bounds(len(self._entry.prompts), len(self._entry.images)):
+            return []
         prompts = self._take_distinct(self._name_prompts())
         images = self._take_distinct(self._name_images())
         self._note_images(self._entry.defaults, ("defaults",))
+        # Patterns have brought in more.
         if not self._is_in_bounds(len(prompts), len(images)):
             return []
         return [*self._pair(prompts, images), *self._read_jobs()]
@@ -71,8 +76,13 @@ class Drafting:
             yield Named(name or prompt_slug(prompt), prompt, loc)
 
     def _name_images(self) -> Iterator[Named]:
+        patterns = 0
         for loc, name, source in _entries("images", self._entry.images):
             if is_pattern(source, self._folder):
+                patterns += 1
+                if patterns > MOST_PATTERNS:
+                    self._refuse(("images",), f"has too many patterns (at most {MOST_PATTERNS:,})")
+                    return
                 yield from self._find(source, loc)
             else:
                 self.images.setdefault(source, loc)
@@ -92,11 +102,18 @@ class Drafting:
         first: dict[str, Named] = {}
         for one in named:
             other = first.setdefault(collision_key(one.name), one)
-            if other is not one:
-                there = f"{shown(other.value)} on line {self._tree.place(other.loc).line}"
-                rule = "names must differ in more than upper and lower case"
-                self._refuse(one.loc, f"{shown(one.value)} has the name {shown(one.name)}, as has {there} ({rule})")
+            if other is not one and len(self.faults) <= MOST_FAULTS:
+                self._refuse(one.loc, self._tell_clash(one, other))
         return list(first.values())
+
+    def _tell_clash(self, one: Named, other: Named) -> str:
+        # A pattern finds many images, and then the place alone does not say which is meant.
+        is_image = one.loc[0] == "images"
+        mine = f"{shown(one.value)} " if is_image else ""
+        theirs = f"{shown(other.value)} of " if is_image else ""
+        line = self._tree.place(other.loc).line
+        rule = "names must differ in more than upper and lower case"
+        return f"{mine}has the name {shown(one.name)}, as has {theirs}{render_key(other.loc)} on line {line} ({rule})"
 
     def _note_images(self, fields: JobFields, loc: Loc) -> None:
         for key in ("image", "end_image"):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from hedra_batch.manifest.drafts import Draft, Drafting
 from hedra_batch.manifest.exclusion import MOST_WILDCARDS, find_excluded
 from hedra_batch.manifest.naming import collision_key, has_wildcard, variation_ids
 from hedra_batch.manifest.output import DEFAULT_TEMPLATE, find_empty_field, find_fault, settle_edition
-from hedra_batch.manifest.problems import Fault, Loc, render_key
+from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc, render_key
 from hedra_batch.manifest.schema import ManifestEntry
 from hedra_batch.manifest.tree import Tree
 from hedra_batch.manifest.wording import shown, suggestion
+
+#: Each looks at every id.
+_MOST_SUGGESTIONS = 20
 
 
 @dataclass
@@ -49,6 +54,8 @@ def _number(drafts: list[Draft], plan: Plan, tree: Tree) -> None:
         for job_id in variation_ids(draft.id, draft.settings.variations):
             other = taken.setdefault(collision_key(job_id), draft)
             if other is not draft:
+                if len(plan.faults) > MOST_FAULTS:
+                    return
                 plan.faults.append(Fault(draft.origin[0], _tell_clash(job_id, draft, other, tree)))
                 break
             plan.drafts[job_id] = draft
@@ -68,15 +75,20 @@ def _exclude(patterns: list[str], plan: Plan, *, has_all_jobs: bool) -> None:
         plan.faults.append(Fault(("exclude",), f"has too many patterns (at most {MOST_WILDCARDS} with a wildcard)"))
         return
     excluded = find_excluded(patterns, plan.drafts.keys())
-    for index, pattern in enumerate(patterns if has_all_jobs else ()):
-        if not has_wildcard(pattern) and pattern not in excluded:
-            meant = suggestion(pattern, plan.drafts)
-            what = f"{shown(pattern)} is the id of no job{meant} (allowed: an id, or a pattern with a wildcard)"
-            plan.faults.append(Fault(("exclude", index), what))
+    if has_all_jobs:
+        plan.faults += islice(_find_unmatched(patterns, excluded, plan), MOST_FAULTS + 1)
     if excluded and len(excluded) == len(plan.drafts):
         plan.faults.append(Fault(("exclude",), "leaves no job"))
     for job_id in excluded:
         del plan.drafts[job_id]
+
+
+def _find_unmatched(patterns: list[str], excluded: set[str], plan: Plan) -> Iterator[Fault]:
+    unmatched = [one for one in enumerate(patterns) if one[1] not in excluded and not has_wildcard(one[1])]
+    for count, (index, pattern) in enumerate(unmatched):
+        meant = suggestion(pattern, plan.drafts) if count < _MOST_SUGGESTIONS else ""
+        what = f"{shown(pattern)} is the id of no job{meant} (allowed: an id, or a pattern with a wildcard)"
+        yield Fault(("exclude", index), what)
 
 
 def _place(template: str, edition: str, plan: Plan) -> None:

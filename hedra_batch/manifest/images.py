@@ -13,7 +13,7 @@ from typing import BinaryIO
 import imagesize  # type: ignore[import-untyped]  # It has hints, but does not say so.
 
 from hedra_batch.job import ImageInput
-from hedra_batch.manifest.naming import has_wildcard
+from hedra_batch.manifest.naming import has_wildcard, is_url
 from hedra_batch.manifest.wording import shown
 
 LARGEST_BYTES = 100 * 1024 * 1024
@@ -31,11 +31,6 @@ _KINDS: tuple[Callable[[bytes], bool], ...] = (
 )
 
 
-def is_url(source: str) -> bool:
-    """Tell whether an image is fetched by the server."""
-    return "://" in source
-
-
 def is_pattern(source: str, folder: Path) -> bool:
     """Tell whether a source stands for all files that it finds; a file of exactly that name is just that file."""
     return has_wildcard(source) and not is_url(source) and not _is_file(folder / source)
@@ -46,14 +41,13 @@ def find_images(pattern: str, folder: Path) -> list[str]:
     if pattern.count("**") > 1:
         raise ValueError(f"{shown(pattern)} has more than one '**' (allowed: one)")
     # Unlike Path.glob it leaves hidden files and folders out.
-    found = islice(iglob(str(Path(pattern)), root_dir=folder, recursive=True), MOST_FOUND + 1)  # noqa: PTH207
-    # Directories are left out; a pipe is not, so that it is told about rather than missed.
-    images = sorted({path for path in found if not Path(path).name.startswith(".") and not (folder / path).is_dir()})
-    if not images:
+    paths = islice(iglob(str(Path(pattern)), root_dir=folder, recursive=True), MOST_FOUND + 1)  # noqa: PTH207
+    found = sorted({path for path in paths if not Path(path).name.startswith(".") and not _is_folder(folder / path)})
+    if not found:
         raise ValueError(f"{shown(pattern)} finds no file (a pattern is relative to the manifest's folder)")
-    if len(images) > MOST_FOUND:
+    if len(found) > MOST_FOUND:
         raise ValueError(f"{shown(pattern)} finds too many files (at most {MOST_FOUND:,})")
-    return images
+    return found
 
 
 def read_image(source: str, folder: Path) -> ImageInput:
@@ -74,6 +68,14 @@ def read_image(source: str, folder: Path) -> ImageInput:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
+    except OSError:
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    # What is neither file nor folder stays, so that it is told about rather than missed.
+    try:
+        return path.is_dir()
     except OSError:
         return False
 

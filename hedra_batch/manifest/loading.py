@@ -11,10 +11,11 @@ from hedra_batch.errors import InputFileError, ManifestError, UsageError
 from hedra_batch.job import ImageInput, Inputs, Job
 from hedra_batch.manifest.drafts import Draft
 from hedra_batch.manifest.expansion import Plan, expand
+from hedra_batch.manifest.fields import read_manifest_name
 from hedra_batch.manifest.images import read_image
-from hedra_batch.manifest.mending import hides_jobs, mend
+from hedra_batch.manifest.mending import hides_jobs, is_real, mend
 from hedra_batch.manifest.naming import NAME_RULE, is_name, make_manifest_name
-from hedra_batch.manifest.problems import FatalFaultError, Fault, render_faults, render_key, render_line
+from hedra_batch.manifest.problems import MOST_FAULTS, FatalFaultError, Fault, render_faults, render_key, render_line
 from hedra_batch.manifest.schema import ManifestEntry, check_shape, find_cut_prompts
 from hedra_batch.manifest.text import ManifestText, read_text
 from hedra_batch.manifest.tree import Tree, read_tree
@@ -62,8 +63,11 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
 def load_name(path: Path) -> str:
     """Read only what names the run folder, so that a ledger can be looked at beside a manifest with faults."""
     values = _read(read_text(path)).values
-    name = values.get("name") if isinstance(values, dict) else None
-    return name if isinstance(name, str) and name else make_manifest_name(path.stem)
+    try:
+        return read_manifest_name(values.get("name") if isinstance(values, dict) else None)
+    except ValueError:
+        # What cannot name a folder is a fault that a run tells; here the file's own name is the best guess.
+        return make_manifest_name(path.stem)
 
 
 def _read(text: ManifestText) -> Tree:
@@ -76,10 +80,10 @@ def _read(text: ManifestText) -> Tree:
 
 def _check(tree: Tree, folder: Path, edition: str) -> tuple[ManifestEntry, Plan]:
     entry, shape_faults = check_shape(tree.values, tree)
-    if entry is None:
+    if entry is None and len(shape_faults) <= MOST_FAULTS:
         entry, _ = check_shape(mend(tree.values, shape_faults), tree)
     plan = expand(entry, tree, folder, edition, has_all_jobs=not hides_jobs(shape_faults)) if entry else Plan()
-    faults = [*tree.faults, *find_cut_prompts(tree), *shape_faults, *plan.faults]
+    faults = [*tree.faults, *find_cut_prompts(tree), *shape_faults, *filter(is_real, plan.faults)]
     if entry is None or faults:
         raise ManifestError(render_faults(faults, tree))
     return entry, plan

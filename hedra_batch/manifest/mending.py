@@ -11,15 +11,19 @@ from typing import Any
 from hedra_batch.manifest.naming import is_name
 from hedra_batch.manifest.problems import Fault, Loc
 
-#: Each names itself apart from all others, so that no stand-in clashes with anything.
+#: In the name of every stand-in, so that no message speaks of one.
+_MARK = "stand-in-for-a-fault"
+_URL = f"https://example.invalid/{_MARK}-{{}}.png"
+#: Each differs from all others, so that no stand-in clashes with anything.
 _STAND_INS = {
-    "id": "stand-in-{}",
-    "prompt": "stand-in {}",
-    "image": "https://stand-in.invalid/{}.png",
-    "end_image": "https://stand-in.invalid/{}.png",
-    "prompts": "stand-in {}",
-    "images": "https://stand-in.invalid/{}.png",
+    "id": f"{_MARK}-{{}}",
+    "prompt": f"{_MARK} {{}}",
+    "image": _URL,
+    "end_image": _URL,
+    "prompts": f"{_MARK} {{}}",
+    "images": _URL,
 }
+_NOT_ABOUT_JOBS = frozenset({"version", "name", "budget", "exclude", "limits", "output", "on_unknown", "quiet_window"})
 
 
 def mend(values: Any, faults: Iterable[Fault]) -> Any:
@@ -33,14 +37,22 @@ def mend(values: Any, faults: Iterable[Fault]) -> Any:
 
 def hides_jobs(faults: Iterable[Fault]) -> bool:
     """Tell whether faults keep the ids of some jobs unknown, so that a job that seems absent may be there."""
-    return any(
-        fault.loc[:1] in {("prompts",), ("images",)} or fault.loc[-1:] == ("id",) or _is_of_prompts_or_images(fault.loc)
-        for fault in faults
-    )
+    return any(_is_about_jobs(fault.loc) for fault in faults)
 
 
-def _is_of_prompts_or_images(loc: Loc) -> bool:
-    return loc[:1] in {("jobs",), ("defaults",)} and (len(loc) < 3 or loc[-1] in _STAND_INS)
+def is_real(fault: Fault) -> bool:
+    """Tell whether a fault is one of the manifest itself and not of a stand-in."""
+    return _MARK not in fault.what
+
+
+def _is_about_jobs(loc: Loc) -> bool:
+    match loc:
+        case ("jobs", _, field) | ("defaults", field):
+            return field in _STAND_INS or field == "variations"
+        case (key, *_):
+            return key not in _NOT_ABOUT_JOBS
+        case _:
+            return True
 
 
 def _copy(value: Any) -> Any:
@@ -67,15 +79,16 @@ def _mend(values: Any, loc: Loc, number: int) -> None:
         case ("prompts" | "images" as field, name):
             # The name may be the faulty part.
             values[field].pop(name, None)
-            values[field][name if is_name(str(name)) else f"stand-in-{number}"] = _STAND_INS[field].format(number)
+            name = name if is_name(str(name)) else _STAND_INS["id"].format(number)
+            values[field][name] = _STAND_INS[field].format(number)
         case (*parents, key):
             _mend_field(values, parents, str(key), number)
 
 
-def _mend_field(values: Any, parents: Iterable[str | int], field: str, number: int) -> None:
+def _mend_field(values: Any, parents: list[str | int], field: str, number: int) -> None:
     for parent in parents:
         values = values[parent]
-    if field in _STAND_INS and tuple(parents):
+    if parents and field in _STAND_INS:
         values[field] = _STAND_INS[field].format(number)
     else:
         values.pop(field, None)

@@ -39,8 +39,13 @@ def has_wildcard(text: str) -> bool:
     return _WILDCARD.search(text) is not None
 
 
+def is_url(source: str) -> bool:
+    """Tell whether an image is a URL, which the server fetches, and not a path."""
+    return source[:8].lower() == "https://"
+
+
 def collision_key(name: str) -> str:
-    """What two names share when a file system may take them for one."""
+    """Return what two names share when a file system may take them for one."""
     return normalize("NFC", normalize("NFC", name).casefold())
 
 
@@ -67,7 +72,7 @@ def prompt_slug(prompt: str) -> str:
 
 def image_name(source: str) -> str:
     """Name an image by the stem of its file, or of the last part of its URL."""
-    path = unquote(urlsplit(source).path) if "://" in source else source
+    path = unquote(urlsplit(source).path) if is_url(source) else source
     return slug(PurePosixPath(path).stem or source)
 
 

@@ -9,6 +9,9 @@ from hedra_batch.manifest.credentials import holds_credential
 from hedra_batch.manifest.naming import is_name
 from hedra_batch.manifest.wording import shown
 
+#: Nobody reads on beyond so many, and finding more can take long.
+MOST_FAULTS = 1_000
+
 #: The way from the root of the manifest to a value: keys and positions.
 Loc = tuple[str | int, ...]
 
@@ -55,9 +58,11 @@ def render_faults(faults: Iterable[Fault], where: Map) -> list[str]:
     faults = list(faults)
     secrets = {fault.loc for fault in faults if fault.is_secret}
     told = (fault for fault in faults if fault.is_secret or not _is_within(fault.loc, secrets))
-    # The same fault seen twice, through an alias, is one line.
-    lines = sorted({(where.place(fault.loc, fault.offset), render_key(fault.loc), fault.what) for fault in told})
-    return [render_line(where.file, place, key, what) for place, key, what in lines]
+    # The same fault met twice, through an alias, is one line.
+    placed = list({(where.place(fault.loc, fault.offset), fault.loc, fault.what) for fault in told})
+    placed.sort(key=lambda one: (one[0], str(one[1:])))
+    lines = [render_line(where.file, place, render_key(loc), what) for place, loc, what in placed[:MOST_FAULTS]]
+    return lines if len(placed) <= MOST_FAULTS else [*lines, f"{where.file}: these are the first, and there are more"]
 
 
 def render_line(file: str, place: Place, key: str, what: str) -> str:

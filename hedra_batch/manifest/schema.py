@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
@@ -27,12 +27,14 @@ from hedra_batch.manifest.fields import (
     Version,
 )
 from hedra_batch.manifest.output import DEFAULT_TEMPLATE
-from hedra_batch.manifest.problems import Fault, Loc
+from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc
 from hedra_batch.manifest.tree import Tree
 from hedra_batch.manifest.wording import kind, shown, suggestion
 from hedra_batch.quantity import Limits
 
-#: Beyond so many unknown keys nobody reads what each may have meant, and finding out is slow.
+#: Of one list; a fault in each of them is found in two seconds.
+_MOST_ENTRIES = 100_000
+#: Finding out what an unknown key may have meant is slow.
 _MOST_SUGGESTIONS = 200
 _LIMITS = Limits()
 
@@ -44,7 +46,7 @@ def _tell_shape(value: object) -> str | None:
 class _Part(BaseModel):
     """A part of a manifest; a key left out has an empty value, which none that stands there can have."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class JobFields(_Part):
@@ -81,14 +83,13 @@ class LimitsEntry(_Part):
     poll: RequestRate = Field(default_factory=lambda: _LIMITS.poll, description=f"Read requests: {_LIMITS.poll}.")
 
 
+_SOME = Field(min_length=1, max_length=_MOST_ENTRIES)
 Prompts = Annotated[
-    Annotated[dict[Name, Prompt], Field(min_length=1), Tag("mapping")]
-    | Annotated[list[Prompt], Field(min_length=1), Tag("list")],
+    Annotated[dict[Name, Prompt], _SOME, Tag("mapping")] | Annotated[list[Prompt], _SOME, Tag("list")],
     Discriminator(_tell_shape),
 ]
 Images = Annotated[
-    Annotated[dict[Name, ImageSource], Field(min_length=1), Tag("mapping")]
-    | Annotated[list[ImageSource], Field(min_length=1), Tag("list")],
+    Annotated[dict[Name, ImageSource], _SOME, Tag("mapping")] | Annotated[list[ImageSource], _SOME, Tag("list")],
     Discriminator(_tell_shape),
 ]
 
@@ -104,8 +105,10 @@ class ManifestEntry(_Part):
     defaults: JobFields = JobFields()
     prompts: Prompts = Field(default_factory=list, description="Every prompt goes with every image.")
     images: Images = Field(default_factory=list, description="Every image goes with every prompt.")
-    exclude: list[Pattern] = Field(default_factory=list, description="Jobs that are left out, by id.")
-    jobs: list[JobEntry] = Field(default_factory=list, description="Single jobs.")
+    exclude: list[Pattern] = Field(
+        default_factory=list, max_length=_MOST_ENTRIES, description="Jobs that are left out, by id."
+    )
+    jobs: list[JobEntry] = Field(default_factory=list, max_length=_MOST_ENTRIES, description="Single jobs.")
     limits: LimitsEntry = Field(default_factory=LimitsEntry)
     output: OutputTemplate = DEFAULT_TEMPLATE
     on_unknown: Literal["resend", "hold"] = Field(
@@ -134,12 +137,11 @@ def is_prompt(loc: Loc) -> bool:
             return False
 
 
-def find_cut_prompts(tree: Tree) -> Iterator[Fault]:
+def find_cut_prompts(tree: Tree) -> list[Fault]:
     """Find prompts that YAML ended at a '#' which hardly begins a comment."""
-    for loc, comment in tree.cuts.items():
-        if is_prompt(loc):
-            rest = shown(comment.split(maxsplit=1)[0])
-            yield Fault(loc, f"ends before {rest}, which YAML reads as a comment (put the text in quotes)")
+    cuts = ((loc, shown(comment.split(maxsplit=1)[0])) for loc, comment in tree.cuts.items() if is_prompt(loc))
+    what = "ends before {}, which YAML reads as a comment (put the text in quotes)"
+    return [Fault(loc, what.format(comment)) for loc, comment in islice(cuts, MOST_FAULTS + 1)]
 
 
 def check_shape(values: object, tree: Tree) -> tuple[ManifestEntry | None, list[Fault]]:
@@ -147,33 +149,27 @@ def check_shape(values: object, tree: Tree) -> tuple[ManifestEntry | None, list[
     try:
         return ManifestEntry.model_validate(values), []
     except ValidationError as error:
-        details = error.errors(include_url=False)
-    unknown = 0
-    faults = []
-    for detail in details:
-        unknown += detail["type"] == "extra_forbidden"
-        faults.append(_explain(detail, tree, is_suggesting=unknown <= _MOST_SUGGESTIONS))
-    return None, faults
+        details = error.errors(include_url=False)[: MOST_FAULTS + 1]
+    return None, [
+        _explain(detail, tree, is_suggesting=index < _MOST_SUGGESTIONS) for index, detail in enumerate(details)
+    ]
 
 
 def _explain(detail: ErrorDetails, tree: Tree, *, is_suggesting: bool) -> Fault:
-    loc = _find_loc(detail["loc"])
-    value = detail["input"]
-    match detail["type"]:
-        case "value_error":
-            offset = tree.key_offset(loc) if detail["loc"][-1] == "[key]" else None
-            return Fault(loc, str(detail["ctx"]["error"]), offset)
-        case "extra_forbidden":
-            return Fault(loc, _explain_unknown(loc, value, is_suggesting=is_suggesting), tree.key_offset(loc))
-        case "missing":
-            # No other key must be there.
-            return Fault(loc, "is missing (write 'version: 1' at the top)")
-        case "literal_error":
-            return Fault(loc, f"{shown(value)} is not known here (allowed: {detail['ctx']['expected']})")
-        case "too_short":
-            return Fault(loc, "is empty (give it an entry, or take the key out)")
-        case _:
-            return Fault(loc, f"is {kind(value)} (allowed: {_allowed_shape(loc)})")
+    loc, value = _find_loc(detail["loc"]), detail["input"]
+    if detail["type"] == "extra_forbidden":
+        return Fault(loc, _explain_unknown(loc, value, is_suggesting=is_suggesting), tree.key_offset(loc))
+    if detail["type"] == "value_error":
+        is_key = detail["loc"][-1] == "[key]"
+        return Fault(loc, str(detail["ctx"]["error"]), tree.key_offset(loc) if is_key else None)
+    whats = {
+        # The only key that must be there.
+        "missing": "is missing (write 'version: 1' at the top)",
+        "literal_error": f"{shown(value)} is not known here (allowed: {detail.get('ctx', {}).get('expected')})",
+        "too_short": "is empty (give it an entry, or take the key out)",
+        "too_long": f"has too many entries (at most {_MOST_ENTRIES:,})",
+    }
+    return Fault(loc, whats.get(detail["type"], f"is {kind(value)} (allowed: {_allowed_shape(loc)})"))
 
 
 def _find_loc(loc: Loc) -> Loc:

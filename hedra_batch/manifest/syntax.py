@@ -9,22 +9,21 @@ from hedra_batch.manifest.problems import Fault, Loc
 _QUOTES = "put the text in quotes"
 _INDENT = "mend the indentation"
 
-#: A part of the parser's complaint (in C, in Python), and what it most often means.
-_EXPLANATIONS: tuple[tuple[str, str], ...] = (
-    ("mapping values are not allowed", f"is no YAML here: ': ' begins a value: {_QUOTES}, or {_INDENT}"),
-    ("cannot start any token", f"is no YAML here: a tab, '%', '@' or '`' begins nothing: {_QUOTES}, or use spaces"),
-    ("alphabetic or numeric character", f"is no YAML here: '*' and '&' have a meaning: {_QUOTES}"),
-    ("unknown escape character", "is no YAML here: '\\' begins an escape in \"…\": double it, or use '…'"),
-    ("escape code", "is no YAML here: '\\' begins an escape in \"…\": double it, or use '…'"),
-    ("',' or ']'", f"is no YAML here: a '[' is not closed, or a ',' is missing: if it is a text, {_QUOTES}"),
-    ("',' or '}'", f"is no YAML here: a '{{' is not closed, or a ',' is missing: if it is a text, {_QUOTES}"),
-    ("unexpected end of stream", "is no YAML: a quotation mark that opens here or before is never closed"),
-    ("expected ':'", f"is no YAML here: a key without ': ' after it: if it goes on with a text, {_QUOTES}"),
-    ("expected comment or line break", f"is no YAML here: '>' and '|' begin a block of lines: {_QUOTES}"),
-    ("chomping or indentation", f"is no YAML here: '>' and '|' begin a block of lines: {_QUOTES}"),
-    ("incompatible YAML document", "is not YAML 1.2 (allowed: %YAML 1.2, or no such line)"),
+#: A part of the parser's complaint (in C or in Python), what it most often means, and what to do.
+_EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
+    ("mapping values are not allowed", "': ' begins a value of its own", f"{_QUOTES}, or {_INDENT}"),
+    ("cannot start any token", "a tab, '%', '@' or '`' cannot begin a value", f"{_QUOTES}, or indent with spaces"),
+    ("alphabetic or numeric character", "'*' begins an alias and '&' an anchor", _QUOTES),
+    ("escape c", "'\\' begins an escape in double quotes", "double it, or use single quotes"),
+    ("',' or ']'", "a '[' is not closed, or a ',' is missing", f"if it is a text, {_QUOTES}"),
+    ("',' or '}'", "a '{' is not closed, or a ',' is missing", f"if it is a text, {_QUOTES}"),
+    ("unexpected end of stream", "a quotation mark is never closed", "close it"),
+    ("expected ':'", "a key has no ': ' after it", f"add it, or if it is a text, {_QUOTES}"),
+    ("expected comment or line break", "'>' and '|' begin a block of lines", _QUOTES),
+    ("chomping or indentation", "'>' and '|' begin a block of lines", _QUOTES),
+    ("incompatible YAML document", "this version of YAML is not known", "allowed: %YAML 1.2, or no such line"),
 )
-_OTHERWISE = f"is no YAML here: if it is a text, {_QUOTES}; if not, {_INDENT}"
+_OTHERWISE = ("this does not belong here", f"if it is a text, {_QUOTES}; if not, {_INDENT}")
 
 
 def explain_syntax_error(error: yaml.YAMLError, loc: Loc) -> Fault:
@@ -32,5 +31,6 @@ def explain_syntax_error(error: yaml.YAMLError, loc: Loc) -> Fault:
     problem = str(getattr(error, "problem", ""))
     mark = getattr(error, "problem_mark", None)
     offset = int(mark.index) if mark is not None else int(getattr(error, "position", 0))
-    what = next((meaning for part, meaning in _EXPLANATIONS if part in problem), _OTHERWISE)
-    return Fault(loc, what, offset)
+    known = ((cause, remedy) for part, cause, remedy in _EXPLANATIONS if part in problem)
+    cause, remedy = next(known, _OTHERWISE)
+    return Fault(loc, f"is not YAML from here on: {cause} ({remedy})", offset)

@@ -13,8 +13,10 @@ from hedra_batch.manifest.problems import Place, render_line
 from hedra_batch.manifest.wording import shown_path
 
 LARGEST_BYTES = 16 * 1024 * 1024
+MOST_LINES = 1_000_000
 
-_LINE_END = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+_LINE_ENDS = "\n\r\x85\u2028\u2029"
+_LINE_END = re.compile(rf"\r\n|[{_LINE_ENDS}]")
 #: What YAML 1.2 does not allow in a file, escaped or not.
 _NOT_YAML = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -48,6 +50,8 @@ def read_text(path: Path) -> ManifestText:
         readable = ManifestText(file, data[: error.start].decode("utf-8-sig", "replace"))
         raise _no_text(readable, len(readable.content), "is not UTF-8 (save it as UTF-8 text)") from error
     text = ManifestText(file, content)
+    if sum(map(content.count, _LINE_ENDS)) > MOST_LINES:
+        raise _no_text(ManifestText(file, ""), 0, f"has too many lines (at most {MOST_LINES:,})")
     if unreadable := _NOT_YAML.search(content):
         code = f"U+{ord(unreadable[0]):04X}"
         raise _no_text(text, unreadable.start(), f"holds the character {code} (allowed: text, line ends and tabs)")

@@ -21,8 +21,10 @@ from hedra_batch.manifest.wording import shown
 
 #: A manifest needs three levels; the C parser would follow a thousand.
 DEEPEST = 16
-#: Values, each counted as often as an alias repeats it: enough for 25,000 jobs with all their fields.
-MOST_VALUES = 500_000
+#: Keys and values, counted as often as aliases repeat them: enough for 20,000 single jobs with seven fields.
+MOST_VALUES = 300_000
+#: A long text counts as several values, so that aliases of it are bounded too.
+_CHARACTERS_PER_VALUE = 100
 
 _CORE_SCHEMA = re.compile(
     r"(?P<null>~|null|Null|NULL|)"
@@ -128,7 +130,12 @@ class _Reader:
         try:
             return self._read_document()
         except yaml.YAMLError as error:
-            raise FatalFaultError(explain_syntax_error(error, self._at)) from error
+            raise FatalFaultError(explain_syntax_error(error, self._find_place_to_tell())) from error
+
+    def _find_place_to_tell(self) -> Loc:
+        # What stands below a credential may be the credential.
+        prefixes = (self._at[:length] for length in range(len(self._at)))
+        return next((prefix for prefix in prefixes if prefix in self._secrets), self._at)
 
     def _read_document(self) -> Tree:
         next(self._events)
@@ -158,7 +165,9 @@ class _Reader:
     def _grow(self, by: int, event: Any) -> None:
         self._count += by
         if self._count > MOST_VALUES:
-            raise _fatal(f"holds too many values, aliases repeated (at most {MOST_VALUES:,})", event)
+            raise _fatal(
+                f"holds too much, counting what aliases repeat (at most {MOST_VALUES:,} keys and values)", event
+            )
 
     def _read_alias(self, event: Any) -> Any:
         if event.anchor not in self._anchors:
@@ -169,6 +178,7 @@ class _Reader:
 
     def _read_scalar(self, event: Any, loc: Loc) -> Any:
         value = event.value
+        self._grow(len(value) // _CHARACTERS_PER_VALUE, event)
         if event.tag is not None:
             self._refuse_tag(event, loc)
         elif event.implicit[0]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
 
 from hedra_batch.manifest.credentials import holds_credential
 
 _LONGEST_SHOWN = 60
 #: Comparing words is slow, so it is done among so many at most.
 _MOST_COMPARED = 500
+_LONGEST_COMPARED = 250
 
 
 def shown(value: object) -> str:
@@ -41,6 +43,6 @@ def kind(value: object) -> str:
 
 def suggestion(word: str, candidates: Iterable[str]) -> str:
     """Ask whether one of the candidates was meant, as the end of a clause; empty when none is close."""
-    near = [candidate for candidate in candidates if abs(len(candidate) - len(word)) <= 3][:_MOST_COMPARED]
-    closest = get_close_matches(word, near, n=1, cutoff=0.7) if len(word) <= _LONGEST_SHOWN * 4 else []
+    near = islice((one for one in candidates if abs(len(one) - len(word)) <= 3), _MOST_COMPARED)
+    closest = get_close_matches(word, list(near), n=1, cutoff=0.7) if len(word) <= _LONGEST_COMPARED else []
     return f"; did you mean {shown(closest[0])}?" if closest else ""

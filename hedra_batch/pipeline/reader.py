@@ -13,6 +13,7 @@ from hedra_batch.errors import (
     ApiUnreachableError,
     BrokenContractError,
     GarbledError,
+    JobError,
     NotSentError,
     RetryError,
     ThrottledError,
@@ -24,9 +25,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: Unreadable answers in a row after which the API is said to have broken its contract.
-GARBLED_LIMIT = 8
-#: Pause of everybody after a 429 that names no time.
-THROTTLE_SECONDS = 5.0
+GARBLED_LIMIT = 6
 
 
 class Reach:
@@ -102,9 +101,11 @@ class Reader:
         return answer
 
     def _judge(self, error: Exception) -> bool | float:
+        if isinstance(error, JobError):
+            self._reach.note_answer()
         if not isinstance(error, RetryError):
             return False
         self._reach.note_failure(error)
         if isinstance(error, ThrottledError):
-            self._pause.extend(error.retry_after_seconds or THROTTLE_SECONDS)
+            self._pause.extend(error.retry_after_seconds or self._settings.throttle_seconds)
         return error.retry_after_seconds or True

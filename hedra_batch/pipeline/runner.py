@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from hedra_batch.api.answers import ERROR
@@ -186,18 +187,14 @@ class Runner:
             code = generation.error_code or "unknown"
             return await self._ledger.fail(attempt, code, message, generation.credits_charged)
         self._fetcher.offer_link(attempt.key, generation.link)
-        output = await self._claim_output(attempt, job.output if job else attempt.wanted_output)
-        return await self._ledger.mark_ready(attempt, output, generation.asset_id, generation.credits_charged)
+        outputs = self._list_takes(job.output if job else attempt.wanted_output)
+        return await self._ledger.mark_ready(attempt, outputs, generation.asset_id, generation.credits_charged)
 
-    async def _claim_output(self, attempt: Attempt, wanted: str) -> str:
-        """Choose the file name for a result: a paid file is never overwritten, so a further one is a further take."""
+    def _list_takes(self, wanted: str) -> Iterator[str]:
+        """Yield the file names that a result may have: a paid file is never overwritten, so then a further take."""
         path = Path(wanted)
-        take = 1 + await self._ledger.count_outputs(attempt)
-        while True:
-            output = wanted if take == 1 else path.with_suffix(f".take{take}{path.suffix}").as_posix()
-            if not (self._folder / output).exists() and not await self._ledger.is_output_claimed(output):
-                return output
-            take += 1
+        takes = (path.with_suffix(f".take{take}{path.suffix}").as_posix() for take in itertools.count(2))
+        return (output for output in itertools.chain([wanted], takes) if not (self._folder / output).exists())
 
 
 def _is_sent(entry: Entry) -> bool:

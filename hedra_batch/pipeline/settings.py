@@ -27,6 +27,9 @@ class RunSettings:
     #: First pause after a failed read, upload or download; it grows to `longest_pause_seconds`.
     first_pause_seconds: float = 0.5
     longest_pause_seconds: float = 30.0
+    #: Pause of everybody after a 429 that names no time; those in a row double it, up to the longest.
+    throttle_seconds: float = 5.0
+    longest_throttle_seconds: float = 120.0
     #: Bounds of the time from one read of a generation to the next.
     shortest_poll_seconds: float = 0.5
     longest_poll_seconds: float = 30.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from hedra_batch.api.answers import Submission
 from hedra_batch.api.client import HedraClient
@@ -20,7 +21,7 @@ from hedra_batch.errors import (
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.pace import Pace, Pause, Slots, SubmittingClosedError
-from hedra_batch.pipeline.reader import THROTTLE_SECONDS, Reach
+from hedra_batch.pipeline.reader import Reach
 from hedra_batch.pipeline.settings import RunSettings
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,6 @@ logger = logging.getLogger(__name__)
 SEND_LIMIT = 3
 #: Uploads again at most for one attempt whose asset the server does not know.
 REUPLOAD_LIMIT = 3
-#: Longest pause after 429s that name no time, each in a row doubling it.
-LONGEST_THROTTLE_SECONDS = 120.0
 
 
 class Submitter:
@@ -72,13 +71,19 @@ class Submitter:
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
-            done, _ = await asyncio.wait({sending}, timeout=self._settings.stop_grace_seconds)
-            if not done:
-                sending.cancel()
-                await asyncio.wait({sending})
-            if error := sending.exception():
+            await self._wait_for(sending)
+            if not sending.cancelled() and (error := sending.exception()):
                 logger.warning("%s: %s", attempt.label, error)
             raise
+
+    async def _wait_for(self, sending: asyncio.Task[Attempt]) -> None:
+        """Wait for the end of a send within the grace of a stop, also when cancelled again meanwhile."""
+        loop = asyncio.get_running_loop()
+        overdue = loop.call_later(self._settings.stop_grace_seconds, sending.cancel)
+        while not sending.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({sending})
+        overdue.cancel()
 
     async def _send(self, attempt: Attempt) -> Attempt:
         attempt = await self._ledger.begin_send(attempt)
@@ -137,8 +142,9 @@ class Submitter:
             raise refusal
         if isinstance(refusal, ThrottledError):
             self._throttles_in_a_row += 1
-            grown_seconds = THROTTLE_SECONDS * 2 ** min(self._throttles_in_a_row - 1, 10)
-            self._pause.extend(refusal.retry_after_seconds or min(grown_seconds, LONGEST_THROTTLE_SECONDS))
+            grown_seconds = self._settings.throttle_seconds * 2 ** min(self._throttles_in_a_row - 1, 10)
+            grown_seconds = min(grown_seconds, self._settings.longest_throttle_seconds)
+            self._pause.extend(refusal.retry_after_seconds or grown_seconds)
         elif isinstance(refusal, NotSentError):
             self._reach.note_failure(refusal)
             await asyncio.sleep(self._settings.first_pause_seconds * 4)

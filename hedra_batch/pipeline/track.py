@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hedra_batch.api.answers import COMPLETE, ERROR, Generation
 from hedra_batch.api.client import HedraClient
-from hedra_batch.errors import HedraBatchError, JobError, NotFoundError
+from hedra_batch.errors import JobError, NotFoundError
 from hedra_batch.instant import from_text, utc_now
 from hedra_batch.job import Attempt
 from hedra_batch.pipeline.reader import Reader
@@ -48,6 +48,7 @@ class Tracker:
         self._note_fraction = note_fraction
         self._followed: dict[str, _Followed] = {}
         self._changed = asyncio.Event()
+        self._ended_by: Exception | None = None
         #: Whether the server filters its list by ids; a first answer with other items shows that it does not.
         self._lists_by_ids = True
 
@@ -56,6 +57,8 @@ class Tracker:
 
         Raises NotFoundError when the server has not known it for a day.
         """
+        if self._ended_by:
+            raise self._ended_by
         loop = asyncio.get_running_loop()
         followed = _Followed(attempt, loop.create_future(), loop.time(), attempt.eta_seconds)
         if attempt.eta_seconds is not None:
@@ -74,7 +77,8 @@ class Tracker:
             while True:
                 due = await self._wait_for_due()
                 await self._read(due)
-        except HedraBatchError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
+            self._ended_by = error
             for followed in self._followed.values():
                 if not followed.ended.done():
                     followed.ended.set_exception(error)

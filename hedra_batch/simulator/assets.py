@@ -81,6 +81,10 @@ class Assets:
         wanted = reversed(self._by_id) if ids is None else ids
         return filter(None, map(self.find_uploaded, wanted))
 
+    def forget(self) -> None:
+        """Lose every asset, as a service that cleans up does; until a restart, which reads the journal again."""
+        self._by_id.clear()
+
     def _store(self, asset: Asset) -> Asset:
         self._journal.append(asset)
         self._by_id[asset.id] = asset

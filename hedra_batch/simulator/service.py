@@ -64,6 +64,10 @@ class Simulator:
         """
         self._faults.plan(name, times, route)
 
+    def forget_assets(self) -> None:
+        """Lose every asset that was uploaded."""
+        self._world.assets.forget()
+
     async def start(self) -> None:
         """Listen on both ports."""
         recorder = Recorder(self._world.requests, self.settings.clock)

@@ -1,0 +1,68 @@
+"""Which model a job means, and what it will cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hedra_batch.api.answers import Model
+from hedra_batch.errors import ManifestError
+from hedra_batch.pipeline.catalogue import Catalogue
+
+ID = "827122cd-5fdd-4412-86f2-554f7bb8eef9"
+PRICING = {"credits_per_second": 7, "modifiers": {"resolution": {"540p": 0.5, "720p": 1.0}}}
+
+
+def make_catalogue(pricing: dict[str, Any] | None = None) -> Catalogue:
+    grok = Model("fal/grok", ID, "Grok Video", pricing=PRICING if pricing is None else pricing)
+    return Catalogue([grok, Model("x/y", None, "Other")])
+
+
+@pytest.mark.parametrize(
+    ("written", "wire"),
+    [
+        ("fal/grok", {"model_slug": "fal/grok"}),
+        ("not/listed", {"model_slug": "not/listed"}),
+        (ID.upper(), {"ai_model_id": ID}),
+        ("Grok Video", {"model_slug": "fal/grok"}),
+        ("grok video", {"model_slug": "fal/grok"}),
+        (None, {}),
+    ],
+)
+def test_a_model_is_sent_by_the_field_that_fits(written: str | None, wire: dict[str, str]) -> None:
+    assert make_catalogue().name_on_wire(written) == wire
+
+
+def test_names_that_no_model_has_are_refused_all_at_once() -> None:
+    with pytest.raises(ManifestError) as caught:
+        make_catalogue().check(["fal/grok", ID, "not/listed", "Grok Vide", "Nonsense"])
+    assert len(caught.value.problems) == 2
+    assert "did you mean 'Grok Video'?" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("pricing", "fields", "price"),
+    [
+        (PRICING, {"duration_ms": 5000, "resolution": "720p"}, 35),
+        (PRICING, {"duration_ms": 5000, "resolution": "540p"}, 18),
+        (PRICING, {"duration_ms": 5000}, 35),
+        (PRICING, {}, None),
+        ({"base_cost": 12}, {}, 12),
+        ({"base_cost": 3, "credits_per_second": 2}, {"duration_ms": 2500}, 8),
+        ({"base_cost": 1, "modifiers": {"resolution": {"720p": 1.1}}}, {"resolution": "720p"}, 2),
+        ({"base_cost": 10, "modifiers": {"resolution": {"720p": 1.1}}}, {"resolution": "720p"}, 11),
+        ({}, {"duration_ms": 5000}, None),
+        ({"base_cost": "free"}, {}, None),
+        ({"base_cost": 1, "modifiers": {"resolution": {"720p": "many"}}}, {"resolution": "720p"}, None),
+    ],
+)
+def test_the_price_is_that_of_the_published_formula(
+    pricing: dict[str, Any], fields: dict[str, str | int], price: int | None
+) -> None:
+    assert make_catalogue(pricing).estimate_credits({"model": "fal/grok", **fields}) == price
+
+
+@pytest.mark.parametrize("fields", [{}, {"model": "not/listed"}, {"model": "x/y"}])
+def test_a_price_that_cannot_be_known_is_not_guessed(fields: dict[str, str | int]) -> None:
+    assert make_catalogue().estimate_credits({**fields, "duration_ms": 5000}) is None

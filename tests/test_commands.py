@@ -1,0 +1,138 @@
+"""The commands that only look, what a run leaves in its folder, and what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Desk
+
+from hedra_batch.simulator.service import Simulator
+
+JOBS = """jobs:
+  - {id: good, prompt: A scene, model: fal/grok-video-t2v, duration: 5s}
+  - {id: bad, prompt: Something forbidden}"""
+SECRET = "a-secret-canary-key-1234567890"
+
+
+@pytest.mark.parametrize("command", ["status", "results"])
+async def test_before_the_first_run_there_is_nothing_to_see(desk: Desk, command: str) -> None:
+    desk.write_manifest(JOBS)
+    finished = await desk.call(command, "batch.yaml")
+    assert (finished.code, finished.out, "no run has been here yet" in finished.err) == (0, "", True)
+
+
+async def test_the_key_is_in_no_file_and_no_output(desk: Desk) -> None:
+    desk.write_manifest(JOBS)
+    finished = await desk.call("run", "batch.yaml", "-vv", HEDRA_API_KEY=SECRET)
+    written = [path.read_bytes() for path in (desk.folder / "batch.out").rglob("*") if path.is_file()]
+    assert len(written) > 5
+    assert not [text for text in (*written, finished.out.encode(), finished.err.encode()) if SECRET.encode() in text]
+
+
+async def test_no_signed_link_is_in_any_file_or_output(desk: Desk) -> None:
+    desk.write_manifest(JOBS)
+    finished = await desk.call("run", "batch.yaml", "-vv")
+    written = [path.read_bytes() for path in (desk.folder / "batch.out").rglob("*") if path.is_file()]
+    assert not [text for text in (*written, finished.err.encode()) if b"ignature=" in text or b"Expires=" in text]
+
+
+async def test_the_key_may_come_from_a_file(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: good, prompt: A scene}]")
+    desk.write("key.txt", f"{SECRET}\n")
+    finished = await desk.call("run", "batch.yaml", HEDRA_API_KEY="", HEDRA_API_KEY_FILE=str(desk.folder / "key.txt"))
+    assert finished.code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "cannot be read"), ("", "is empty"), ("two words", "characters")]
+)
+async def test_an_unusable_key_file_is_said_to_be_so(desk: Desk, content: str | None, words: str) -> None:
+    desk.write_manifest(JOBS)
+    if content is not None:
+        desk.write("key.txt", content)
+    finished = await desk.call("run", "batch.yaml", HEDRA_API_KEY="", HEDRA_API_KEY_FILE="key.txt")
+    assert (finished.code, words in finished.err) == (78, True)
+
+
+async def test_quiet_prints_nothing_when_all_is_well(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: good, prompt: A scene}]")
+    finished = await desk.call("run", "batch.yaml", "-q")
+    assert (finished.code, finished.out + finished.err) == (0, "")
+
+
+async def test_quiet_prints_the_summary_when_something_failed(desk: Desk) -> None:
+    desk.write_manifest(JOBS)
+    finished = await desk.call("run", "batch.yaml", "-q")
+    assert finished.err.splitlines()[0].startswith("batch: done=1 failed=1 ")
+
+
+async def test_words_are_dated_lines_one_a_change_and_go_to_stderr(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: good, prompt: A scene}]")
+    finished = await desk.call("run", "batch.yaml")
+    *lines, last = finished.err.splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in lines)
+    assert (finished.out, last) == ("", finished.last_line)
+
+
+async def test_thirty_logs_are_kept(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: good, prompt: A scene}]")
+    for number in range(40):
+        desk.write(f"batch.out/logs/2020-01-01T0000{number:02}000Z.log", "old")
+    await desk.call("run", "batch.yaml")
+    names = sorted(path.name for path in (desk.folder / "batch.out" / "logs").iterdir())
+    assert (len(names), names[0], names[-1][:2]) == (30, "2020-01-01T000011000Z.log", "20")
+
+
+async def test_today_is_an_edition_with_the_local_date(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: good, prompt: A scene}]")
+    await desk.call("run", "batch.yaml", "--edition", "today")
+    [folder] = (desk.folder / "batch.out" / "videos").iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", folder.name)
+
+
+@pytest.mark.parametrize("label", ["../up", "a/b", ".hidden", "a b"])
+async def test_an_edition_that_is_no_label_is_refused(desk: Desk, label: str) -> None:
+    desk.write_manifest(JOBS)
+    assert (await desk.call("run", "batch.yaml", "--edition", label)).code == 2
+
+
+async def test_jobs_of_an_older_edition_that_were_not_sent_are_not_started(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest("jobs:\n  - {id: a, prompt: One}\n  - {id: b, prompt: Two}")
+    await desk.call("run", "batch.yaml", "--edition", "old", "--submit", "1/h", "--max-runtime", "2s")
+    finished = await desk.call("run", "batch.yaml", "--edition", "new", "--id", "a")
+    assert (finished.code, len(simulator.billing)) == (0, 2)
+
+
+async def test_a_manifest_may_be_looked_at_though_its_images_are_gone(desk: Desk) -> None:
+    desk.add_image("hero.png")
+    desk.write_manifest("images: [hero.png]\ndefaults: {prompt: Wind, model: fal/grok-video-i2v}")
+    await desk.call("run", "batch.yaml")
+    (desk.folder / "hero.png").unlink()
+    assert (await desk.call("results", "batch.yaml")).code == (await desk.call("status", "batch.yaml")).code == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("--help",), ("plan", "batch.yaml"), ("status", "batch.yaml"), ("results", "batch.yaml")]
+)
+async def test_commands_that_need_no_network_import_no_network_library(desk: Desk, words: tuple[str, ...]) -> None:
+    desk.write_manifest(JOBS)
+    finished = await desk.call(*words, PYTHONPROFILEIMPORTTIME="1")
+    assert finished.code == 0
+    assert "click" in finished.err
+    assert "aiohttp" not in finished.err
+
+
+async def test_the_simulated_api_lists_its_faults(desk: Desk) -> None:
+    finished = await desk.call("simulate", "--fault", "help")
+    assert (finished.code, "lost-answer" in finished.out) == (0, True)
+
+
+async def test_an_unknown_fault_is_refused(desk: Desk) -> None:
+    finished = await desk.call("simulate", "--fault", "gremlins=1")
+    assert (finished.code, "lost-answer" in finished.err) == (2, True)
+
+
+def test_the_package_is_typed() -> None:
+    assert (Path(__file__).parents[1] / "hedra_batch" / "py.typed").exists()

@@ -1,0 +1,202 @@
+"""What goes wrong on the way: lost answers, refusals to wait out, downloads that break. Judged by the billing log."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SPEED, Desk, wait_until
+
+from hedra_batch.cli.options import RunOptions
+from hedra_batch.cli.running import prepare, run_batch
+from hedra_batch.ledger.reading import open_reader
+from hedra_batch.pipeline.settings import RunSettings
+from hedra_batch.simulator.service import Simulator
+from hedra_batch.simulator.settings import SimulatorSettings
+
+TWO_JOBS = "jobs:\n  - {id: first, prompt: One scene}\n  - {id: second, prompt: Another scene}"
+
+#: Times are settings: pauses that nobody needs to sit through.
+IMPATIENT = RunSettings(
+    first_pause_seconds=0.01, throttle_seconds=0.05, shortest_poll_seconds=0.05, longest_poll_seconds=0.2
+)
+
+
+@asynccontextmanager
+async def open_desk(folder: Path, **settings: Any) -> AsyncIterator[tuple[Desk, Simulator]]:
+    async with Simulator(replace(SimulatorSettings(speed=SPEED), **settings)) as service:
+        yield Desk(folder, service.url), service
+
+
+async def run(desk: Desk, *ids: str, window_seconds: float = 0.1, max_runtime_seconds: float | None = None) -> int:
+    """Run the manifest in this process, so that the settings can be chosen; returns the exit code."""
+    options = RunOptions(
+        desk.folder / "batch.yaml",
+        ids=ids,
+        base_url=desk.base_url,
+        quiet_window_seconds=window_seconds,
+        max_runtime_seconds=max_runtime_seconds,
+    )
+    batch = prepare(options, None, IMPATIENT, {"HEDRA_API_KEY": "key-of-the-tests"})
+    batch.folder.create()
+    return await run_batch(batch)
+
+
+def list_charged(simulator: Simulator) -> list[str]:
+    return sorted(record.generation_id for record in simulator.billing if record.kind == "charge")
+
+
+def read_results(desk: Desk) -> list[dict[str, Any]]:
+    with open_reader(desk.folder / "batch.out" / "ledger.sqlite3") as reader:
+        return list(reader.results(has_all_attempts=False)) if reader else []
+
+
+def count_states(desk: Desk) -> Counter[str]:
+    return Counter(row["state"] for row in read_results(desk))
+
+
+@pytest.mark.parametrize("fault", ["lost-answer", "5xx-after", "garbage"])
+async def test_an_accepted_request_whose_answer_is_lost_is_found_and_paid_once(
+    desk: Desk, simulator: Simulator, fault: str
+) -> None:
+    desk.write_manifest(TWO_JOBS)
+    simulator.plan_fault(fault, route="POST /generations")
+    assert await run(desk, window_seconds=30) == 0
+    assert len(list_charged(simulator)) == len(set(list_charged(simulator))) == 2
+
+
+@pytest.mark.parametrize("fault", ["lost-request", "5xx-before"])
+async def test_a_request_that_never_arrived_is_sent_again_under_the_same_id_after_the_window(
+    desk: Desk, simulator: Simulator, fault: str
+) -> None:
+    desk.write_manifest(TWO_JOBS)
+    await run(desk, "first")
+    simulator.plan_fault(fault, route="POST /generations")
+    assert await run(desk) == 0
+    posted = [request.generation_id for request in simulator.requests if request.generation_id]
+    assert (len(posted), len(set(posted)), len(list_charged(simulator))) == (3, 2, 2)
+
+
+async def test_without_proof_that_ids_are_used_an_absent_request_is_held_until_there_is_one(
+    desk: Desk, simulator: Simulator
+) -> None:
+    desk.write_manifest(TWO_JOBS)
+    simulator.plan_fault("lost-request")
+    assert (await run(desk, "first"), count_states(desk), len(list_charged(simulator))) == (4, {"held": 1}, 0)
+    await run(desk, "second")
+    assert (await run(desk), len(list_charged(simulator))) == (0, 2)
+
+
+async def test_a_server_that_ignores_our_ids_is_followed_under_its_own(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, honours_ids=False) as (desk, simulator):
+        desk.write_manifest(TWO_JOBS)
+        code = await run(desk)
+    ids = sorted(row["generation_id"] for row in read_results(desk))
+    assert (code, ids) == (0, list_charged(simulator))
+
+
+async def test_on_a_server_that_ignores_our_ids_an_unknown_outcome_is_held(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, honours_ids=False) as (desk, simulator):
+        desk.write_manifest(TWO_JOBS)
+        await run(desk, "first")
+        simulator.plan_fault("lost-request")
+        code = await run(desk)
+    assert (code, len(list_charged(simulator))) == (4, 1)
+
+
+async def test_a_send_that_was_unknown_once_is_not_cleared_by_a_later_refusal(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest(TWO_JOBS)
+    await run(desk, "first")
+    simulator.plan_fault("lost-request")
+    simulator.plan_fault("429")
+    code = await run(desk)
+    assert (code, len(list_charged(simulator))) == (0, 2)
+
+
+async def test_a_generation_that_cannot_be_read_at_first_is_waited_for(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, read_lag_seconds=1000.0) as (desk, simulator):
+        desk.write_manifest(TWO_JOBS)
+        code = await run(desk)
+    assert (code, len(list_charged(simulator))) == (0, 2)
+
+
+@pytest.mark.parametrize("route", ["POST /generations", "GET /generations", "GET /models", "POST /assets"])
+async def test_429_makes_everybody_wait_and_loses_nothing(desk: Desk, simulator: Simulator, route: str) -> None:
+    desk.add_image("hero.png")
+    desk.write_manifest("jobs: [{id: scene, prompt: Wind, image: hero.png, model: fal/grok-video-i2v}]")
+    simulator.plan_fault("429", route=route)
+    code = await run(desk)
+    assert (code, len(list_charged(simulator))) == (0, 1)
+    assert "asks to slow down" in next((desk.folder / "batch.out" / "logs").iterdir()).read_text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "route"),
+    [
+        ("5xx-before", "GET /models"),
+        ("garbage", "POST /assets"),
+        ("5xx-before", "POST /assets/{id}/upload"),
+        ("garbage", "GET /generations"),
+    ],
+)
+async def test_what_costs_nothing_is_asked_again(desk: Desk, simulator: Simulator, fault: str, route: str) -> None:
+    desk.add_image("hero.png")
+    desk.write_manifest("jobs: [{id: scene, prompt: Wind, image: hero.png, model: fal/grok-video-i2v}]")
+    simulator.plan_fault(fault, route=route)
+    code = await run(desk)
+    assert (code, len(list_charged(simulator))) == (0, 1)
+
+
+@pytest.mark.parametrize("fault", ["cut-download", "expired-link", "missing-link"])
+async def test_a_result_that_does_not_arrive_is_fetched_again_and_not_generated_again(
+    desk: Desk, simulator: Simulator, fault: str
+) -> None:
+    desk.write_manifest("jobs: [{id: scene, prompt: One scene, duration: 5s}]")
+    simulator.plan_fault(fault, times=2)
+    code = await run(desk)
+    assert (code, len(list_charged(simulator))) == (0, 1)
+    assert [path.name for path in (desk.folder / "batch.out" / "videos").iterdir()] == ["scene.mp4"]
+
+
+async def test_a_result_that_never_arrives_leaves_the_run_unfinished_and_no_file(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, faults={"cut-download": 1.0}) as (desk, simulator):
+        desk.write_manifest("jobs: [{id: scene, prompt: One scene}]")
+        code = await run(desk, max_runtime_seconds=2)
+    assert (code, count_states(desk), len(list_charged(simulator))) == (3, {"running": 1}, 1)
+    assert not list((desk.folder / "batch.out").rglob("*.mp4"))
+
+
+async def test_out_of_concurrency_is_waited_out(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, concurrency=1) as (desk, simulator):
+        desk.write_manifest(TWO_JOBS)
+        code = await run(desk)
+    assert (code, len(list_charged(simulator))) == (0, 2)
+
+
+async def test_a_signal_lets_the_paid_request_under_way_end_and_be_written_down(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, speed=20.0) as (desk, simulator):
+        desk.write_manifest("jobs: [{id: scene, prompt: One scene}]")
+        simulator.plan_fault("slow", route="POST /generations")
+        process = await desk.start("run", "batch.yaml")
+        await wait_until(lambda: len(simulator.billing) == 1)
+        process.terminate()
+        await process.communicate()
+    [row] = read_results(desk)
+    assert (process.returncode, row["state"], row["generation_id"]) == (143, "running", list_charged(simulator)[0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_through_every_fault_at_once_each_job_is_paid_once(tmp_path: Path, seed: int) -> None:
+    names = ("lost-answer", "5xx-before", "5xx-after", "429", "garbage", "cut-download", "expired-link", "missing-link")
+    async with open_desk(tmp_path, faults=dict.fromkeys(names, 0.05), seed=seed) as (desk, simulator):
+        jobs = "\n".join(f"  - {{id: job-{number}, prompt: Scene {number}}}" for number in range(15))
+        desk.write_manifest(f"jobs:\n{jobs}")
+        code = await run(desk, window_seconds=0.5)
+    charged = list_charged(simulator)
+    assert len(charged) == len(set(charged)) == count_states(desk)["done"]
+    assert code == (4 if count_states(desk)["held"] else 0)

@@ -1,0 +1,55 @@
+"""What stays out of a log, however it gets into a message."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from hedra_batch.cli.logs import log_to, redact
+from hedra_batch.errors import CannotCreateError
+
+SECRET = "a-secret-canary-key"
+
+
+def refuse() -> None:
+    raise RuntimeError(f"refused with {SECRET} at https://cdn.example.com/v.mp4?Signature=abc&Expires=1")
+
+
+def log_a_failure() -> None:
+    try:
+        refuse()
+    except RuntimeError:
+        logging.getLogger("hedra_batch.api.client").exception("it failed for %s", SECRET)
+
+
+def test_secrets_are_taken_out_of_messages_and_exceptions(tmp_path: Path) -> None:
+    with log_to(tmp_path / "run.log", [SECRET], None):
+        log_a_failure()
+    text = (tmp_path / "run.log").read_text()
+    assert "RuntimeError: refused with [key] at https://cdn.example.com/v.mp4?[signed]" in text
+    assert SECRET not in text
+
+
+def test_an_empty_secret_redacts_nothing() -> None:
+    assert redact("text", [""]) == "text"
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "shown"), [(0, ["step"]), (1, ["step", "detail"]), (2, ["step", "detail", "request"])]
+)
+def test_more_is_said_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verbosity: int, shown: list[str]
+) -> None:
+    with log_to(tmp_path / "run.log", [], verbosity):
+        logging.getLogger("hedra_batch.pipeline").info("step")
+        logging.getLogger("hedra_batch.pipeline").debug("detail")
+        logging.getLogger("hedra_batch.api.client").debug("request")
+    assert [line.split()[-1] for line in capsys.readouterr().err.splitlines()] == shown
+
+
+def test_a_log_that_cannot_be_written_is_an_error_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "run.log"
+    with pytest.raises(CannotCreateError, match=r"nowhere/run\.log"), log_to(path, [], None):
+        pass

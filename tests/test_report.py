@@ -1,0 +1,113 @@
+"""Tables, CSV and the words at the end of a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from rich.console import Console
+
+from hedra_batch.job import State
+from hedra_batch.progress import Progress
+from hedra_batch.report.live import View, show_live
+from hedra_batch.report.rows import to_csv, to_json_lines, to_table
+from hedra_batch.report.summary import Trouble, describe_change, write_last_line, write_troubles
+
+
+def test_the_last_line_has_its_documented_form() -> None:
+    counts = Counter(done=238, failed=2)
+    line = "spring: done=238 failed=2 running=0 held=0 exit=1 -> spring.out/videos"
+    assert write_last_line("spring", counts, 1, "spring.out/videos") == line
+
+
+def test_what_is_unknown_or_not_begun_is_said_when_there_is_any() -> None:
+    assert " held=0 unknown=1 new=3 exit=3 " in write_last_line("spring", Counter(unknown=1, new=3), 3, "x")
+
+
+def test_ten_failures_are_named_and_the_rest_counted() -> None:
+    troubles = [Trouble(f"job-{number}", "internal", "Broken.", "settle it") for number in range(12)]
+    lines = list(write_troubles(troubles, 12, "see results"))
+    assert (len(lines), lines[0], lines[-1]) == (21, "  job-0: internal: Broken.", "  … and 2 more: see results")
+
+
+def test_a_change_is_said_field_by_field() -> None:
+    before: dict[str, str | int] = {"prompt": "a", "image": "sha256:1", "duration_ms": 5000}
+    after: dict[str, str | int] = {"prompt": "b", "image": "sha256:2", "model": "m"}
+    said = "prompt 'a' -> 'b'; image has other content; duration_ms '5000' -> (none); model (none) -> 'm'"
+    assert describe_change(before, after) == said
+
+
+def test_a_table_leaves_out_columns_that_are_empty_everywhere() -> None:
+    rows = [{"id": "a", "error": None, "n": 1}, {"id": "bb", "error": None, "n": 22}]
+    assert list(to_table(rows, ("id", "error", "n"))) == ["ID  N\n", "a   1\n", "bb  22\n"]
+
+
+def test_an_empty_table_is_empty() -> None:
+    assert list(to_table([], ("id",))) == []
+
+
+def test_a_cell_is_one_safe_line() -> None:
+    [_, line] = to_table([{"id": "a\x1b[31m\nb" + "c" * 100}], ("id",))
+    assert line == "a [31m b" + "c" * 51 + "…\n"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
+def test_a_text_that_a_spreadsheet_would_run_is_defused(text: str) -> None:
+    assert "".join(to_csv([{"prompt": text, "n": -5}], ("prompt", "n"))).splitlines()[1].lstrip('"').startswith("'")
+
+
+def test_csv_without_rows_has_its_header() -> None:
+    assert list(to_csv([], ("a", "b"))) == ["a,b\r\n"]
+
+
+def test_json_lines_keep_every_letter() -> None:
+    assert list(to_json_lines([{"prompt": "Ürümqi"}])) == ['{"prompt": "Ürümqi"}\n']
+
+
+def draw(progress: Progress) -> str:
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(View("spring", progress, "10/min"))
+    return captured.get()
+
+
+def test_the_live_view_shows_counts_and_the_running_jobs() -> None:
+    progress = Progress()
+    progress.begin([State.NEW, State.NEW, State.DONE])
+    progress.note(1, "market", State.NEW, State.ACCEPTED)
+    progress.note_fraction(1, 0.5)
+    drawn = draw(progress)
+    assert "1 done  1 running  1 waiting  0 failed  at most 10/min" in drawn
+    assert "50%" in drawn
+    assert "generating" in drawn
+
+
+def test_the_live_view_counts_what_it_does_not_show() -> None:
+    progress = Progress()
+    progress.begin([State.NEW] * 20)
+    for key in range(20):
+        progress.note(key, f"job-{key}", State.NEW, State.ACCEPTED)
+    assert "… and 8 more" in draw(progress)
+
+
+@pytest.mark.parametrize(("age_seconds", "words"), [(25, "25 s left"), (600, "10 min left"), (36_000, "10.0 h left")])
+def test_the_live_view_estimates_the_time_left(age_seconds: float, words: str) -> None:
+    progress = Progress()
+    progress.begin([State.NEW, State.NEW])
+    progress.note(1, "a", State.NEW, State.DONE)
+    progress.started_at -= age_seconds
+    assert words in draw(progress)
+
+
+def test_a_job_that_ended_is_not_running_any_more() -> None:
+    progress = Progress()
+    progress.begin([State.NEW])
+    progress.note(1, "a", State.NEW, State.ACCEPTED)
+    progress.note(1, "a", State.ACCEPTED, State.FAILED)
+    assert (progress.running, progress.counts["failed"], progress.remaining) == ({}, 1, 0)
+
+
+def test_the_live_view_starts_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    with show_live("spring", Progress(), "10/min", 30) as handler:
+        assert handler.level == 30
+    assert "Traceback" not in capsys.readouterr().err
