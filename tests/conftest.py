@@ -62,7 +62,11 @@ class Desk:
         return path
 
     async def start(
-        self, *words: str, file_limit_bytes: int | None = None, **environment: str
+        self,
+        *words: str,
+        file_limit_bytes: int | None = None,
+        stderr: int = asyncio.subprocess.PIPE,
+        **environment: str,
     ) -> asyncio.subprocess.Process:
         env = {
             name: value
@@ -79,7 +83,7 @@ class Desk:
             env=env,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=stderr,
             preexec_fn=functools.partial(limit_files, file_limit_bytes) if file_limit_bytes else None,
         )
 

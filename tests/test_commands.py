@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import pty
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -74,6 +79,21 @@ async def test_words_are_dated_lines_one_a_change_and_go_to_stderr(desk: Desk) -
     *lines, last = finished.err.splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in lines)
     assert (finished.out, last) == ("", finished.last_line)
+
+
+async def test_a_terminal_that_goes_away_stops_the_run_in_order(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: scene, prompt: An endless scene}]")
+    screen, terminal = pty.openpty()
+    process = await desk.start("run", "batch.yaml", stderr=terminal, TERM="xterm", COLUMNS="100")
+    os.close(terminal)
+    drawn = b""
+    while b"generating" not in drawn:
+        drawn += await asyncio.to_thread(os.read, screen, 4096)
+    os.close(screen)
+    process.send_signal(signal.SIGHUP)
+    await process.communicate()
+    summary = json.loads((desk.folder / "batch.out" / "summary.json").read_text())
+    assert (process.returncode, summary["exit_code"], summary["counts"]["running"]) == (129, 129, 1)
 
 
 async def test_thirty_logs_are_kept(desk: Desk) -> None:

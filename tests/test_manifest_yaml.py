@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedra_batch.errors import InputFileError, ManifestError
+from hedra_batch.manifest.composer import compose
 from hedra_batch.manifest.loading import load_manifest
-from hedra_batch.manifest.problems import FatalFaultError
 from hedra_batch.manifest.text import LARGEST_BYTES, ManifestText, read_text
-from hedra_batch.manifest.tree import Tree, read_tree
+from hedra_batch.manifest.tree import Tree
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -25,7 +25,7 @@ LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 
 
 def read(content: str) -> Tree:
-    return read_tree(ManifestText("m.yaml", content))
+    return compose(ManifestText("m.yaml", content))
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,12 @@ def test_any_tree_is_a_manifest_or_gets_an_answer(
         assert load_manifest(path).jobs
 
 
-@pytest.mark.parametrize("content", ["a: b: c", "a: *b", "a: [", "{a: 'b"])
+@pytest.mark.parametrize("content", ["a: b: c", "a: [x", "a: @b"])
 def test_a_syntax_error_names_what_was_being_read(content: str) -> None:
-    with pytest.raises(FatalFaultError) as caught:
-        read(content)
-    assert caught.value.fault.loc[:1] in {("a",), ()}
+    tree = read(content)
+    assert tree.is_broken
+    assert tree.faults[-1].loc[:1] == ("a",)
+
+
+def test_a_syntax_error_hides_no_fault_before_it() -> None:
+    assert [fault.offset for fault in read("a: 1\na: 2\nb: [").faults] == [5, 14]

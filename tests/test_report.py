@@ -77,7 +77,7 @@ def test_the_live_view_shows_counts_and_the_running_jobs() -> None:
     progress.note(1, "market", State.NEW, State.ACCEPTED)
     progress.note_fraction(1, 0.5)
     drawn = draw(progress)
-    assert "1 done  1 running  1 waiting  0 failed  at most 10/min" in drawn
+    assert "1 done  1 running  1 waiting  0 failed  pace 10/min" in drawn
     assert "50%" in drawn
     assert "generating" in drawn
 

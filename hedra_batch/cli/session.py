@@ -63,7 +63,7 @@ class Session:
         self._batch = batch
         self._ledger = ledger
         self._progress = Progress()
-        self._teller = Teller(batch.manifest, batch.folder, batch.options)
+        self._teller = Teller(batch.manifest, batch.folder, batch.options, [batch.api_key])
         self._stop = Stop(batch.options.max_runtime_seconds)
         self._started_at = now_text()
 
@@ -71,7 +71,7 @@ class Session:
         """Do what there is to do, and return the exit code."""
         stopped_by: HedraBatchError | None = None
         closed_by: HedraBatchError | None = None
-        with self._teller.open_log([self._batch.api_key]):
+        with self._teller.open_log():
             plan = self._batch.make_plan(await self._ledger.standings())
             self._teller.tell_plan(plan)
             try:

@@ -6,9 +6,9 @@ import logging
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from hedra_batch.cli.logs import log_to
+from hedra_batch.cli.logs import RedactingFormatter, log_to, redact
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import shown
 from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, HedraBatchError
@@ -36,17 +36,18 @@ EDIT_CODES = frozenset(
 class Teller:
     """Speaks to the person: words on stderr, nothing on stdout."""
 
-    def __init__(self, manifest: Manifest, folder: RunFolder, options: RunOptions) -> None:
+    def __init__(self, manifest: Manifest, folder: RunFolder, options: RunOptions, secrets: Sequence[str]) -> None:
         self._manifest = manifest
         self._folder = folder
         self._options = options
+        self._secrets = secrets
         self._is_live = not options.is_quiet and sys.stderr.isatty()
 
     @contextmanager
-    def open_log(self, secrets: Sequence[str]) -> Iterator[None]:
+    def open_log(self) -> Iterator[None]:
         """Log to a file, and to stderr as plain dated lines where that is no terminal."""
         has_lines = not self._is_live and not self._options.is_quiet
-        with log_to(self._folder.open_log(), secrets, self._options.verbosity if has_lines else None):
+        with log_to(self._folder.open_log(), self._secrets, self._options.verbosity if has_lines else None):
             yield
 
     @contextmanager
@@ -60,6 +61,7 @@ class Teller:
         root = logging.getLogger("hedra_batch")
         level = logging.WARNING if not self._options.verbosity else logging.INFO
         with show_live(self._manifest.name, progress, str(pace), level) as handler:
+            handler.setFormatter(RedactingFormatter("%(message)s", self._secrets))
             root.addHandler(handler)
             try:
                 yield
@@ -79,16 +81,14 @@ class Teller:
         if self._options.is_quiet and outcome.exit_code in QUIET_CODES:
             return
         if stopped_by is not None:
-            print(f"hedra-batch: {stopped_by}", file=sys.stderr)
-            logger.debug("stopped: %s", stopped_by)
+            self._print(f"hedra-batch: {stopped_by}")
         videos = shown(self._folder.path / "videos")
         last_line = write_last_line(self._manifest.name, outcome.counts, outcome.exit_code, videos)
-        logger.debug("%s", last_line)
-        print(last_line, file=sys.stderr)
+        self._print(last_line)
         standings = [*outcome.held, *outcome.failed]
         troubles = [self._explain(standing, reader) for standing in standings[:NAMED_LIMIT] if reader]
         for line in write_troubles(troubles, len(standings), self.command("results")):
-            print(line, file=sys.stderr)
+            self._print(line)
 
     def command(self, name: str, *further: str) -> str:
         """Write a command line for the same batch, ready to paste."""
@@ -121,4 +121,10 @@ class Teller:
     def _say(self, line: str) -> None:
         logger.info("%s", line)
         if self._is_live:
-            print(line, file=sys.stderr)
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        logger.debug("%s", line)
+        # After SIGHUP the terminal may be gone; the summary is written all the same.
+        with suppress(OSError):
+            print(redact(line, self._secrets), file=sys.stderr, flush=True)

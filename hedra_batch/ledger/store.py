@@ -6,19 +6,17 @@ import json
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 from hedra_batch import __version__
-from hedra_batch.errors import ConfigurationError, LedgerError, WriteError
+from hedra_batch.errors import ConfigurationError, LedgerError
 from hedra_batch.instant import now_text
-from hedra_batch.job import PUBLIC_STATES, TRANSITIONS, Attempt, Job, State
+from hedra_batch.job import Attempt, Job, State
 from hedra_batch.ledger.identity import Binding, Identity
+from hedra_batch.ledger.opening import check_pair, open_prepared
 from hedra_batch.ledger.rows import ATTEMPT_COLUMNS, Standing, read_standings, to_attempt
-from hedra_batch.ledger.writer import ConflictError, Writer, open_connection
-
-SCHEMA_VERSION = 1
+from hedra_batch.ledger.writer import ConflictError, Writer
 
 #: Whether a server uses the ids that we reserve.
 IdsVerdict = Literal["unproven", "honoured", "ignored"]
@@ -55,7 +53,7 @@ class Ledger:
             identity = identity.with_key(binding.api_key)
             identity.save(identity_path)
         identity.check(binding)
-        ledger = cls(Writer(_open_prepared(path, identity)), identity, identity_path)
+        ledger = cls(Writer(open_prepared(path, identity)), identity, identity_path)
         try:
             await ledger._writer.run(ledger._begin_run)
             await ledger._writer.run(lambda _: ledger._raise_identity(run_counter=ledger.run_number))
@@ -289,74 +287,6 @@ class Ledger:
 
     async def _change(self, attempt: Attempt, state: State, **columns: object) -> Attempt:
         return await self._writer.run(lambda connection: _move(connection, attempt, state, **columns))
-
-
-def check_pair(path: Path, identity: Identity | None) -> None:
-    """Refuse a ledger without its identity file, and the other way round. Raises ConfigurationError."""
-    if identity is None and path.exists():
-        raise ConfigurationError(
-            f"{path.parent} has a ledger but no identity.json. Put the file back from a backup: without it the "
-            "paid requests of this folder cannot be recognised."
-        )
-    if identity is not None and identity.run_counter and not path.exists():
-        raise ConfigurationError(
-            f"{path.parent} has an identity but no ledger.sqlite3, and {identity.run_counter} runs have used it. "
-            "Put the ledger back from a backup, or delete the folder if you mean to pay for everything again."
-        )
-
-
-def _open_prepared(path: Path, identity: Identity) -> sqlite3.Connection:
-    try:
-        connection = open_connection(path)
-        try:
-            _prepare(connection, identity)
-        except BaseException:
-            connection.close()
-            raise
-    except sqlite3.OperationalError as error:
-        raise WriteError(f"{path}: the ledger cannot be opened for writing ({error}).") from error
-    except sqlite3.DatabaseError as error:
-        raise ConfigurationError(
-            f"{path} is damaged or no ledger ({error}). Nothing was sent. Put it back from a backup."
-        ) from error
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, identity: Identity) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise ConfigurationError(
-            f"The ledger was written by a newer version of this program (schema {version}, this one knows "
-            f"{SCHEMA_VERSION}). Update the program."
-        )
-    if version == 0:
-        _create(connection, identity)
-    batch_uuid = connection.execute("SELECT value FROM info WHERE key = 'batch_uuid'").fetchone()[0]
-    if batch_uuid != identity.batch_uuid:
-        raise ConfigurationError("The ledger and identity.json of this run folder belong to different batches.")
-    _load_tables(connection)
-
-
-def _create(connection: sqlite3.Connection, identity: Identity) -> None:
-    schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
-    connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};")
-    rows = [
-        ("manifest", identity.manifest),
-        ("base_url", identity.base_url),
-        ("batch_uuid", identity.batch_uuid),
-        ("run_counter", str(identity.run_counter)),
-    ]
-    connection.executemany("INSERT INTO info VALUES (?, ?)", rows)
-    connection.execute("COMMIT")
-
-
-def _load_tables(connection: sqlite3.Connection) -> None:
-    pairs = [(start, end) for start, ends in TRANSITIONS.items() for end in ends]
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute("DELETE FROM transitions")
-    connection.executemany("INSERT INTO transitions VALUES (?, ?)", pairs)
-    connection.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", PUBLIC_STATES.items())
-    connection.execute("COMMIT")
 
 
 def _fetch(connection: sqlite3.Connection, key: int) -> Attempt:

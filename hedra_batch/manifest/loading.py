@@ -9,16 +9,17 @@ from typing import Literal
 
 from hedra_batch.errors import InputFileError, ManifestError, UsageError
 from hedra_batch.job import ImageInput, Inputs, Job
+from hedra_batch.manifest.composer import compose
 from hedra_batch.manifest.drafts import Draft
 from hedra_batch.manifest.expansion import Plan, expand
 from hedra_batch.manifest.fields import read_manifest_name
 from hedra_batch.manifest.images import read_image
 from hedra_batch.manifest.mending import hides_jobs, is_real, mend
 from hedra_batch.manifest.naming import NAME_RULE, is_name, make_manifest_name
-from hedra_batch.manifest.problems import MOST_FAULTS, FatalFaultError, Fault, render_faults, render_key, render_line
+from hedra_batch.manifest.problems import MOST_FAULTS, Fault, render_faults
 from hedra_batch.manifest.schema import ManifestEntry, check_shape, find_cut_prompts
-from hedra_batch.manifest.text import ManifestText, read_text
-from hedra_batch.manifest.tree import Tree, read_tree
+from hedra_batch.manifest.text import read_text
+from hedra_batch.manifest.tree import Tree
 from hedra_batch.manifest.wording import shown
 from hedra_batch.quantity import Limits
 
@@ -46,7 +47,7 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
     """
     if edition and not is_name(edition):
         raise UsageError(f"The edition {shown(edition)} cannot be part of a file's name. Allowed: {NAME_RULE}.")
-    tree = _read(read_text(path))
+    tree = _read(path)
     entry, plan = _check(tree, path.parent, edition)
     images = _read_images(plan, tree, path.parent)
     return Manifest(
@@ -62,7 +63,7 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
 
 def load_name(path: Path) -> str:
     """Read only what names the run folder, so that a ledger can be looked at beside a manifest with faults."""
-    values = _read(read_text(path)).values
+    values = _read(path).values
     try:
         return read_manifest_name(values.get("name") if isinstance(values, dict) else None)
     except ValueError:
@@ -70,12 +71,11 @@ def load_name(path: Path) -> str:
         return make_manifest_name(path.stem)
 
 
-def _read(text: ManifestText) -> Tree:
-    try:
-        return read_tree(text)
-    except FatalFaultError as error:
-        place = text.place(error.fault.offset or 0)
-        raise ManifestError([render_line(text.file, place, render_key(error.fault.loc), error.fault.what)]) from error
+def _read(path: Path) -> Tree:
+    tree = compose(read_text(path))
+    if tree.is_broken:
+        raise ManifestError(render_faults(tree.faults, tree))
+    return tree
 
 
 def _check(tree: Tree, folder: Path, edition: str) -> tuple[ManifestEntry, Plan]:

@@ -34,14 +34,6 @@ class Fault(NamedTuple):
     is_secret: bool = False
 
 
-class FatalFaultError(Exception):
-    """The text cannot be read beyond this fault."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.what)
-        self.fault = fault
-
-
 class Map(Protocol):
     """Knows where things stand in one file."""
 

@@ -1,50 +1,12 @@
-"""The YAML of a manifest: plain values by the rules of YAML 1.2, and where in the text each stands.
-
-It reads the parser's events itself: that costs an eighth of composing nodes, and no bomb is ever built.
-"""
+"""What a manifest says, as plain values, and where in the text each of them stands."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from unicodedata import normalize
 
-import yaml
-
-from hedra_batch.manifest.credentials import WHY_REFUSED, holds_credential, names_credential
-from hedra_batch.manifest.problems import FatalFaultError, Fault, Loc, Place
-from hedra_batch.manifest.syntax import explain_syntax_error
+from hedra_batch.manifest.problems import Fault, Loc, Place
 from hedra_batch.manifest.text import ManifestText
-from hedra_batch.manifest.wording import shown
-
-#: A manifest needs three levels; the C parser would follow a thousand.
-DEEPEST = 16
-#: Keys and values, counted as often as aliases repeat them: enough for 20,000 single jobs with seven fields.
-MOST_VALUES = 300_000
-#: A long text counts as several values, so that aliases of it are bounded too.
-_CHARACTERS_PER_VALUE = 100
-
-_CORE_SCHEMA = re.compile(
-    r"(?P<null>~|null|Null|NULL|)"
-    r"|(?P<bool>true|True|TRUE|false|False|FALSE)"
-    r"|(?P<int>[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,16})"
-    r"|(?P<float>[-+]?(?:\.[0-9]{1,40}|[0-9]{1,40}(?:\.[0-9]{0,40})?)(?:[eE][-+]?[0-9]{1,4})?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))"
-)
-_READERS: dict[str | None, Callable[[str], Any]] = {
-    "null": lambda _: None,
-    "bool": lambda text: text.lower() == "true",
-    "int": lambda text: int(text, 0) if text.startswith(("0o", "0x")) else int(text),
-    "float": lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
-}
-_MERGE = "<<"
-_TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
-#: Control characters, those that turn the direction of writing, and halves of characters.
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_FREE_NAMES = frozenset({("prompts",), ("images",)})
-#: The parser in C, where PyYAML was built with it.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Mapping(dict[str, Any]):
@@ -78,6 +40,8 @@ class Tree:
     faults: list[Fault]
     #: Unquoted texts that end where a `#` follows, and what YAML took for a comment there.
     cuts: dict[Loc, str]
+    #: Whether the last of the faults kept the rest from being read, so that there are no values.
+    is_broken: bool = False
 
     @property
     def file(self) -> str:
@@ -103,185 +67,3 @@ class Tree:
                 break
             value = value[part]
         return marks
-
-
-def read_tree(text: ManifestText) -> Tree:
-    """Read the YAML of a manifest. Raises FatalFaultError where it cannot be read to its end."""
-    return _Reader(text).read()
-
-
-class _Reader:
-    """Turns the events of one file into values."""
-
-    def __init__(self, text: ManifestText) -> None:
-        self._text = text
-        # Typed loosely: the C parser's events have marks always, which their stubs do not know.
-        self._events: Any = yaml.parse(text.content, Loader=_LOADER)
-        self._faults: list[Fault] = []
-        self._cuts: dict[Loc, str] = {}
-        self._secrets: set[Loc] = set()
-        self._anchors: dict[str, tuple[Any, int]] = {}
-        self._count = 0
-        #: The value that is being read: the best name for the place of a syntax error.
-        self._at: Loc = ()
-
-    def read(self) -> Tree:
-        """Read the one document of the file. Raises FatalFaultError."""
-        try:
-            return self._read_document()
-        except yaml.YAMLError as error:
-            raise FatalFaultError(explain_syntax_error(error, self._find_place_to_tell())) from error
-
-    def _find_place_to_tell(self) -> Loc:
-        # What stands below a credential may be the credential.
-        prefixes = (self._at[:length] for length in range(len(self._at)))
-        return next((prefix for prefix in prefixes if prefix in self._secrets), self._at)
-
-    def _read_document(self) -> Tree:
-        next(self._events)
-        if not isinstance(next(self._events), yaml.DocumentStartEvent):
-            raise FatalFaultError(Fault((), "is empty (version: 1 is its first line)", 0))
-        event = next(self._events)
-        value = self._read_value(event, ())
-        next(self._events)
-        following = next(self._events)
-        if isinstance(following, yaml.DocumentStartEvent):
-            raise _fatal("holds a second document after '---' (one manifest a file)", following)
-        return Tree(self._text, value, event.start_mark.index, self._faults, self._cuts)
-
-    def _read_value(self, event: Any, loc: Loc) -> Any:
-        if isinstance(event, yaml.AliasEvent):
-            return self._read_alias(event)
-        before = self._count
-        self._grow(1, event)
-        if isinstance(event, yaml.ScalarEvent):
-            value = self._read_scalar(event, loc)
-        else:
-            value = self._read_collection(event, loc)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = (value, self._count - before)
-        return value
-
-    def _grow(self, by: int, event: Any) -> None:
-        self._count += by
-        if self._count > MOST_VALUES:
-            raise _fatal(
-                f"holds too much, counting what aliases repeat (at most {MOST_VALUES:,} keys and values)", event
-            )
-
-    def _read_alias(self, event: Any) -> Any:
-        if event.anchor not in self._anchors:
-            raise _fatal("has an alias ('*…') without its anchor ('&…') before it: put a text in quotes", event)
-        value, weight = self._anchors[event.anchor]
-        self._grow(weight, event)
-        return value
-
-    def _read_scalar(self, event: Any, loc: Loc) -> Any:
-        value = event.value
-        self._grow(len(value) // _CHARACTERS_PER_VALUE, event)
-        if event.tag is not None:
-            self._refuse_tag(event, loc)
-        elif event.implicit[0]:
-            self._note_cut(event, loc)
-            match = _CORE_SCHEMA.fullmatch(value)
-            if match is not None:
-                return _READERS[match.lastgroup](value)
-        self._check_text(value, loc, event.start_mark.index)
-        return value
-
-    def _note_cut(self, event: Any, loc: Loc) -> None:
-        content, end = self._text.content, event.end_mark.index
-        # Most values end their line, so nearly always one look is enough.
-        if content[end : end + 1] in {" ", "\t"}:
-            line = content[end : end + 200].splitlines()[0].lstrip()
-            if line.startswith("#") and line[1:2].strip():
-                self._cuts[loc] = line
-
-    def _read_collection(self, event: Any, loc: Loc) -> Any:
-        if len(loc) >= DEEPEST:
-            raise _fatal(f"is nested too deeply (at most {DEEPEST} levels)", event)
-        if event.tag is not None:
-            self._refuse_tag(event, loc)
-        is_mapping = isinstance(event, yaml.MappingStartEvent)
-        return self._read_mapping(loc) if is_mapping else self._read_sequence(loc)
-
-    def _read_sequence(self, loc: Loc) -> Sequence:
-        sequence = Sequence()
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
-            self._at = (*loc, len(sequence))
-            sequence.append(self._read_value(event, self._at))
-            sequence.marks.append(event.start_mark.index)
-        return sequence
-
-    def _read_mapping(self, loc: Loc) -> Mapping:
-        mapping, merges = Mapping(), []
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
-            key = self._read_key(event, loc)
-            place = (*loc, key)
-            self._at = place if key else loc
-            value_event = next(self._events)
-            value = self._read_value(value_event, place)
-            marks = (event.start_mark.index, value_event.start_mark.index)
-            if key == _MERGE and event.implicit[0]:
-                merges.append((value, marks[0]))
-            elif key in mapping:
-                self._refuse_repetition(mapping, place, marks[0])
-            elif key:
-                mapping[key] = value
-                mapping.marks[key] = marks
-        for value, offset in merges:
-            self._merge(value, mapping, Fault((*loc, _MERGE), "merges what is no mapping (allowed: a mapping)", offset))
-        return mapping
-
-    def _read_key(self, event: Any, loc: Loc) -> str:
-        """Read a key as text, whatever YAML would make of it; one that is no text is refused, and read as empty."""
-        self._grow(1, event)
-        offset = event.start_mark.index
-        if not isinstance(event, yaml.ScalarEvent) or not event.value:
-            if not isinstance(event, yaml.ScalarEvent):
-                self._read_value(event, (*loc, ""))
-            what = "has a key that is no plain text (allowed: text; if this is a text itself, put the text in quotes)"
-            self._faults.append(Fault(loc, what, offset))
-            return ""
-        key = normalize("NFC", event.value)
-        place = (*loc, key)
-        if names_credential(key, is_free_name=loc in _FREE_NAMES):
-            self._refuse_credential(place, offset)
-        self._check_text(key, place, offset)
-        return key
-
-    def _refuse_repetition(self, mapping: Mapping, place: Loc, offset: int) -> None:
-        line = self._text.place(mapping.marks[str(place[-1])][0]).line
-        what = f"stands here a second time, first on line {line} (a key stands once in a mapping)"
-        self._faults.append(Fault(place, what, offset))
-
-    def _merge(self, value: Any, mapping: Mapping, refusal: Fault) -> None:
-        for source in value if isinstance(value, Sequence) else [value]:
-            if not isinstance(source, Mapping):
-                self._faults.append(refusal)
-                continue
-            for key in source:
-                if key not in mapping:
-                    mapping[key] = source[key]
-                    mapping.marks[key] = source.marks[key]
-
-    def _refuse_tag(self, event: Any, loc: Loc) -> None:
-        if event.tag not in _TEXT_TAGS or not isinstance(event, yaml.ScalarEvent):
-            what = f"has the tag {shown(event.tag)} (allowed: plain values; put a text that begins with '!' in quotes)"
-            self._faults.append(Fault(loc, what, event.start_mark.index))
-
-    def _check_text(self, text: str, loc: Loc, offset: int) -> None:
-        if holds_credential(text):
-            self._refuse_credential(loc, offset)
-        if not text.isprintable() and (unsafe := _UNSAFE.search(text)):
-            what = f"holds the character U+{ord(unsafe[0]):04X} (allowed: text, line ends and tabs)"
-            self._faults.append(Fault(loc, what, offset))
-
-    def _refuse_credential(self, loc: Loc, offset: int) -> None:
-        if loc not in self._secrets:
-            self._secrets.add(loc)
-            self._faults.append(Fault(loc, WHY_REFUSED, offset, is_secret=True))
-
-
-def _fatal(what: str, event: Any) -> FatalFaultError:
-    return FatalFaultError(Fault((), what, event.start_mark.index))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TextIO, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -57,15 +59,38 @@ class View:
             (f"{counts['done']} done", "green"),
             f"  {running} running  {counts['new']} waiting  ",
             (f"{counts['failed']} failed", "red" if counts["failed"] else ""),
-            (f"  at most {self._pace}{left}", "dim"),
+            (f"  pace {self._pace}{left}", "dim"),
         )
+
+
+class _LastingStream:
+    """A terminal that may go away, at a SIGHUP say, without taking the run with it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = stream.encoding
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
 
 
 @contextmanager
 def show_live(name: str, progress: Progress, pace: str, level: int) -> Iterator[logging.Handler]:
     """Show the view until the context ends; yields a handler that prints log lines above it."""
-    console = Console(stderr=True)
-    handler = RichHandler(level, console=console, show_path=False, show_level=False, markup=False, highlighter=None)
+    console = Console(file=cast(TextIO, _LastingStream(sys.stderr)))
+    handler = RichHandler(level, console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
     with Live(View(name, progress, pace), console=console, refresh_per_second=REDRAWS_A_SECOND, transient=True):
         yield handler
 
