@@ -61,36 +61,34 @@ class Desk:
         path.write_bytes(make_png(shade))
         return path
 
-    async def start(
+    async def call(self, *words: str, file_limit_bytes: int | None = None, **environment: str) -> Finished:
+        """Run a command to its end."""
+        process = await self.spawn(words, environment, file_limit_bytes=file_limit_bytes)
+        out, err = await process.communicate()
+        return Finished(process.returncode or 0, out.decode(), err.decode())
+
+    async def start(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
+        """Start a command and leave it running."""
+        return await self.spawn(words, environment)
+
+    async def spawn(
         self,
-        *words: str,
+        words: tuple[str, ...],
+        environment: dict[str, str],
+        *,
         file_limit_bytes: int | None = None,
         stderr: int = asyncio.subprocess.PIPE,
-        **environment: str,
     ) -> asyncio.subprocess.Process:
-        env = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("HEDRA_") and name not in ("COLUMNS", "FORCE_COLOR")
-        }
-        env |= {"HEDRA_API_KEY": "key-of-the-tests", "HEDRA_BASE_URL": self.base_url} | environment
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HEDRA_")}
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "hedra_batch",
-            *words,
+            *(sys.executable, "-m", "hedra_batch", *words),
             cwd=self.folder,
-            env=env,
+            env={"HEDRA_API_KEY": "key-of-the-tests", "HEDRA_BASE_URL": self.base_url, **inherited, **environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             preexec_fn=functools.partial(limit_files, file_limit_bytes) if file_limit_bytes else None,
         )
-
-    async def call(self, *words: str, file_limit_bytes: int | None = None, **environment: str) -> Finished:
-        process = await self.start(*words, file_limit_bytes=file_limit_bytes, **environment)
-        out, err = await process.communicate()
-        return Finished(process.returncode or 0, out.decode(), err.decode())
 
 
 def limit_files(size_bytes: int) -> None:

@@ -84,7 +84,7 @@ async def test_words_are_dated_lines_one_a_change_and_go_to_stderr(desk: Desk) -
 async def test_a_terminal_that_goes_away_stops_the_run_in_order(desk: Desk) -> None:
     desk.write_manifest("jobs: [{id: scene, prompt: An endless scene}]")
     screen, terminal = pty.openpty()
-    process = await desk.start("run", "batch.yaml", stderr=terminal, TERM="xterm", COLUMNS="100")
+    process = await desk.spawn(("run", "batch.yaml"), {"TERM": "xterm", "COLUMNS": "100"}, stderr=terminal)
     os.close(terminal)
     drawn = b""
     while b"generating" not in drawn:
