@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -17,7 +18,7 @@ class Stop:
     """Cancels the work when a signal comes or the time is up, and remembers which."""
 
     def __init__(self, max_runtime_seconds: float | None) -> None:
-        self._max_runtime_seconds = max_runtime_seconds
+        self._ends_at = time.monotonic() + max_runtime_seconds if max_runtime_seconds else None
         self._task: asyncio.Task[Any] | None = None
         self.signal_number: int | None = None
         self.is_time_up = False
@@ -28,7 +29,7 @@ class Stop:
         self._task = asyncio.create_task(work, name="run")
         for number in STOPPING:
             loop.add_signal_handler(number, self._on_signal, number)
-        timer = loop.call_later(self._max_runtime_seconds, self._on_time_up) if self._max_runtime_seconds else None
+        timer = loop.call_later(self._ends_at - time.monotonic(), self._on_time_up) if self._ends_at else None
         try:
             await self._task
         except asyncio.CancelledError:

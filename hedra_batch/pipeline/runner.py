@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from hedra_batch.api.answers import ERROR
 from hedra_batch.api.client import HedraClient
 from hedra_batch.api.media import MediaClient
 from hedra_batch.errors import (
     BudgetReachedError,
     HedraBatchError,
-    JobError,
     NotFoundError,
     OutOfCreditsError,
     StopRunError,
@@ -32,6 +29,7 @@ from hedra_batch.pipeline.settle import Settler
 from hedra_batch.pipeline.submit import Submitter
 from hedra_batch.pipeline.track import Tracker
 from hedra_batch.pipeline.upload import Uploader
+from hedra_batch.pipeline.watch import Watch
 from hedra_batch.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -64,9 +62,9 @@ class Runner:
         self._submit_pace = Pace(limits.submit, self._pause)
         # Beside the jobs in flight, some more have their images uploaded ahead.
         self._room = asyncio.Semaphore(limits.in_flight + limits.uploads)
-        self._tracker = Tracker(client, self._reader, settings, progress.note_fraction)
+        self._watch = Watch(client, self._reader, settings, progress.note_fraction)
         self._fetcher = Fetcher(ledger, client, media, self._reader, folder, settings)
-        self._folder = folder
+        self._tracker = Tracker(ledger, self._watch, folder, self._fetcher.offer_link)
         self._stations: dict[State, Station] = {}
         #: Why nothing more was submitted, when the run itself went on.
         self.closed_by: StopRunError | None = None
@@ -78,15 +76,15 @@ class Runner:
         catalogue = await self._load_catalogue(plan)
         self._stations = self._wire(catalogue)
         keyed = await self._record(plan)
-        tracking = asyncio.create_task(self._tracker.run(), name="tracker")
+        watching = asyncio.create_task(self._watch.run(), name="watch")
         try:
             async with asyncio.TaskGroup() as group:
                 await self._start_all(keyed, group)
         except BaseExceptionGroup as errors:
             raise _choose(errors) from errors
         finally:
-            tracking.cancel()
-            await asyncio.wait({tracking})
+            watching.cancel()
+            await asyncio.wait({watching})
 
     async def _load_catalogue(self, plan: Plan) -> Catalogue:
         """Ask for the models, only when something is bought: also the first sign that key and address are right."""
@@ -112,8 +110,8 @@ class Runner:
             State.RESERVED: submitter.process,
             State.UNKNOWN: settler.process,
             State.HELD: settler.revisit,
-            State.ACCEPTED: self._track,
-            State.STUCK: self._track,
+            State.ACCEPTED: self._tracker.process,
+            State.STUCK: self._tracker.process,
             State.READY: self._fetcher.process,
         }
 
@@ -173,28 +171,6 @@ class Runner:
             logger.error("%s", reason)
             self.closed_by = reason
         await self._slots.close()
-
-    async def _track(self, attempt: Attempt, job: Job | None) -> Attempt:
-        """Take an attempt from ACCEPTED or STUCK to READY or FAILED, as the server ends it."""
-        try:
-            generation = await self._tracker.follow(attempt)
-        except JobError as error:
-            logger.error("%s: held: %s", attempt.label, error)
-            return await self._ledger.hold(attempt, error.code, f"The server does not know it any more: {error}")
-        if generation.status == ERROR:
-            message = generation.error or "The server ended it without a reason."
-            logger.error("%s: failed: %s", attempt.label, message)
-            code = generation.error_code or "unknown"
-            return await self._ledger.fail(attempt, code, message, generation.credits_charged)
-        self._fetcher.offer_link(attempt.key, generation.link)
-        outputs = self._list_takes(job.output if job else attempt.wanted_output)
-        return await self._ledger.mark_ready(attempt, outputs, generation.asset_id, generation.credits_charged)
-
-    def _list_takes(self, wanted: str) -> Iterator[str]:
-        """Yield the file names that a result may have: a paid file is never overwritten, so then a further take."""
-        path = Path(wanted)
-        takes = (path.with_suffix(f".take{take}{path.suffix}").as_posix() for take in itertools.count(2))
-        return (output for output in itertools.chain([wanted], takes) if not (self._folder / output).exists())
 
 
 def _is_sent(entry: Entry) -> bool:

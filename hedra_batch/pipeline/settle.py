@@ -13,7 +13,6 @@ from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
-from hedra_batch.pipeline.submit import SEND_LIMIT
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +91,7 @@ class Settler:
             )
         if job is None:
             return await self._hold(attempt, "unknown_outcome", f"absent, and the job left the manifest ({sent})")
-        if self._settings.on_unknown == "hold" or attempt.sends >= SEND_LIMIT:
+        if self._settings.on_unknown == "hold" or attempt.sends >= self._settings.sends_limit:
             return await self._hold(attempt, "unknown_outcome", f"absent after the quiet window ({sent})")
         logger.warning("%s: absent after the quiet window, so the same request is sent again", attempt.label)
         return await self._ledger.return_to_reserved(attempt, "unknown_outcome", "Absent after the quiet window.")

@@ -26,8 +26,6 @@ from hedra_batch.pipeline.settings import RunSettings
 
 logger = logging.getLogger(__name__)
 
-#: Sends of one id at most; after that a person decides.
-SEND_LIMIT = 3
 #: Uploads again at most for one attempt whose asset the server does not know.
 REUPLOAD_LIMIT = 3
 

@@ -1,4 +1,4 @@
-"""The tracker against the simulated API, in one process."""
+"""The watch over generations against the simulated API, in one process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hedra_batch.job import Attempt, State
 from hedra_batch.pipeline.pace import Pace, Pause
 from hedra_batch.pipeline.reader import Reach, Reader
 from hedra_batch.pipeline.settings import RunSettings
-from hedra_batch.pipeline.track import Tracker
+from hedra_batch.pipeline.watch import Watch
 from hedra_batch.quantity import Rate
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
@@ -42,11 +42,11 @@ def make_attempt(generation_id: str, accepted_at: str | None = None) -> Attempt:
 
 
 @asynccontextmanager
-async def open_tracker(client: HedraClient, settings: RunSettings = QUICK) -> AsyncIterator[Tracker]:
+async def open_watch(client: HedraClient, settings: RunSettings = QUICK) -> AsyncIterator[Watch]:
     pause = Pause()
-    tracker = Tracker(client, Reader(settings, Reach(settings), Pace(Rate(1000, 1), pause), pause), settings)
-    running = asyncio.create_task(tracker.run())
-    yield tracker
+    watch = Watch(client, Reader(settings, Reach(settings), Pace(Rate(1000, 1), pause), pause), settings)
+    running = asyncio.create_task(watch.run())
+    yield watch
     running.cancel()
     await asyncio.wait({running})
 
@@ -60,23 +60,23 @@ def list_reads(simulator: Simulator, ending: str) -> int:
 
 
 async def test_many_generations_are_read_with_few_requests(simulator: Simulator) -> None:
-    async with HedraClient(simulator.url, "key") as client, open_tracker(client) as tracker:
+    async with HedraClient(simulator.url, "key") as client, open_watch(client) as watch:
         attempts = [await submit(client) for _ in range(60)]
-        ended = await gather(*(tracker.follow(attempt) for attempt in attempts))
+        ended = await gather(*(watch.follow(attempt) for attempt in attempts))
     assert {generation.status for generation in ended} == {"complete"}
     assert (list_reads(simulator, "/status"), list_reads(simulator, "/generations") < 60) == (0, True)
 
 
 async def test_the_charge_and_the_link_come_with_the_end(simulator: Simulator) -> None:
-    async with HedraClient(simulator.url, "key") as client, open_tracker(client) as tracker:
-        generation = await tracker.follow(await submit(client))
+    async with HedraClient(simulator.url, "key") as client, open_watch(client) as watch:
+        generation = await watch.follow(await submit(client))
     assert generation.credits_charged == simulator.billing[0].credits
     assert generation.link
 
 
 async def test_an_error_of_the_server_ends_the_following(simulator: Simulator) -> None:
-    async with HedraClient(simulator.url, "key") as client, open_tracker(client) as tracker:
-        generation = await tracker.follow(await submit(client, "A doomed scene"))
+    async with HedraClient(simulator.url, "key") as client, open_watch(client) as watch:
+        generation = await watch.follow(await submit(client, "A doomed scene"))
     assert (generation.status, generation.error_code) == ("error", "internal")
 
 
@@ -84,25 +84,25 @@ async def test_a_server_that_does_not_filter_by_ids_is_read_one_by_one() -> None
     async with (
         Simulator(SimulatorSettings(speed=SPEED, understands_ids=False)) as simulator,
         HedraClient(simulator.url, "key") as client,
-        open_tracker(client) as tracker,
+        open_watch(client) as watch,
     ):
         followed, _newer = await submit(client), await submit(client)
-        generation = await tracker.follow(followed)
+        generation = await watch.follow(followed)
     assert generation.generation_id == followed.generation_id
     assert list_reads(simulator, "/generations") == 1
 
 
 async def test_a_generation_that_is_unknown_for_a_day_is_given_up(simulator: Simulator) -> None:
-    async with HedraClient(simulator.url, "key") as client, open_tracker(client) as tracker:
+    async with HedraClient(simulator.url, "key") as client, open_watch(client) as watch:
         with pytest.raises(NotFoundError):
-            await tracker.follow(make_attempt(str(uuid.uuid4()), "2020-01-01T00:00:00.000Z"))
+            await watch.follow(make_attempt(str(uuid.uuid4()), "2020-01-01T00:00:00.000Z"))
 
 
 async def test_when_the_api_stays_away_everybody_who_waits_is_told(simulator: Simulator) -> None:
     settings = replace(QUICK, outage_seconds=0.1, first_answer_seconds=0.1)
-    async with HedraClient(simulator.url, "key") as client, open_tracker(client, settings) as tracker:
+    async with HedraClient(simulator.url, "key") as client, open_watch(client, settings) as watch:
         attempts = [await submit(client, "An endless scene") for _ in range(2)]
-        waiting = [asyncio.create_task(tracker.follow(attempt)) for attempt in attempts]
+        waiting = [asyncio.create_task(watch.follow(attempt)) for attempt in attempts]
         await asyncio.sleep(0)
         await simulator.stop()
         done, _ = await asyncio.wait(waiting)

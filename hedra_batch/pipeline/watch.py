@@ -1,0 +1,161 @@
+"""One watch over all generations in flight: what is due is read together, each at its own time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hedra_batch.api.answers import COMPLETE, ERROR, Generation
+from hedra_batch.api.client import HedraClient
+from hedra_batch.errors import JobError, NotFoundError
+from hedra_batch.instant import from_text, utc_now
+from hedra_batch.job import Attempt
+from hedra_batch.pipeline.reader import Reader
+from hedra_batch.pipeline.settings import RunSettings
+
+logger = logging.getLogger(__name__)
+
+#: Ids that one list request names at most: the published page size.
+PAGE_SIZE = 100
+#: Reads that fall due within this time are made together.
+TOGETHER_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class _Followed:
+    attempt: Attempt
+    ended: asyncio.Future[Generation]
+    due_at: float
+    eta_seconds: float | None
+
+
+class Watch:
+    """Reads generations until the server has ended them. Times are of the event loop's clock."""
+
+    def __init__(
+        self,
+        client: HedraClient,
+        reader: Reader,
+        settings: RunSettings,
+        note_fraction: Callable[[int, float], None] = lambda _key, _fraction: None,
+    ) -> None:
+        self._client = client
+        self._reader = reader
+        self._settings = settings
+        self._note_fraction = note_fraction
+        self._followed: dict[str, _Followed] = {}
+        self._changed = asyncio.Event()
+        self._ended_by: Exception | None = None
+        #: Whether the server filters its list by ids; a first answer with other items shows that it does not.
+        self._lists_by_ids = True
+
+    async def follow(self, attempt: Attempt) -> Generation:
+        """Return the generation once it is complete or ended with an error.
+
+        Raises NotFoundError when the server has not known it for a day.
+        """
+        if self._ended_by:
+            raise self._ended_by
+        loop = asyncio.get_running_loop()
+        followed = _Followed(attempt, loop.create_future(), loop.time(), attempt.eta_seconds)
+        if attempt.eta_seconds is not None:
+            followed.due_at += self._next_delay(followed)
+        generation_id = attempt.generation_id or ""
+        self._followed[generation_id] = followed
+        self._changed.set()
+        try:
+            return await followed.ended
+        finally:
+            self._followed.pop(generation_id, None)
+
+    async def run(self) -> None:
+        """Read what is due, for ever; an error that ends this ends all that wait for it too."""
+        try:
+            while True:
+                due = await self._wait_for_due()
+                await self._read(due)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
+            self._ended_by = error
+            for followed in self._followed.values():
+                if not followed.ended.done():
+                    followed.ended.set_exception(error)
+
+    async def _wait_for_due(self) -> list[str]:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._changed.clear()
+            waiting = sorted(
+                (followed.due_at, key) for key, followed in self._followed.items() if not followed.ended.done()
+            )
+            horizon = loop.time() + TOGETHER_SECONDS
+            if waiting and waiting[0][0] <= loop.time():
+                return [key for due_at, key in waiting[:PAGE_SIZE] if due_at <= horizon]
+            delay = waiting[0][0] - loop.time() if waiting else None
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), delay)
+
+    async def _read(self, ids: list[str]) -> None:
+        listed = await self._list(ids) if self._lists_by_ids else {}
+        for generation_id in ids:
+            generation = listed.get(generation_id)
+            if generation is None:
+                generation = await self._read_one(generation_id)
+            if generation is not None:
+                self._note(generation_id, generation)
+
+    async def _list(self, ids: list[str]) -> dict[str, Generation]:
+        """Read many with one request; when the server does not filter by ids, never try again in this run."""
+        try:
+            listed = await self._reader.read(lambda: self._client.list_generations(ids))
+        except JobError:
+            listed = None
+        if listed is None or not {item.generation_id for item in listed} <= set(ids):
+            logger.warning("the API does not list generations by ids: each is read by itself from now on")
+            self._lists_by_ids = False
+            return {}
+        return {item.generation_id: item for item in listed}
+
+    async def _read_one(self, generation_id: str) -> Generation | None:
+        followed = self._followed.get(generation_id)
+        if followed is None or followed.ended.done():
+            return None
+        try:
+            return await self._reader.read(lambda: self._client.read_status(generation_id))
+        except NotFoundError as error:
+            # Just accepted, it may not be known yet.
+            self._note_missing(followed, error)
+        except JobError as error:
+            followed.ended.set_exception(error)
+        return None
+
+    def _note_missing(self, followed: _Followed, error: NotFoundError) -> None:
+        accepted_at = followed.attempt.accepted_at
+        age_seconds = (utc_now() - from_text(accepted_at)).total_seconds() if accepted_at else 0.0
+        if age_seconds > self._settings.missing_seconds:
+            followed.ended.set_exception(error)
+        else:
+            followed.due_at = asyncio.get_running_loop().time() + self._next_delay(followed)
+
+    def _note(self, generation_id: str, generation: Generation) -> None:
+        followed = self._followed.get(generation_id)
+        if followed is None or followed.ended.done():
+            return
+        self._note_fraction(followed.attempt.key, generation.progress)
+        if generation.status in (COMPLETE, ERROR):
+            followed.ended.set_result(generation)
+            return
+        followed.eta_seconds = generation.eta_seconds
+        followed.due_at = asyncio.get_running_loop().time() + self._next_delay(followed)
+
+    def _next_delay(self, followed: _Followed) -> float:
+        """Half of the time that is left by the server's guess; without one, longer the longer it takes."""
+        if followed.eta_seconds is not None:
+            delay_seconds = followed.eta_seconds / 2
+        else:
+            accepted_at = followed.attempt.accepted_at
+            age_seconds = (utc_now() - from_text(accepted_at)).total_seconds() if accepted_at else 0.0
+            delay_seconds = age_seconds / 4
+        return min(max(delay_seconds, self._settings.shortest_poll_seconds), self._settings.longest_poll_seconds)
