@@ -56,24 +56,24 @@ class UsageError(UserError):
     exit_code = 2
 
 
-class ManifestError(UserError):
-    """The manifest is wrong; `problems` has every fault of the file, each with its place."""
+class ProblemsError(UserError):
+    """Several faults, told at once; `problems` has each with its place."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class ManifestError(ProblemsError):
+    """The text of the manifest is wrong."""
 
     exit_code = 65
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
 
-
-class InputFileError(UserError):
-    """Files that the manifest names are missing or unusable; `problems` has them all."""
+class InputFileError(ProblemsError):
+    """Files that the manifest names are missing or unusable."""
 
     exit_code = 66
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
 
 
 class ConfigurationError(UserError):
@@ -169,7 +169,11 @@ class RejectedError(JobError):
 
 
 class AssetGoneError(RejectedError):
-    """The server does not know an asset that the request names; another upload mends it."""
+    """The server does not know assets that the request names; another upload mends it."""
+
+    def __init__(self, code: str, message: str, request_id: str | None, asset_ids: frozenset[str]) -> None:
+        super().__init__(code, message, request_id)
+        self.asset_ids = asset_ids
 
 
 class NotFoundError(JobError):
@@ -177,7 +181,12 @@ class NotFoundError(JobError):
 
 
 class AlreadyExistsError(JobError):
-    """The server says that this id is taken (409 and its kin); who took it must be read."""
+    """The server says that something is there already (409 and its kin); reading tells what.
+
+    `bears_our_id` says whether the answer names the id that we reserved.
+    """
+
+    bears_our_id = False
 
 
 # Retry: the same request may succeed later.
@@ -201,8 +210,12 @@ class ThrottledError(RetryError):
     """The server answered 429: nothing was accepted, and everybody slows down."""
 
 
+class NoAnswerError(RetryError):
+    """A request that costs nothing got no answer (time-out, reset); it may be sent again."""
+
+
 class UnavailableError(RetryError):
-    """A read got no answer, or a 5xx; reading again is free."""
+    """The server answered that it cannot (3xx, 408, 5xx); a request that costs nothing may be sent again."""
 
 
 class GarbledError(RetryError):
@@ -211,6 +224,12 @@ class GarbledError(RetryError):
 
 class DownloadError(RetryError):
     """A media file did not arrive whole, or is not a video; a fresh link may mend it."""
+
+
+class SubmittingClosedError(HedraBatchError):
+    """Nothing more is submitted in this run; the attempt stays RESERVED for the next one."""
+
+    exit_code = EXIT_UNFINISHED
 
 
 class UnfinishedError(HedraBatchError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from hedra_batch.durable import write_atomically
+from hedra_batch.durable import sync_folder, write_atomically
 from hedra_batch.errors import CannotCreateError, LockedError, WriteError
 from hedra_batch.instant import now_text
 
@@ -66,6 +66,8 @@ class RunFolder:
         """Make the folder, for its owner only. Raises CannotCreateError."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A power cut must not take the whole folder away from under what was paid for.
+            sync_folder(self.path.parent)
             (self.path / "logs").mkdir(mode=0o700, exist_ok=True)
             readme = self.path / "README.txt"
             if not readme.exists():
@@ -110,11 +112,14 @@ class RunFolder:
             return True
         return False
 
-    def open_log(self) -> Path:
-        """Name a new log, and delete the oldest so that LOGS_KEPT remain."""
+    def name_log(self) -> Path:
+        """Name a new log, and delete the oldest so that LOGS_KEPT remain. Raises WriteError."""
         logs = self.path / "logs"
-        for old in sorted(logs.glob("*.log"))[: -(LOGS_KEPT - 1)]:
-            old.unlink(missing_ok=True)
+        try:
+            for old in sorted(logs.glob("*.log"))[: -(LOGS_KEPT - 1)]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            raise WriteError(f"{logs} cannot be tidied: {error.strerror or error}.") from error
         return logs / f"{now_text().replace(':', '').replace('.', '')}.log"
 
     def write_summary(self, summary: dict[str, Any]) -> None:

@@ -115,7 +115,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     # Back to RESERVED: absent for the whole quiet window, so the same id may be sent again.
     State.UNKNOWN: frozenset({State.ACCEPTED, State.RESERVED, State.HELD}),
     State.ACCEPTED: frozenset({State.READY, State.FAILED, State.STUCK, State.HELD}),
-    State.STUCK: frozenset({State.READY, State.FAILED, State.ACCEPTED, State.HELD}),
+    State.STUCK: frozenset({State.READY, State.FAILED, State.HELD}),
     State.READY: frozenset({State.DONE}),
     # A held job goes on once its id is found after all, or reading has proved that the server honours our ids.
     State.HELD: frozenset({State.UNKNOWN, State.ACCEPTED}),
@@ -132,8 +132,6 @@ IN_FLIGHT = frozenset({State.SUBMITTING, State.UNKNOWN, State.ACCEPTED, State.ST
 OPEN = IN_FLIGHT | {State.READY}
 #: Ended without a result; only a new attempt can change that.
 ENDED_BADLY = frozenset({State.REJECTED, State.FAILED})
-#: No transition leaves these.
-FINAL = frozenset(state for state, following in TRANSITIONS.items() if not following)
 
 #: The state as `results`, `status` and the SQL view say it.
 PUBLIC_STATES: dict[State, str] = {
@@ -149,6 +147,10 @@ PUBLIC_STATES: dict[State, str] = {
     State.FAILED: "failed",
     State.HELD: "held",
 }
+
+
+#: Public states of jobs that the next run goes on with.
+UNFINISHED = ("new", "running", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,8 @@ class Attempt:
     unknown_at: str | None = None
     submitted_at: str | None = None
     accepted_at: str | None = None
+    #: Since when the server says that it does not know the generation, which it had accepted.
+    missing_at: str | None = None
     eta_seconds: float | None = None
     output: str | None = None
     error_code: str | None = None
@@ -187,9 +191,14 @@ class Attempt:
         return to_label(self.edition, self.job_id)
 
     @property
-    def is_surely_unpaid(self) -> bool:
-        """Whether the server can have charged nothing for this attempt."""
-        return self.state is State.REJECTED or (self.state in UNSENT and not self.unknown_sends)
+    def is_surely_unsent(self) -> bool:
+        """Whether the server can have accepted nothing of this attempt."""
+        return is_surely_unsent(self.state, self.unknown_sends)
+
+
+def is_surely_unsent(state: State, unknown_sends: int) -> bool:
+    """Tell whether the server can have accepted nothing: not even a send whose outcome could not be told."""
+    return state in UNSENT and not unknown_sends
 
 
 def to_label(edition: str, job_id: str) -> str:

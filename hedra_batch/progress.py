@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hedra_batch.job import IN_FLIGHT, PUBLIC_STATES, State
+from hedra_batch.job import IN_FLIGHT, PUBLIC_STATES, UNFINISHED, State
 
 
 @dataclass(slots=True)
@@ -27,7 +27,8 @@ class Progress:
     counts: Counter[str] = field(default_factory=Counter)
     running: dict[int, Running] = field(default_factory=dict)
     finished: int = 0
-    started_at: float = field(default_factory=time.monotonic)
+    #: On the monotonic clock.
+    started_time: float = field(default_factory=time.monotonic)
 
     def begin(self, states: Iterable[State]) -> None:
         """Begin a plan: where each of its jobs stands."""
@@ -53,10 +54,10 @@ class Progress:
     @property
     def remaining(self) -> int:
         """Jobs that this run still has to end."""
-        return sum(self.counts[state] for state in ("new", "running", "unknown"))
+        return sum(self.counts[state] for state in UNFINISHED)
 
     def estimate_seconds_left(self) -> float | None:
         """Estimate by what this run has finished so far; None before the first."""
         if not self.finished:
             return None
-        return (time.monotonic() - self.started_at) / self.finished * self.remaining
+        return (time.monotonic() - self.started_time) / self.finished * self.remaining

@@ -12,7 +12,7 @@ from hedra_batch.api.answers import read_generation, read_generations, read_mode
 from hedra_batch.api.client import HedraClient, check_base_url
 from hedra_batch.api.media import MediaClient
 from hedra_batch.api.refusals import clean, read_refusal, read_submission_refusal
-from hedra_batch.api.requests import build_video_request, list_asset_ids
+from hedra_batch.api.requests import RequestIds, build_video_request, read_ids
 from hedra_batch.simulator.service import Simulator
 
 BODY = build_video_request(
@@ -21,6 +21,9 @@ BODY = build_video_request(
     model={"model_slug": "fal/grok-video-t2v"},
     keyframes={},
 )
+
+
+IDS = RequestIds("g1", frozenset({"a1", "a2"}))
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def test_the_assets_of_a_stored_body_are_found_again() -> None:
     body = build_video_request(
         {"prompt": "x"}, generation_id="g", model={}, keyframes={"start_keyframe_id": "a", "end_keyframe_url": "b"}
     )
-    assert list_asset_ids(body) == {"a"}
+    assert read_ids(body) == RequestIds("g", frozenset({"a"}))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,10 @@ def test_the_assets_of_a_stored_body_are_found_again() -> None:
         (422, {"error": {"type": "MODERATION_FAILED", "message": "No"}}, errors.RejectedError, "No"),
         (409, {"error_code": "ALREADY_EXISTS", "messages": ["Taken"]}, errors.AlreadyExistsError, "Taken"),
         (429, {"messages": ["Too many"]}, errors.ThrottledError, "Too many"),
+        (403, {"error_code": "MODERATION_FAILED"}, errors.RejectedError, "without a message"),
+        (403, {"messages": ["No"]}, errors.KeyRefusedError, "No"),
+        (410, {"messages": ["Gone"]}, errors.UnknownOutcomeError, "Gone"),
+        (499, "", errors.UnknownOutcomeError, "499"),
         (408, {}, errors.UnknownOutcomeError, "408"),
         (500, {"error_code": "UNAUTHORIZED"}, errors.UnknownOutcomeError, "500"),
         (502, "<html>Bad gateway</html>", errors.UnknownOutcomeError, "502"),
@@ -70,14 +77,22 @@ def test_each_refusal_of_a_paid_request_has_its_verdict(
     status: int, body: object, kind: type[errors.HedraBatchError], words: str
 ) -> None:
     text = body if isinstance(body, str) else json.dumps(body)
-    refusal = read_submission_refusal(status, {}, text, frozenset())
+    refusal = read_submission_refusal(status, {}, text, IDS)
     assert type(refusal) is kind
     assert words in str(refusal)
 
 
 def test_a_404_that_names_our_asset_says_that_it_is_gone() -> None:
-    refusal = read_submission_refusal(404, {}, '{"messages": ["Asset a1 not found"]}', frozenset({"a1"}))
+    refusal = read_submission_refusal(404, {}, '{"messages": ["Asset a1 not found"]}', IDS)
     assert type(refusal) is errors.AssetGoneError
+    assert refusal.asset_ids == {"a1"}
+
+
+@pytest.mark.parametrize(("text", "bears"), [("Generation G1 exists", True), ("Conflict", False)])
+def test_a_409_is_known_to_be_about_our_id_only_when_it_bears_it(text: str, bears: bool) -> None:
+    refusal = read_submission_refusal(409, {}, json.dumps({"messages": [text]}), IDS)
+    assert isinstance(refusal, errors.AlreadyExistsError)
+    assert refusal.bears_our_id is bears
 
 
 def test_the_services_own_code_is_kept_in_lower_case() -> None:
@@ -139,6 +154,11 @@ def test_the_link_is_a_file_and_never_a_stream() -> None:
 def test_a_link_is_in_no_repr() -> None:
     generation = read_generation({"id": "a", "status": "complete", "download_url": "https://x/y?Signature=secret"})
     assert "secret" not in repr(generation)
+
+
+def test_an_item_that_cannot_be_read_leaves_the_others_alone() -> None:
+    read = read_generations({"data": [{"id": "a", "status": "queued"}, {"id": None}, 7]})
+    assert [generation.generation_id for generation in read] == ["a"]
 
 
 @pytest.mark.parametrize("answer", [{}, {"data": {}}, {"data": [1]}])

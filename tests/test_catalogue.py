@@ -36,8 +36,9 @@ def test_a_model_is_sent_by_the_field_that_fits(written: str | None, wire: dict[
 
 def test_names_that_no_model_has_are_refused_all_at_once() -> None:
     with pytest.raises(ManifestError) as caught:
-        make_catalogue().check(["fal/grok", ID, "not/listed", "Grok Vide", "Nonsense"])
+        make_catalogue().check(dict.fromkeys([None, "fal/grok", ID, "not/listed", "Grok Vide", "Nonsense"], "market"))
     assert len(caught.value.problems) == 2
+    assert caught.value.problems[0].startswith("market: model: ")
     assert "did you mean 'Grok Video'?" in caught.value.problems[0]
 
 

@@ -10,12 +10,13 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "hedra_batch"
 
 #: What each part may import of the others.
-GROUND = {"", "errors", "instant", "quantity", "durable"}
+GROUND = {"", "errors", "instant", "quantity", "durable", "printable"}
 ALLOWED = {
     "errors": set(),
     "instant": set(),
     "quantity": set(),
     "durable": set(),
+    "printable": set(),
     "job": {"errors"},
     "progress": GROUND | {"job"},
     "folder": GROUND,

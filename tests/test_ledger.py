@@ -132,7 +132,7 @@ async def test_a_reservation_that_was_never_sent_stays_unsent(tmp_path: Path) ->
     second = await open_ledger(tmp_path)
     recovered = await second.attempt(reserved.key)
     await second.close()
-    assert (recovered.state, recovered.is_surely_unpaid) == (State.RESERVED, True)
+    assert (recovered.state, recovered.is_surely_unsent) == (State.RESERVED, True)
 
 
 async def test_ids_are_derived_alike_in_every_run(tmp_path: Path) -> None:
@@ -180,14 +180,15 @@ async def test_an_asset_is_found_by_its_content_until_it_is_gone(ledger: Ledger)
 
 
 async def test_a_server_that_ignored_an_id_once_is_not_trusted_again(ledger: Ledger) -> None:
-    await ledger.record_ids_verdict("ignored")
-    await ledger.record_ids_verdict("honoured")
+    attempt = await ledger.begin_send(await reserve(ledger))
+    await ledger.accept(attempt, generation_id="an-id-of-its-own")
+    await ledger.record_ids_honoured()
     assert ledger.ids_verdict == "ignored"
 
 
 async def test_what_is_known_of_a_server_is_known_to_the_next_run(tmp_path: Path) -> None:
     first = await open_ledger(tmp_path)
-    await first.record_ids_verdict("honoured")
+    await accept(first)
     await first.close()
     second = await open_ledger(tmp_path)
     await second.close()
@@ -249,12 +250,34 @@ async def test_a_ledger_of_a_newer_program_is_refused(tmp_path: Path) -> None:
         await open_ledger(tmp_path)
 
 
+async def test_an_id_that_another_job_has_is_refused_and_the_ledger_goes_on(ledger: Ledger) -> None:
+    first = await accept(ledger)
+    second = await ledger.begin_send(await reserve(ledger, make_job("other")))
+    with pytest.raises(ConflictError, match="rules"):
+        await ledger.accept(second, generation_id=first.generation_id or "")
+    assert (await ledger.mark_unknown(second, "An id of another job.")).state is State.UNKNOWN
+
+
 async def test_after_an_error_of_the_file_nothing_more_is_written(ledger: Ledger) -> None:
     reserved = await reserve(ledger)
-    with pytest.raises(LedgerError):
-        await ledger.reserve(await record(ledger, make_job("other")), reserved.generation_id or "", b"", None)
     with pytest.raises(LedgerError, match="could not be written"):
+        await ledger._writer.run(lambda connection: connection.execute("no SQL").rowcount)
+    with pytest.raises(LedgerError, match="Nothing more is sent"):
         await ledger.begin_send(reserved)
+
+
+async def test_a_refused_command_does_not_bind_the_folder_to_its_key(tmp_path: Path) -> None:
+    await (await open_ledger(tmp_path)).close()
+    with pytest.raises(ConfigurationError):
+        await open_ledger(tmp_path, Binding("autumn", BINDING.base_url, "another-key"), same_account=True)
+    await (await open_ledger(tmp_path)).close()
+
+
+async def test_a_refused_resend_leaves_the_unknown_send_before_it_unknown(ledger: Ledger) -> None:
+    unknown = await ledger.mark_unknown(await ledger.begin_send(await reserve(ledger)), "Lost.")
+    resent = await ledger.begin_send(await ledger.return_to_reserved(unknown, "unknown_outcome", "Absent."))
+    again = await ledger.mark_unknown(resent, "429", is_send_unknown=False)
+    assert (again.state, again.sends, again.unknown_sends) == (State.UNKNOWN, 2, 1)
 
 
 async def test_commits_are_durable_and_in_wal(ledger: Ledger) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from hedra_batch.pipeline.pace import Pace, Pause, Slots, SubmittingClosedError
+from hedra_batch.errors import SubmittingClosedError
+from hedra_batch.pipeline.pace import Pace, Pause
+from hedra_batch.pipeline.slots import Slots
 from hedra_batch.quantity import Rate
 
 
@@ -75,6 +77,18 @@ def test_a_pause_holds_everybody_and_an_extension_too() -> None:
         return passed
 
     assert min(run_virtually(work)) >= 29
+
+
+def test_after_a_pause_the_pace_is_kept_too() -> None:
+    async def work() -> list[float]:
+        pause, passed = Pause(), list[float]()
+        pace = Pace(Rate(30, 60), pause)
+        for second in (1, 5, 21):
+            asyncio.get_running_loop().call_later(second, pause.extend, 10)
+        await asyncio.gather(*(pass_through(pace, passed) for _ in range(20)))
+        return passed
+
+    assert min(measure_gaps(run_virtually(work))) >= 1.999
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:

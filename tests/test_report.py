@@ -24,9 +24,9 @@ def test_what_is_unknown_or_not_begun_is_said_when_there_is_any() -> None:
     assert " held=0 unknown=1 new=3 exit=3 " in write_last_line("spring", Counter(unknown=1, new=3), 3, "x")
 
 
-def test_ten_failures_are_named_and_the_rest_counted() -> None:
-    troubles = [Trouble(f"job-{number}", "internal", "Broken.", "settle it") for number in range(12)]
-    lines = list(write_troubles(troubles, 12, "see results"))
+def test_failures_are_named_and_the_others_counted() -> None:
+    troubles = [Trouble(f"job-{number}", "internal", "Broken.", "settle it") for number in range(10)]
+    lines = list(write_troubles(troubles, 2, "see results"))
     assert (len(lines), lines[0], lines[-1]) == (21, "  job-0: internal: Broken.", "  … and 2 more: see results")
 
 
@@ -95,7 +95,7 @@ def test_the_live_view_estimates_the_time_left(age_seconds: float, words: str) -
     progress = Progress()
     progress.begin([State.NEW, State.NEW])
     progress.note(1, "a", State.NEW, State.DONE)
-    progress.started_at -= age_seconds
+    progress.started_time -= age_seconds
     assert words in draw(progress)
 
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from hedra_batch.errors import ApiUnreachableError, NotFoundError
 from hedra_batch.instant import now_text
 from hedra_batch.job import Attempt, State
 from hedra_batch.pipeline.pace import Pace, Pause
-from hedra_batch.pipeline.reader import Reach, Reader
+from hedra_batch.pipeline.reach import Reach
+from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
 from hedra_batch.pipeline.watch import Watch
 from hedra_batch.quantity import Rate
@@ -34,17 +36,21 @@ async def submit(client: HedraClient, prompt: str = "A scene") -> Attempt:
     return make_attempt(generation_id)
 
 
-def make_attempt(generation_id: str, accepted_at: str | None = None) -> Attempt:
-    at = accepted_at or now_text()
-    return Attempt(
-        1, "", generation_id, 1, State.ACCEPTED, "v1:0", {}, "x.mp4", generation_id=generation_id, accepted_at=at
-    )
+def make_attempt(generation_id: str, missing_at: str | None = None) -> Attempt:
+    attempt = Attempt(1, "", "scene", 1, State.ACCEPTED, "v1:0", {}, "x.mp4")
+    return replace(attempt, generation_id=generation_id, accepted_at=now_text(), missing_at=missing_at)
+
+
+async def note_missing(missing: dict[int, str | None], key: int, missing_at: str | None) -> None:
+    missing[key] = missing_at
 
 
 @asynccontextmanager
 async def open_watch(client: HedraClient, settings: RunSettings = QUICK) -> AsyncIterator[Watch]:
     pause = Pause()
-    watch = Watch(client, Reader(settings, Reach(settings), Pace(Rate(1000, 1), pause), pause), settings)
+    reader = Reader(settings, Reach(settings), Pace(Rate(1000, 1), pause), pause)
+    missing: dict[int, str | None] = {}
+    watch = Watch(client, reader, settings, lambda _key, _fraction: None, partial(note_missing, missing))
     running = asyncio.create_task(watch.run())
     yield watch
     running.cancel()

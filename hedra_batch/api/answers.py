@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +50,6 @@ class Model:
     slug: str
     id: str | None
     name: str
-    eta_seconds: float | None = None
     pricing: dict[str, Any] | None = None
 
 
@@ -84,11 +84,17 @@ def read_generation(answer: object) -> Generation:
 
 
 def read_generations(answer: object) -> list[Generation]:
-    """Read a page of GET /generations."""
+    """Read a page of GET /generations. An item that cannot be read is left out: it can be asked for by itself."""
     items = _fields(answer).get("data")
     if not isinstance(items, list):
         raise GarbledError("The API's list of generations has no 'data'.")
-    return [read_generation(item) for item in items]
+    generations = []
+    for item in items:
+        with suppress(GarbledError):
+            generations.append(read_generation(item))
+    if items and not generations:
+        raise GarbledError("The API's list of generations has no item that can be read.")
+    return generations
 
 
 def read_models(answer: object) -> list[Model]:
@@ -113,13 +119,11 @@ def read_asset_links(answer: object) -> dict[str, str]:
 
 
 def _read_model(fields: dict[str, Any]) -> Model:
-    eta_ms = _optional_number(fields, "eta_ms")
     pricing = fields.get("pricing")
     return Model(
         slug=_text(fields, "slug"),
         id=_optional_text(fields, "id"),
         name=_text(fields, "name"),
-        eta_seconds=eta_ms / 1000 if eta_ms else None,
         pricing=pricing if isinstance(pricing, dict) else None,
     )
 

@@ -17,12 +17,12 @@ from hedra_batch import __version__
 from hedra_batch.api import answers
 from hedra_batch.api.answers import Generation, Model, Submission
 from hedra_batch.api.refusals import clean, read_refusal, read_submission_refusal
-from hedra_batch.api.requests import list_asset_ids
+from hedra_batch.api.requests import read_ids
 from hedra_batch.errors import (
     ConfigurationError,
     GarbledError,
+    NoAnswerError,
     NotSentError,
-    UnavailableError,
     UnknownOutcomeError,
 )
 
@@ -88,6 +88,11 @@ class HedraClient:
         answer = await self._get("/generations", ids=",".join(ids), limit=str(max(len(ids), 1)))
         return answers.read_generations(answer)
 
+    async def list_recent(self, created_after: str) -> list[Generation]:
+        """GET /generations, those made since an instant: the newest 100."""
+        answer = await self._get("/generations", type="video", created_after=created_after, limit="100")
+        return answers.read_generations(answer)
+
     async def find_asset_link(self, asset_id: str) -> str | None:
         """GET /assets: a fresh download link of a video."""
         links = answers.read_asset_links(await self._get("/assets", type="video", ids=asset_id))
@@ -118,10 +123,10 @@ class HedraClient:
             raise NotSentError(f"No connection to the API: {clean(str(error))}") from error
         except aiohttp.ConnectionTimeoutError as error:
             raise NotSentError("No connection to the API within the time allowed.") from error
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise UnknownOutcomeError(f"The answer was lost ({_describe(error)}).") from error
         if status != 200:
-            raise read_submission_refusal(status, headers, text, list_asset_ids(body))
+            raise read_submission_refusal(status, headers, text, read_ids(body))
         try:
             return answers.read_submission(_parse(text), headers.get("x-request-id"))
         except GarbledError as error:
@@ -157,8 +162,8 @@ class HedraClient:
             raise NotSentError(f"No connection to the API: {clean(str(error))}") from error
         except aiohttp.ConnectionTimeoutError as error:
             raise NotSentError("No connection to the API within the time allowed.") from error
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise UnavailableError(f"{method} {route} got no answer ({_describe(error)}).") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NoAnswerError(f"{method} {route} got no answer ({_describe(error)}).") from error
         return _parse(text)
 
     def _open_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -37,6 +37,7 @@ class MediaClient:
         self._session = aiohttp.ClientSession(
             headers={"User-Agent": f"hedra-batch/{__version__}", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=CHUNK_BYTES,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=STALL_TIMEOUT_SECONDS
             ),
@@ -51,17 +52,30 @@ class MediaClient:
     @asynccontextmanager
     async def open(self, link: str) -> AsyncIterator[Download]:
         """Begin a download; the body is read while the context is open."""
-        try:
+        with _translated():
             url = URL(link, encoded=True)
             if url.scheme not in {"https", "http"}:
                 raise DownloadError("The link to the result is neither https nor http.")
-            async with self._session.get(url, max_redirects=3) as response:
-                if response.status != 200:
-                    raise DownloadError(f"The media host answered HTTP {response.status}.")
-                yield Download(_length(response), response.content.iter_chunked(CHUNK_BYTES))
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            # The error's own text can hold the signed link.
-            raise DownloadError(f"The download broke off ({type(error).__name__}).") from None
+            response = await self._session.get(url, max_redirects=3)
+        async with response:
+            if response.status != 200:
+                raise DownloadError(f"The media host answered HTTP {response.status}.")
+            yield Download(_length(response), _read_chunks(response))
+
+
+async def _read_chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    with _translated():
+        async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+            yield chunk
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        # The error's own text can hold the signed link, so it is not kept as the cause either.
+        raise DownloadError(f"The download broke off ({type(error).__name__}).") from None
 
 
 def _length(response: aiohttp.ClientResponse) -> int | None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from hedra_batch.api.requests import RequestIds
 from hedra_batch.errors import (
     AlreadyExistsError,
     AssetGoneError,
@@ -20,11 +21,10 @@ from hedra_batch.errors import (
     UnavailableError,
     UnknownOutcomeError,
 )
+from hedra_batch.printable import hide_signatures, to_line
 
 #: Longest text of the server's that a message repeats.
 MESSAGE_LENGTH = 400
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
-_SIGNED_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
 _ALREADY = frozenset({"already_exists", "already_in_progress"})
 _BY_STATUS = {
     400: "invalid_argument",
@@ -65,7 +65,7 @@ def _read_stop(status: int, code: str, message: str) -> StopRunError | None:
         return OutOfCreditsError(
             f"The account is out of credits: {message}. Add credits, then run the same line again."
         )
-    if status == 403 and code == "permission_denied":
+    if status == 403 and not code.startswith("moderation"):
         return KeyRefusedError(
             f"The API refused the account: {message}. The plan may not include the API, or the account may have "
             "moved to Hedra's v3 API, which this program does not speak."
@@ -73,18 +73,28 @@ def _read_stop(status: int, code: str, message: str) -> StopRunError | None:
     return None
 
 
-def read_submission_refusal(
-    status: int, headers: Mapping[str, str], text: str, asset_ids: frozenset[str]
-) -> HedraBatchError:
-    """Say it for POST /generations: a 404 is about something that the request names, a 5xx is unknown."""
+def read_submission_refusal(status: int, headers: Mapping[str, str], text: str, ids: RequestIds) -> HedraBatchError:
+    """Say it for POST /generations, where only a clear no of the service means that nothing was accepted.
+
+    A 404 is about something that the request names; a 5xx, and a 4xx that is not published, is unknown.
+    """
     refusal = read_refusal(status, headers, text)
-    if isinstance(refusal, UnavailableError):
-        return UnknownOutcomeError(str(refusal))
-    if isinstance(refusal, NotFoundError):
-        gone = any(asset_id in text for asset_id in asset_ids)
-        kind = AssetGoneError if gone else RejectedError
-        return kind(refusal.code, str(refusal), refusal.request_id)
+    if isinstance(refusal, AlreadyExistsError):
+        refusal.bears_our_id = ids.generation_id in text.lower()
+    elif isinstance(refusal, NotFoundError):
+        gone = frozenset(asset_id for asset_id in ids.asset_ids if asset_id in text)
+        if gone:
+            return AssetGoneError(refusal.code, str(refusal), refusal.request_id, gone)
+        return RejectedError(refusal.code, str(refusal), refusal.request_id)
+    elif isinstance(refusal, UnavailableError) or not _is_clear(status, refusal):
+        return UnknownOutcomeError(f"HTTP {status}: {refusal}")
     return refusal
+
+
+def _is_clear(status: int, refusal: HedraBatchError) -> bool:
+    """Tell whether the service itself has said no, and not something between it and us."""
+    is_published = status in (400, 422)
+    return is_published or not isinstance(refusal, RejectedError) or refusal.code.startswith("moderation")
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
@@ -115,8 +125,7 @@ def extract_code(body: Any) -> str | None:
 
 def clean(text: str) -> str:
     """One line without control characters or signatures, short enough for a log."""
-    line = _SIGNED_QUERY.sub(r"\1?…", _CONTROL.sub(" ", text)).strip()
-    return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"
+    return to_line(hide_signatures(text), MESSAGE_LENGTH)
 
 
 def _find_message(body: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 _KEYFRAMES = ("start_keyframe", "end_keyframe")
 
@@ -33,7 +34,16 @@ def build_video_request(
     return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def list_asset_ids(body: bytes) -> frozenset[str]:
-    """Name the assets that a stored body refers to."""
+@dataclass(frozen=True, slots=True)
+class RequestIds:
+    """The ids that a stored body names."""
+
+    generation_id: str
+    asset_ids: frozenset[str]
+
+
+def read_ids(body: bytes) -> RequestIds:
+    """Find the ids in a stored body again."""
     request = json.loads(body)
-    return frozenset(request[f"{name}_id"] for name in _KEYFRAMES if f"{name}_id" in request)
+    assets = frozenset(request[f"{name}_id"] for name in _KEYFRAMES if f"{name}_id" in request)
+    return RequestIds(request["generation_id"], assets)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -11,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hedra_batch.errors import CannotCreateError
+from hedra_batch.printable import hide_signatures
 
 ROOT = "hedra_batch"
-_SIGNED_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
 
 
 class RedactingFormatter(logging.Formatter):
@@ -35,7 +34,7 @@ def redact(text: str, secrets: Sequence[str]) -> str:
     """Replace each secret, and the query of each address."""
     for secret in filter(None, secrets):
         text = text.replace(secret, "[key]")
-    return _SIGNED_QUERY.sub(r"\1?[signed]", text)
+    return hide_signatures(text)
 
 
 @contextmanager
@@ -72,4 +71,5 @@ def make_line_handler(secrets: Sequence[str], verbosity: int) -> logging.Handler
     # One line a change by default; the steps between with -v, every request with -vv.
     if verbosity < 2:
         handler.addFilter(lambda record: record.levelno > logging.DEBUG or not record.name.startswith(f"{ROOT}.api"))
+    handler.addFilter(lambda record: record.name != f"{ROOT}.transcript")
     return handler

@@ -16,6 +16,7 @@ from hedra_batch import __version__
 from hedra_batch.cli.options import (
     RunOptions,
     edition_option,
+    first_option,
     ids_option,
     manifest_argument,
     place_options,
@@ -76,7 +77,7 @@ def retry(error_codes: tuple[str, ...], **options: Any) -> int:
 @edition_option
 @ids_option
 @place_options
-@click.option("--first", type=click.IntRange(min=1), metavar="N", help="Only the first N jobs of the manifest.")
+@first_option
 @click.option("--rebuy-changed", "rebuys_changed", is_flag=True, help="As for run.")
 def plan(**options: Any) -> int:
     """Print what a run would do, each job with its reason; without network."""

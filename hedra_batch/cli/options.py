@@ -89,6 +89,9 @@ simulate_option = click.option(
 ids_option = click.option(
     "--id", "ids", multiple=True, metavar="GLOB", help="Only jobs whose id matches; may be repeated."
 )
+first_option = click.option(
+    "--first", type=click.IntRange(min=1), metavar="N", help="Only the first N jobs of the manifest."
+)
 
 place_options = combine([folder_option, simulate_option])
 
@@ -96,13 +99,11 @@ run_options = combine(
     [
         edition_option,
         ids_option,
-        click.option("--first", type=click.IntRange(min=1), metavar="N", help="Only the first N jobs of the manifest."),
+        first_option,
         folder_option,
         click.option("--submit", type=RateType(), metavar="RATE", help="Submissions, spread evenly: 10/min."),
         click.option("--in-flight", type=click.IntRange(min=1), metavar="N", help="Generations at the server at once."),
-        click.option(
-            "--base-url", envvar="HEDRA_BASE_URL", metavar="URL", help="The API's address [env: HEDRA_BASE_URL]."
-        ),
+        click.option("--base-url", metavar="URL", help="The API's address [env: HEDRA_BASE_URL]."),
         simulate_option,
         click.option(
             "--max-runtime",

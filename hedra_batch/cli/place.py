@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
 from hedra_batch.errors import ConfigurationError, UsageError
 from hedra_batch.folder import RunFolder
+from hedra_batch.manifest.naming import NAME_RULE, is_name
 
 DEFAULT_BASE_URL = "https://api.hedra.com/web-app/public"
 #: What a ledger of a trial is bound to instead of an address, which changes with each trial.
 SIMULATED = "simulated"
-_LABEL = re.compile(r"[^\W_][\w.-]{0,99}")
 
 
 def find_folder(manifest: Path, name: str, folder: Path | None, *, is_simulated: bool) -> RunFolder:
@@ -27,8 +26,8 @@ def find_edition(label: str) -> str:
     """Check a label; `today` becomes the local date. Raises UsageError."""
     if label == "today":
         return datetime.now().astimezone().date().isoformat()
-    if label and not _LABEL.fullmatch(label):
-        raise UsageError(f"--edition {label!r}: a label has letters, digits, '.', '_' and '-' only, 100 at most.")
+    if label and not is_name(label):
+        raise UsageError(f"--edition {label!r} cannot be part of a file's name. Allowed: {NAME_RULE}.")
     return label
 
 

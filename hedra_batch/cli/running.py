@@ -43,7 +43,7 @@ def prepare(
     manifest = load_manifest(options.manifest, edition=options.edition)
     api_key, base_url = "", ""
     if not options.is_simulated:
-        base_url = check_base_url(options.base_url or DEFAULT_BASE_URL)
+        base_url = check_base_url(options.base_url or environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL)
         api_key = find_key(environment)
     return Batch(
         manifest=manifest,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from hedra_batch import __version__
@@ -28,6 +29,8 @@ from hedra_batch.pipeline.runner import Runner
 from hedra_batch.pipeline.settings import RunSettings
 from hedra_batch.progress import Progress
 from hedra_batch.report.summary import ALWAYS, NAMED_LIMIT, SOMETIMES, describe_change
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +67,33 @@ class Session:
         self._ledger = ledger
         self._progress = Progress()
         self._teller = Teller(batch.manifest, batch.folder, batch.options, [batch.api_key])
-        self._stop = Stop(batch.options.max_runtime_seconds)
+        self._stop = Stop()
+        #: Why nothing more was submitted, when the run itself went on.
+        self._closed_by: HedraBatchError | None = None
         self._started_at = now_text()
 
     async def run(self) -> int:
         """Do what there is to do, and return the exit code."""
-        stopped_by: HedraBatchError | None = None
-        closed_by: HedraBatchError | None = None
-        with self._teller.open_log():
+        with self._teller.open_log(), self._stop.watch(self._batch.options.max_runtime_seconds):
             plan = self._batch.make_plan(await self._ledger.standings())
             self._teller.tell_plan(plan)
+            stopped_by: HedraBatchError | None = None
             try:
                 await self._refuse_changed(plan)
                 with self._teller.show(self._progress, self._batch.settings.limits.submit):
-                    closed_by = await self._carry_out(plan)
+                    await self._carry_out(plan)
             except HedraBatchError as error:
                 stopped_by = error
-            return await self._end(plan, stopped_by, closed_by)
+            except Exception as error:
+                logger.exception("internal error")
+                stopped_by = HedraBatchError(f"internal error ({error!r}): please report it with the last log.")
+            return await self._end(plan, stopped_by)
 
     async def _refuse_changed(self, plan: Plan) -> None:
         """Raise JobsChangedError rather than buy jobs again in silence that were edited after they were paid for."""
         if not plan.changed:
             return
-        lines = [f"{len(plan.changed)} jobs were edited after they were sent, and nothing was sent now:"]
+        lines = [f"Edited after they were sent, so nothing is sent now ({len(plan.changed)} of the jobs):"]
         for entry in plan.changed[:NAMED_LIMIT]:
             if entry.job and entry.standing:
                 attempt = await self._ledger.attempt(entry.standing.attempt_key)
@@ -97,42 +104,45 @@ class Session:
         lines.append(f"  {self._teller.command('run', '--rebuy-changed')}")
         raise JobsChangedError("\n".join(lines))
 
-    async def _carry_out(self, plan: Plan) -> HedraBatchError | None:
-        """Run the plan; returns what closed submitting, if anything did."""
+    async def _carry_out(self, plan: Plan) -> None:
         batch = self._batch
         client = HedraClient(batch.base_url, batch.api_key, batch.settings.submit_timeout_seconds)
         async with client, MediaClient() as media:
             runner = Runner(self._ledger, client, media, batch.folder.path, batch.settings, self._progress)
-            while plan.to_carry:
-                self._progress.begin(entry.state for entry in plan.entries)
-                ended_by_itself = await self._stop.guard(runner.run(plan))
-                if not ended_by_itself or runner.closed_by or not batch.options.rebuys_changed:
-                    break
-                # What was edited while an earlier attempt was still running can be bought now that it has ended.
-                before, plan = plan, batch.make_plan(await self._ledger.standings())
-                if not plan.to_buy or plan.to_buy == before.to_buy:
-                    break
-            return runner.closed_by
+            self._progress.begin(entry.state for entry in plan.entries)
+            await self._stop.guard(runner.run(plan))
+        self._closed_by = runner.closed_by
 
-    async def _end(self, plan: Plan, stopped_by: HedraBatchError | None, closed_by: HedraBatchError | None) -> int:
+    async def _end(self, plan: Plan, stopped_by: HedraBatchError | None) -> int:
         """Write down and tell how it ended, as the ledger has it."""
         # Through a reader of its own, since the ledger itself may be what failed.
         with open_reader(self._batch.folder.ledger) as reader:
-            outcome = judge(
-                plan,
-                reader.standings() if reader else (),
-                stopped_by=stopped_by,
-                closed_by=closed_by,
-                signal_number=self._stop.signal_number,
-            )
-            try:
-                await self._ledger.end_run(outcome.exit_code)
-                self._batch.folder.write_summary(self._summarise(outcome, reader))
-            except WriteError as error:
-                stopped_by = stopped_by or error
-                outcome = replace(outcome, exit_code=max(outcome.exit_code, error.exit_code))
-            self._teller.tell_end(outcome, reader, stopped_by or closed_by)
+            outcome = self._judge(plan, reader, stopped_by)
+            for record in (self._write_summary, self._end_run):
+                try:
+                    await record(outcome, reader)
+                except WriteError as error:
+                    stopped_by = stopped_by or error
+                    outcome = self._judge(plan, reader, stopped_by)
+            # What closed submitting was told when it happened, but for those who asked for quiet.
+            reasons = [stopped_by, self._closed_by if self._batch.options.is_quiet else None]
+            self._teller.tell_end(outcome, reader, [reason for reason in reasons if reason])
         return outcome.exit_code
+
+    def _judge(self, plan: Plan, reader: LedgerReader | None, stopped_by: HedraBatchError | None) -> Outcome:
+        return judge(
+            plan,
+            reader.standings() if reader else (),
+            stopped_by=stopped_by,
+            closed_by=self._closed_by,
+            signal_number=self._stop.signal_number,
+        )
+
+    async def _end_run(self, outcome: Outcome, _reader: LedgerReader | None) -> None:
+        await self._ledger.end_run(outcome.exit_code)
+
+    async def _write_summary(self, outcome: Outcome, reader: LedgerReader | None) -> None:
+        self._batch.folder.write_summary(self._summarise(outcome, reader))
 
     def _summarise(self, outcome: Outcome, reader: LedgerReader | None) -> dict[str, Any]:
         edition = self._batch.options.edition

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -17,31 +17,43 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Stop:
     """Cancels the work when a signal comes or the time is up, and remembers which."""
 
-    def __init__(self, max_runtime_seconds: float | None) -> None:
-        self._ends_at = time.monotonic() + max_runtime_seconds if max_runtime_seconds else None
+    def __init__(self) -> None:
         self._task: asyncio.Task[Any] | None = None
         self.signal_number: int | None = None
         self.is_time_up = False
 
-    async def guard(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Run the work; returns whether it came to its end by itself."""
+    @contextmanager
+    def watch(self, max_runtime_seconds: float | None) -> Iterator[None]:
+        """Heed signals and the time until the context ends; one that comes while the run ends changes nothing."""
         loop = asyncio.get_running_loop()
-        self._task = asyncio.create_task(work, name="run")
         for number in STOPPING:
             loop.add_signal_handler(number, self._on_signal, number)
-        timer = loop.call_later(self._ends_at - time.monotonic(), self._on_time_up) if self._ends_at else None
+        timer = loop.call_later(max_runtime_seconds, self._on_time_up) if max_runtime_seconds else None
         try:
-            await self._task
-        except asyncio.CancelledError:
-            if self.signal_number is None and not self.is_time_up:
-                raise
-            return False
+            yield
         finally:
             for number in STOPPING:
                 loop.remove_signal_handler(number)
             if timer:
                 timer.cancel()
-        return True
+
+    async def guard(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run the work to its end, or until it is stopped."""
+        self._task = asyncio.create_task(work, name="run")
+        if self.is_stopped:
+            self._task.cancel()
+        try:
+            await self._task
+        except asyncio.CancelledError:
+            if not self.is_stopped:
+                raise
+        finally:
+            self._task = None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether anything has asked for the end."""
+        return self.signal_number is not None or self.is_time_up
 
     def _on_signal(self, number: int) -> None:
         if self.signal_number is None:

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 #: Ends of a run that cron need not mail.
 QUIET_CODES = (EXIT_DONE, EXIT_UNFINISHED)
+#: Records of this go to the log file only: the person has been told already.
+transcript = logging.getLogger("hedra_batch.transcript")
+
 #: Failures that the same inputs meet again, so that editing the job is what helps.
 EDIT_CODES = frozenset(
     {"invalid_argument", "moderation_failed", "moderation_likeness", "not_found", "failed_precondition"}
@@ -47,7 +50,7 @@ class Teller:
     def open_log(self) -> Iterator[None]:
         """Log to a file, and to stderr as plain dated lines where that is no terminal."""
         has_lines = not self._is_live and not self._options.is_quiet
-        with log_to(self._folder.open_log(), self._secrets, self._options.verbosity if has_lines else None):
+        with log_to(self._folder.name_log(), self._secrets, self._options.verbosity if has_lines else None):
             yield
 
     @contextmanager
@@ -76,21 +79,21 @@ class Teller:
         )
         self._say(line if plan.to_carry else f"{line}: nothing to do")
 
-    def tell_end(self, outcome: Outcome, reader: LedgerReader | None, stopped_by: HedraBatchError | None) -> None:
-        """Print the last line, with what a person may want to settle under it."""
+    def tell_end(self, outcome: Outcome, reader: LedgerReader | None, reasons: Sequence[HedraBatchError]) -> None:
+        """Print why it ended, the last line, and under it what a person may want to settle."""
         if self._options.is_quiet and outcome.exit_code in QUIET_CODES:
             return
-        if stopped_by is not None:
-            self._print(f"hedra-batch: {stopped_by}")
+        for reason in reasons:
+            self._print(f"hedra-batch: {reason}")
         videos = shown(self._folder.path / "videos")
         last_line = write_last_line(self._manifest.name, outcome.counts, outcome.exit_code, videos)
         self._print(last_line)
         standings = [*outcome.held, *outcome.failed]
         troubles = [self._explain(standing, reader) for standing in standings[:NAMED_LIMIT] if reader]
-        for line in write_troubles(troubles, len(standings), self.command("results")):
+        for line in write_troubles(troubles, len(standings) - len(troubles), self.command("results")):
             self._print(line)
 
-    def command(self, name: str, *further: str) -> str:
+    def command(self, name: str, *further: str, edition: str | None = None) -> str:
         """Write a command line for the same batch, ready to paste."""
         options = self._options
         words = ["hedra-batch", name, str(options.manifest)]
@@ -98,8 +101,11 @@ class Teller:
             words += ["--folder", str(options.folder)]
         if options.is_simulated:
             words.append("--simulate")
-        if options.edition and name in ("run", "retry", "plan"):
-            words += ["--edition", options.edition]
+        if options.base_url and name in ("run", "retry"):
+            words += ["--base-url", options.base_url]
+        edition = options.edition if edition is None else edition
+        if edition and name in ("run", "retry", "plan"):
+            words += ["--edition", edition]
         return shlex.join([*words, *further])
 
     def _explain(self, standing: Standing, reader: LedgerReader) -> Trouble:
@@ -113,10 +119,10 @@ class Teller:
 
     def _settle(self, standing: Standing, code: str) -> str:
         if standing.state is State.HELD:
-            return self.command("status")
+            return f"look into the account's history; it is looked for again by: {self.command('run')}"
         if code in EDIT_CODES:
-            return f"edit the job, then: {self.command('run')}"
-        return self.command("retry", "--id", standing.job_id)
+            return f"edit the job, then: {self.command('run', edition=standing.edition)}"
+        return self.command("retry", "--id", standing.job_id, edition=standing.edition)
 
     def _say(self, line: str) -> None:
         logger.info("%s", line)
@@ -124,7 +130,7 @@ class Teller:
             self._print(line)
 
     def _print(self, line: str) -> None:
-        logger.debug("%s", line)
+        transcript.info("%s", line)
         # After SIGHUP the terminal may be gone; the summary is written all the same.
         with suppress(OSError):
             print(redact(line, self._secrets), file=sys.stderr, flush=True)

@@ -69,8 +69,11 @@ class Identity:
         except OSError as error:
             raise WriteError(f"{path} cannot be written: {error.strerror or error}.") from error
 
-    def check(self, binding: Binding) -> None:
-        """Refuse another manifest, API or account. Raises ConfigurationError."""
+    def adopt(self, binding: Binding, *, same_account: bool) -> Identity:
+        """Refuse another manifest, API or account; a replaced key only where it is not said to be of the same account.
+
+        Raises ConfigurationError.
+        """
         if self.manifest != binding.manifest:
             raise ConfigurationError(
                 f"This run folder belongs to the manifest '{self.manifest}', not to '{binding.manifest}'. "
@@ -81,15 +84,13 @@ class Identity:
                 f"This run folder belongs to the API at {self.base_url}, not to {binding.base_url}. "
                 "Use that address, or another folder with --folder."
             )
-        if self.key_fingerprint != fingerprint(self.key_salt, binding.api_key):
+        given = fingerprint(self.key_salt, binding.api_key)
+        if self.key_fingerprint != given and not same_account:
             raise ConfigurationError(
                 "This run folder was begun with another API key. Use that key, or another folder with --folder. "
                 "If the key was replaced and the account is the same, add --same-account once."
             )
-
-    def with_key(self, api_key: str) -> Identity:
-        """Return the same identity under a replaced key of the same account."""
-        return replace(self, key_fingerprint=fingerprint(self.key_salt, api_key))
+        return replace(self, key_fingerprint=given)
 
     def raised(self, run_counter: int, highest_attempt: int) -> Identity:
         """Return the same identity with counters that never go down."""

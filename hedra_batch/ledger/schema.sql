@@ -60,6 +60,7 @@ CREATE TABLE attempts (
     unknown_at TEXT,               -- since when the outcome is unknown
     submitted_at TEXT,             -- begin of the last send
     accepted_at TEXT,
+    missing_at TEXT,               -- since when the server does not know what it had accepted; empty while it does
     finished_at TEXT,              -- entry into DONE, REJECTED or FAILED
     changed_at TEXT NOT NULL,      -- last change of state
     asset_id TEXT,                 -- of the video

@@ -18,6 +18,9 @@ from hedra_batch.ledger.opening import check_pair, open_prepared
 from hedra_batch.ledger.rows import ATTEMPT_COLUMNS, Standing, read_standings, to_attempt
 from hedra_batch.ledger.writer import ConflictError, Writer
 
+#: `error_code` of a paid request of which it cannot be told whether it was accepted.
+UNKNOWN_OUTCOME = "unknown_outcome"
+
 #: Whether a server uses the ids that we reserve.
 IdsVerdict = Literal["unproven", "honoured", "ignored"]
 
@@ -46,14 +49,10 @@ class Ledger:
         """
         identity = Identity.load(identity_path)
         check_pair(path, identity)
-        if identity is None:
-            identity = Identity.create(binding)
-            identity.save(identity_path)
-        elif same_account:
-            identity = identity.with_key(binding.api_key)
-            identity.save(identity_path)
-        identity.check(binding)
-        ledger = cls(Writer(open_prepared(path, identity)), identity, identity_path)
+        adopted = identity.adopt(binding, same_account=same_account) if identity else Identity.create(binding)
+        if adopted != identity:
+            adopted.save(identity_path)
+        ledger = cls(Writer(open_prepared(path, adopted)), adopted, identity_path)
         try:
             await ledger._writer.run(ledger._begin_run)
             await ledger._writer.run(lambda _: ledger._raise_identity(run_counter=ledger.run_number))
@@ -88,10 +87,11 @@ class Ledger:
         row = connection.execute(statement, (self._identity.base_url,)).fetchone()
         self._ids_verdict = row[0] if row else "unproven"
         # A send that was under way when the last run died has an unknown outcome, counted from now.
+        now = now_text()
         connection.execute(
-            "UPDATE attempts SET state = 'UNKNOWN', unknown_sends = unknown_sends + 1, unknown_at = ?1, "
-            "changed_at = ?1 WHERE state = 'SUBMITTING'",
-            (now_text(),),
+            "UPDATE attempts SET state = ?, unknown_sends = unknown_sends + 1, unknown_at = ?, changed_at = ?, "
+            "error_code = ?, error = ? WHERE state = ?",
+            (State.UNKNOWN, now, now, UNKNOWN_OUTCOME, "The run ended before the answer came.", State.SUBMITTING),
         )
 
     async def end_run(self, exit_code: int) -> None:
@@ -127,7 +127,7 @@ class Ledger:
 
         def operation(connection: sqlite3.Connection) -> Attempt:
             attempt = _fetch(connection, key)
-            if not attempt.is_surely_unpaid:
+            if not attempt.is_surely_unsent:
                 raise ConflictError(f"{attempt.label} may have been accepted, so its inputs stay as they are.")
             if attempt.state is State.RESERVED:
                 _move(connection, attempt, State.NEW, generation_id=None, body=None)
@@ -193,19 +193,30 @@ class Ledger:
         eta_seconds: float | None = None,
         request_id: str | None = None,
     ) -> Attempt:
-        """Go from SUBMITTING, UNKNOWN or HELD to ACCEPTED, under the server's id."""
-        return await self._change(
-            attempt,
-            State.ACCEPTED,
-            generation_id=generation_id,
-            asset_id=asset_id,
-            eta_seconds=eta_seconds,
-            request_id=request_id,
-            accepted_at=now_text(),
-            unknown_at=None,
-            error_code=None,
-            error=None,
-        )
+        """Go from SUBMITTING, UNKNOWN or HELD to ACCEPTED, under the server's id.
+
+        Whether that is the reserved one tells what the server does with our ids; both are one commit.
+        """
+        verdict: IdsVerdict = "honoured" if generation_id == attempt.generation_id else "ignored"
+
+        def operation(connection: sqlite3.Connection) -> Attempt:
+            accepted = _move(
+                connection,
+                attempt,
+                State.ACCEPTED,
+                generation_id=generation_id,
+                asset_id=asset_id,
+                eta_seconds=eta_seconds,
+                request_id=request_id,
+                accepted_at=now_text(),
+                unknown_at=None,
+                error_code=None,
+                error=None,
+            )
+            self._set_ids_verdict(connection, verdict)
+            return accepted
+
+        return await self._writer.run(operation)
 
     async def return_to_reserved(self, attempt: Attempt, code: str, message: str) -> Attempt:
         """Go back to RESERVED: surely not accepted, or absent for the whole quiet window; the id may be sent again."""
@@ -215,14 +226,17 @@ class Ledger:
         """Go from NEW or SUBMITTING to REJECTED: refused as it stands, nothing charged."""
         return await self._finish(attempt, State.REJECTED, error_code=code, error=message, request_id=request_id)
 
-    async def mark_unknown(self, attempt: Attempt, message: str) -> Attempt:
-        """Go from SUBMITTING to UNKNOWN: whether the server has it can only be told by reading."""
+    async def mark_unknown(self, attempt: Attempt, message: str, *, is_send_unknown: bool = True) -> Attempt:
+        """Go from SUBMITTING to UNKNOWN: whether the server has it can only be told by reading.
+
+        `is_send_unknown` is False when this send was surely not accepted, but an earlier one of the id may have been.
+        """
         return await self._change(
             attempt,
             State.UNKNOWN,
-            unknown_sends=attempt.unknown_sends + 1,
+            unknown_sends=attempt.unknown_sends + is_send_unknown,
             unknown_at=now_text(),
-            error_code="unknown_outcome",
+            error_code=UNKNOWN_OUTCOME,
             error=message,
         )
 
@@ -234,9 +248,10 @@ class Ledger:
         """Go from HELD to UNKNOWN: what it was held for is settled, so it is read again."""
         return await self._change(attempt, State.UNKNOWN)
 
-    async def mark_stuck(self, attempt: Attempt, message: str) -> Attempt:
-        """Go from ACCEPTED to STUCK: far over its expected time."""
-        return await self._change(attempt, State.STUCK, error_code="stuck", error=message)
+    async def record_missing(self, key: int, missing_at: str | None) -> None:
+        """Record since when the server does not know what it had accepted; None once it does again."""
+        statement = "UPDATE attempts SET missing_at = ? WHERE attempt_key = ?"
+        await self._writer.run(lambda db: db.execute(statement, (missing_at, key)).rowcount)
 
     async def fail(self, attempt: Attempt, code: str, message: str, credits_charged: int | None) -> Attempt:
         """Go from ACCEPTED or STUCK to FAILED: the server ended it with an error."""
@@ -274,13 +289,16 @@ class Ledger:
         """Whether this server is known to use the ids that we reserve."""
         return self._ids_verdict
 
-    async def record_ids_verdict(self, verdict: IdsVerdict) -> None:
-        """Record what an answer proved of it; a server that ignored an id once is not trusted with them again."""
-        if self._ids_verdict in (verdict, "ignored"):
-            return
-        statement = "INSERT OR REPLACE INTO servers (base_url, ids_verdict) VALUES (?, ?)"
-        await self._writer.run(lambda db: db.execute(statement, (self._identity.base_url, verdict)).rowcount)
-        self._ids_verdict = verdict
+    async def record_ids_honoured(self) -> None:
+        """Record that an answer other than an acceptance bore one of our ids."""
+        await self._writer.run(lambda connection: self._set_ids_verdict(connection, "honoured"))
+
+    def _set_ids_verdict(self, connection: sqlite3.Connection, verdict: IdsVerdict) -> None:
+        """Keep what an answer proved; a server that ignored an id once is not trusted with them again."""
+        if self._ids_verdict not in (verdict, "ignored"):
+            statement = "INSERT OR REPLACE INTO servers (base_url, ids_verdict) VALUES (?, ?)"
+            connection.execute(statement, (self._identity.base_url, verdict))
+            self._ids_verdict = verdict
 
     async def _finish(self, attempt: Attempt, state: State, **columns: object) -> Attempt:
         return await self._change(attempt, state, finished_at=now_text(), **columns)
@@ -334,10 +352,13 @@ def _insert(connection: sqlite3.Connection, job: Job, number: int) -> int:
 def _move(connection: sqlite3.Connection, attempt: Attempt, state: State, **columns: object) -> Attempt:
     changes = {"state": state, "changed_at": now_text(), **columns}
     names = ", ".join(f"{name} = ?" for name in changes)
-    row = connection.execute(
-        f"UPDATE attempts SET {names} WHERE attempt_key = ? AND state = ? RETURNING {ATTEMPT_COLUMNS}",
-        (*changes.values(), attempt.key, attempt.state),
-    ).fetchone()
+    statement = f"UPDATE attempts SET {names} WHERE attempt_key = ? AND state = ? RETURNING {ATTEMPT_COLUMNS}"
+    try:
+        row = connection.execute(statement, (*changes.values(), attempt.key, attempt.state)).fetchone()
+    except sqlite3.IntegrityError as error:
+        raise ConflictError(
+            f"{attempt.label}: {attempt.state} to {state} is against the ledger's rules ({error})."
+        ) from error
     if row is None:
         raise ConflictError(f"{attempt.label}: attempt {attempt.number} is not in {attempt.state} any more.")
     return to_attempt(row)

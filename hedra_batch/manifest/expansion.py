@@ -1,4 +1,4 @@
-"""From drafts to the plan of a manifest: every variation with an id and an output of its own, less what is excluded."""
+"""From drafts to what a manifest asks for: every variation with its own id and output, less what is excluded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_SUGGESTIONS = 20
 
 
 @dataclass
-class Plan:
+class Expansion:
     """Every job by its id, in the order of the manifest, and what is wrong with them."""
 
     drafts: dict[str, Draft] = field(default_factory=dict)
@@ -34,31 +34,31 @@ class Plan:
     file_faults: list[Fault] = field(default_factory=list)
 
 
-def expand(entry: ManifestEntry, tree: Tree, folder: Path, edition: str, *, has_all_jobs: bool = True) -> Plan:
+def expand(entry: ManifestEntry, tree: Tree, folder: Path, edition: str, *, has_all_jobs: bool = True) -> Expansion:
     """Work out the jobs of a manifest; without `has_all_jobs` nothing is said of jobs that seem absent."""
     drafting = Drafting(entry, tree, folder, has_all_jobs=has_all_jobs)
     drafts = drafting.draft()
-    plan = Plan(images=drafting.images, faults=drafting.faults, file_faults=drafting.file_faults)
-    has_all_jobs = has_all_jobs and not plan.faults and not plan.file_faults
-    _number(drafts, plan, tree)
-    _exclude(entry.exclude, plan, has_all_jobs=has_all_jobs)
-    _place(entry.output, edition, plan)
+    expansion = Expansion(images=drafting.images, faults=drafting.faults, file_faults=drafting.file_faults)
+    has_all_jobs = has_all_jobs and not expansion.faults and not expansion.file_faults
+    _number(drafts, expansion, tree)
+    _exclude(entry.exclude, expansion, has_all_jobs=has_all_jobs)
+    _place(entry.output, edition, expansion)
     if has_all_jobs and not drafts:
-        plan.faults.append(Fault((), "asks for no video (add prompts, images or jobs)"))
-    return plan
+        expansion.faults.append(Fault((), "asks for no video (add prompts, images or jobs)"))
+    return expansion
 
 
-def _number(drafts: list[Draft], plan: Plan, tree: Tree) -> None:
+def _number(drafts: list[Draft], expansion: Expansion, tree: Tree) -> None:
     taken: dict[str, Draft] = {}
     for draft in drafts:
         for job_id in variation_ids(draft.id, draft.settings.variations):
             other = taken.setdefault(collision_key(job_id), draft)
             if other is not draft:
-                if len(plan.faults) > MOST_FAULTS:
+                if len(expansion.faults) > MOST_FAULTS:
                     return
-                plan.faults.append(Fault(draft.origin[0], _tell_clash(job_id, draft, other, tree)))
+                expansion.faults.append(Fault(draft.origin[0], _tell_clash(job_id, draft, other, tree)))
                 break
-            plan.drafts[job_id] = draft
+            expansion.drafts[job_id] = draft
 
 
 def _tell_clash(job_id: str, draft: Draft, other: Draft, tree: Tree) -> str:
@@ -70,48 +70,50 @@ def _tell_clash(job_id: str, draft: Draft, other: Draft, tree: Tree) -> str:
     return f"{shown(job_id)} is the id of two jobs, {theirs} and {mine} ({rule})"
 
 
-def _exclude(patterns: list[str], plan: Plan, *, has_all_jobs: bool) -> None:
+def _exclude(patterns: list[str], expansion: Expansion, *, has_all_jobs: bool) -> None:
     if sum(map(has_wildcard, patterns)) > MOST_WILDCARDS:
-        plan.faults.append(Fault(("exclude",), f"has too many patterns (at most {MOST_WILDCARDS} with a wildcard)"))
+        expansion.faults.append(
+            Fault(("exclude",), f"has too many patterns (at most {MOST_WILDCARDS} with a wildcard)")
+        )
         return
-    excluded = find_excluded(patterns, plan.drafts.keys())
+    excluded = find_excluded(patterns, expansion.drafts.keys())
     if has_all_jobs:
-        plan.faults += islice(_find_unmatched(patterns, excluded, plan), MOST_FAULTS + 1)
-    if excluded and len(excluded) == len(plan.drafts):
-        plan.faults.append(Fault(("exclude",), "leaves no job"))
+        expansion.faults += islice(_find_unmatched(patterns, excluded, expansion), MOST_FAULTS + 1)
+    if excluded and len(excluded) == len(expansion.drafts):
+        expansion.faults.append(Fault(("exclude",), "leaves no job"))
     for job_id in excluded:
-        del plan.drafts[job_id]
+        del expansion.drafts[job_id]
 
 
-def _find_unmatched(patterns: list[str], excluded: set[str], plan: Plan) -> Iterator[Fault]:
+def _find_unmatched(patterns: list[str], excluded: set[str], expansion: Expansion) -> Iterator[Fault]:
     unmatched = [one for one in enumerate(patterns) if one[1] not in excluded and not has_wildcard(one[1])]
     for count, (index, pattern) in enumerate(unmatched):
-        meant = suggestion(pattern, plan.drafts) if count < _MOST_SUGGESTIONS else ""
+        meant = suggestion(pattern, expansion.drafts) if count < _MOST_SUGGESTIONS else ""
         what = f"{shown(pattern)} is the id of no job{meant} (allowed: an id, or a pattern with a wildcard)"
         yield Fault(("exclude", index), what)
 
 
-def _place(template: str, edition: str, plan: Plan) -> None:
+def _place(template: str, edition: str, expansion: Expansion) -> None:
     # What the default lacks only a name can have brought in, so the fault is told there.
     is_default = template == DEFAULT_TEMPLATE
     try:
         template = settle_edition(template, edition)
     except ValueError as error:
-        plan.faults.append(Fault(("output",), str(error)))
+        expansion.faults.append(Fault(("output",), str(error)))
         return
-    for fault, ids in _fill(template, plan).items():
-        loc: Loc = plan.drafts[ids[0]].origin[0] if is_default else ("output",)
+    for fault, ids in _fill(template, expansion).items():
+        loc: Loc = expansion.drafts[ids[0]].origin[0] if is_default else ("output",)
         more = f" and {len(ids) - 1:,} more" if len(ids) > 1 else ""
-        plan.faults.append(Fault(loc, f"the file of {shown(ids[0])}{more} would {fault}"))
+        expansion.faults.append(Fault(loc, f"the file of {shown(ids[0])}{more} would {fault}"))
 
 
-def _fill(template: str, plan: Plan) -> dict[str, list[str]]:
+def _fill(template: str, expansion: Expansion) -> dict[str, list[str]]:
     """Give each job its output. Returns the ids by fault, so that one of thousands of jobs is told once."""
     faulty: dict[str, list[str]] = defaultdict(list)
     owners: dict[str, str] = {}
-    for job_id, draft in plan.drafts.items():
+    for job_id, draft in expansion.drafts.items():
         output = template.format(id=job_id, image=draft.image_id, prompt=draft.prompt_id)
-        plan.outputs[job_id] = output
+        expansion.outputs[job_id] = output
         owner = owners.setdefault(collision_key(output), job_id)
         fault = find_empty_field(template, draft.image_id, draft.prompt_id) or find_fault(output)
         if owner is not job_id:

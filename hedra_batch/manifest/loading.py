@@ -11,7 +11,7 @@ from hedra_batch.errors import InputFileError, ManifestError, UsageError
 from hedra_batch.job import ImageInput, Inputs, Job
 from hedra_batch.manifest.composer import compose
 from hedra_batch.manifest.drafts import Draft
-from hedra_batch.manifest.expansion import Plan, expand
+from hedra_batch.manifest.expansion import Expansion, expand
 from hedra_batch.manifest.fields import read_manifest_name
 from hedra_batch.manifest.images import read_image
 from hedra_batch.manifest.mending import hides_jobs, is_real, mend
@@ -48,12 +48,12 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
     if edition and not is_name(edition):
         raise UsageError(f"The edition {shown(edition)} cannot be part of a file's name. Allowed: {NAME_RULE}.")
     tree = _read(path)
-    entry, plan = _check(tree, path.parent, edition)
-    images = _read_images(plan, tree, path.parent)
+    entry, expansion = _check(tree, path.parent, edition)
+    images = _read_images(expansion, tree, path.parent)
     return Manifest(
         name=entry.name or make_manifest_name(path.stem),
         path=path,
-        jobs=tuple(_make_jobs(plan, images, edition)),
+        jobs=tuple(_make_jobs(expansion, images, edition)),
         limits=Limits(**dict(entry.limits)),
         budget_credits=entry.budget,
         on_unknown=entry.on_unknown,
@@ -78,21 +78,23 @@ def _read(path: Path) -> Tree:
     return tree
 
 
-def _check(tree: Tree, folder: Path, edition: str) -> tuple[ManifestEntry, Plan]:
+def _check(tree: Tree, folder: Path, edition: str) -> tuple[ManifestEntry, Expansion]:
     entry, shape_faults = check_shape(tree.values, tree)
     if entry is None and len(shape_faults) <= MOST_FAULTS:
         entry, _ = check_shape(mend(tree.values, shape_faults), tree)
-    plan = expand(entry, tree, folder, edition, has_all_jobs=not hides_jobs(shape_faults)) if entry else Plan()
-    faults = [*tree.faults, *find_cut_prompts(tree), *shape_faults, *filter(is_real, plan.faults)]
+    expansion = (
+        expand(entry, tree, folder, edition, has_all_jobs=not hides_jobs(shape_faults)) if entry else Expansion()
+    )
+    faults = [*tree.faults, *find_cut_prompts(tree), *shape_faults, *filter(is_real, expansion.faults)]
     if entry is None or faults:
         raise ManifestError(render_faults(faults, tree))
-    return entry, plan
+    return entry, expansion
 
 
-def _read_images(plan: Plan, tree: Tree, folder: Path) -> dict[str, ImageInput]:
+def _read_images(expansion: Expansion, tree: Tree, folder: Path) -> dict[str, ImageInput]:
     images = {}
-    faults = list(plan.file_faults)
-    for source, loc in plan.images.items():
+    faults = list(expansion.file_faults)
+    for source, loc in expansion.images.items():
         try:
             images[source] = read_image(source, folder)
         except ValueError as error:
@@ -102,13 +104,13 @@ def _read_images(plan: Plan, tree: Tree, folder: Path) -> dict[str, ImageInput]:
     return images
 
 
-def _make_jobs(plan: Plan, images: Mapping[str, ImageInput], edition: str) -> Iterator[Job]:
+def _make_jobs(expansion: Expansion, images: Mapping[str, ImageInput], edition: str) -> Iterator[Job]:
     drafted: Draft | None = None
-    for job_id, draft in plan.drafts.items():
+    for job_id, draft in expansion.drafts.items():
         if draft is not drafted:
             # Its variations follow one another and share what they ask for.
             drafted, inputs = draft, _make_inputs(draft, images)
-        yield Job(job_id, edition, inputs, plan.outputs[job_id], draft.prompt_id, draft.image_id)
+        yield Job(job_id, edition, inputs, expansion.outputs[job_id], draft.prompt_id, draft.image_id)
 
 
 def _make_inputs(draft: Draft, images: Mapping[str, ImageInput]) -> Inputs:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from hedra_batch.api.answers import Model
-from hedra_batch.errors import ConfigurationError, ManifestError
+from hedra_batch.errors import ConfigurationError, JobError, ManifestError
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -20,11 +21,12 @@ class Catalogue:
 
     def __init__(self, models: Sequence[Model]) -> None:
         self._models = models
+        names = Counter(model.name.casefold() for model in models)
         self._by_key: dict[str, Model] = {}
         for model in models:
-            for key in (model.name.casefold(), model.id and model.id.lower(), model.slug):
-                if key:
-                    self._by_key[key] = model
+            # A name that two models share means neither.
+            name = model.name.casefold() if names[model.name.casefold()] == 1 else None
+            self._by_key |= {key: model for key in (name, model.id and model.id.lower(), model.slug) if key}
 
     def find(self, written: str | None) -> Model | None:
         """Find the model that a manifest means by a slug, an id or a name; None where the list does not have it."""
@@ -44,17 +46,24 @@ class Catalogue:
         model = self.find(written)
         return {"model_slug": model.slug if model else written}
 
-    def check(self, written: Iterable[str]) -> None:
-        """Refuse names that no model has, before anything is sent. Raises ManifestError with all of them."""
-        unknown = [name for name in written if "/" not in name and not _UUID.fullmatch(name) and not self.find(name)]
+    def check(self, written: Mapping[str | None, str]) -> None:
+        """Refuse names that no one model has, each with a job that asks for it, before anything is sent.
+
+        Raises ManifestError with all of them. Slugs and ids pass, since the list need not have every model.
+        """
+        unknown = [
+            f"{label}: model: {self._describe(name)}"
+            for name, label in written.items()
+            if name and "/" not in name and not _UUID.fullmatch(name) and not self.find(name)
+        ]
         if unknown:
-            raise ManifestError([f"model: {self._describe(name)}" for name in unknown])
+            raise ManifestError(sorted(unknown))
 
     def _describe(self, name: str) -> str:
         known = sorted(model.name for model in self._models)
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f"; did you mean '{close[0]}'?" if close else ""
-        return f"the API offers no model named '{name}'{hint} (it offers: {', '.join(known) or 'none'})"
+        return f"the API offers no one model named '{name}'{hint} (it offers: {', '.join(known) or 'none'})"
 
     def estimate_credits(self, fields: dict[str, str | int]) -> int | None:
         """Estimate what a video will cost, by the published price list; None where the list does not tell.
@@ -85,8 +94,9 @@ def _multiply_modifiers(modifiers: Any, fields: dict[str, str | int]) -> Fractio
     return product
 
 
-def refuse_address(base_url: str) -> ConfigurationError:
-    """Make the error for a host that has no GET /models."""
+def refuse_address(base_url: str, error: JobError) -> ConfigurationError:
+    """Make the error for a host that does not give its models."""
     return ConfigurationError(
-        f"There is no Hedra API at {base_url} (it has no /models). Check --base-url or HEDRA_BASE_URL."
+        f"There is no Hedra API at {base_url}: it does not list its models ({error}). "
+        "Check --base-url or HEDRA_BASE_URL."
     )

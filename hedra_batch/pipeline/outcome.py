@@ -14,12 +14,9 @@ from hedra_batch.errors import (
     EXIT_UNFINISHED,
     HedraBatchError,
 )
-from hedra_batch.job import PUBLIC_STATES
+from hedra_batch.job import ENDED_BADLY, PUBLIC_STATES, UNFINISHED
 from hedra_batch.ledger.rows import Standing
 from hedra_batch.pipeline.plan import Plan, Reason
-
-#: Public states of jobs that the next run goes on with.
-UNFINISHED = ("new", "running", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +25,8 @@ class Outcome:
 
     counts: Counter[str]
     exit_code: int
-    #: Ledger keys of the selected jobs, failed and held ones first to be explained.
     failed: list[Standing] = field(default_factory=list)
     held: list[Standing] = field(default_factory=list)
-    changed: int = 0
 
 
 def judge(
@@ -45,8 +40,14 @@ def judge(
     """Count the jobs of the plan as they stand now, and find the exit code."""
     selected = {entry.identity: entry for entry in plan.entries}
     standing_now = [standing for standing in standings if standing.identity in selected]
-    counts = Counter(PUBLIC_STATES[standing.state] for standing in standing_now)
-    counts["new"] += len(selected) - len(standing_now)
+    counts = Counter({"new": len(selected) - len(standing_now)})
+    # A failed job that left the manifest no longer counts: nothing can be done for it here.
+    standing_now = [
+        standing
+        for standing in standing_now
+        if standing.state not in ENDED_BADLY or selected[standing.identity].job is not None
+    ]
+    counts.update(PUBLIC_STATES[standing.state] for standing in standing_now)
     changed = plan.count(Reason.CHANGED)
     return Outcome(
         counts=counts,
@@ -55,7 +56,6 @@ def judge(
         ),
         failed=[standing for standing in standing_now if PUBLIC_STATES[standing.state] == "failed"],
         held=[standing for standing in standing_now if PUBLIC_STATES[standing.state] == "held"],
-        changed=changed,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hedra_batch.job import ENDED_BADLY, OPEN, UNSENT, Job, State, to_label
+from hedra_batch.job import ENDED_BADLY, OPEN, UNSENT, Job, State, is_surely_unsent, to_label
 from hedra_batch.ledger.rows import Standing
 
 
@@ -109,8 +109,12 @@ class Plan:
             f"{counts.pop(Reason.DONE, 0)} done",
         ]
         parts += [f"{count} {reason}" for reason, count in sorted(counts.items())]
-        if self.left:
-            parts.append(f"{len(self.left)} left the manifest")
+        editions = {entry.job.edition for entry in self.entries if entry.job}
+        left = sum(1 for entry in self.left if entry.identity[0] in editions)
+        if left:
+            parts.append(f"{left} left the manifest")
+        if len(self.left) > left:
+            parts.append(f"{len(self.left) - left} of other editions")
         return ", ".join(parts)
 
 
@@ -181,7 +185,7 @@ def _judge(job: Job, standing: Standing | None, *, rebuys_changed: bool) -> Entr
 
 
 def _judge_changed(job: Job, standing: Standing, *, rebuys_changed: bool) -> Entry:
-    if standing.state in UNSENT and not standing.unknown_sends:
+    if is_surely_unsent(standing.state, standing.unknown_sends):
         return Entry(Reason.NEW, Step.REWRITE, job, standing)
     if standing.state in ENDED_BADLY:
         return Entry(Reason.NEW, Step.ADD, job, standing)
@@ -189,6 +193,9 @@ def _judge_changed(job: Job, standing: Standing, *, rebuys_changed: bool) -> Ent
         return Entry(Reason.CHANGED, Step.LEAVE, job, standing)
     if standing.state is State.DONE:
         return Entry(Reason.NEW, Step.ADD, job, standing)
+    if standing.state in UNSENT:
+        # It may have been accepted once, and buying inputs that are known to be stale is not what was asked for.
+        return Entry(Reason.CHANGED, Step.LEAVE, job, standing)
     # A new attempt exists only after the old one has ended, so that is followed first.
     return Entry(*_BY_STATE[standing.state], job, standing)
 

@@ -12,20 +12,23 @@ from hedra_batch.api.media import MediaClient
 from hedra_batch.errors import (
     BudgetReachedError,
     HedraBatchError,
-    NotFoundError,
+    JobError,
     OutOfCreditsError,
     StopRunError,
+    SubmittingClosedError,
     UnfinishedError,
 )
 from hedra_batch.job import IN_FLIGHT, Attempt, Job, State
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.catalogue import Catalogue, refuse_address
 from hedra_batch.pipeline.fetch import Fetcher
-from hedra_batch.pipeline.pace import Pace, Pause, Slots, SubmittingClosedError
+from hedra_batch.pipeline.pace import Pace, Pause
 from hedra_batch.pipeline.plan import Entry, Plan, Step
-from hedra_batch.pipeline.reader import Reach, Reader
+from hedra_batch.pipeline.reach import Reach
+from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
-from hedra_batch.pipeline.settle import Settler
+from hedra_batch.pipeline.settle import Settler, is_unproven
+from hedra_batch.pipeline.slots import Slots
 from hedra_batch.pipeline.submit import Submitter
 from hedra_batch.pipeline.track import Tracker
 from hedra_batch.pipeline.upload import Uploader
@@ -60,12 +63,14 @@ class Runner:
         self._reader = Reader(settings, self._reach, Pace(limits.poll, self._pause), self._pause)
         self._slots = Slots(limits.in_flight)
         self._submit_pace = Pace(limits.submit, self._pause)
-        # Beside the jobs in flight, some more have their images uploaded ahead.
-        self._room = asyncio.Semaphore(limits.in_flight + limits.uploads)
-        self._watch = Watch(client, self._reader, settings, progress.note_fraction)
+        # Beside the jobs in flight, some have their images uploaded ahead, and some are being fetched.
+        self._room = asyncio.Semaphore(limits.in_flight + limits.uploads + limits.downloads)
+        self._watch = Watch(client, self._reader, settings, progress.note_fraction, ledger.record_missing)
         self._fetcher = Fetcher(ledger, client, media, self._reader, folder, settings)
         self._tracker = Tracker(ledger, self._watch, folder, self._fetcher.offer_link)
         self._stations: dict[State, Station] = {}
+        #: Held in this run until something proves that the server uses our ids.
+        self._unproven: list[tuple[int, Entry]] = []
         #: Why nothing more was submitted, when the run itself went on.
         self.closed_by: StopRunError | None = None
 
@@ -73,15 +78,14 @@ class Runner:
         """Carry all jobs of the plan as far as they go. Raises StopRunError when the run cannot go on."""
         if not plan.to_carry:
             return
-        catalogue = await self._load_catalogue(plan)
-        self._stations = self._wire(catalogue)
+        self._stations = self._wire(await self._load_catalogue(plan))
         keyed = await self._record(plan)
         watching = asyncio.create_task(self._watch.run(), name="watch")
         try:
-            async with asyncio.TaskGroup() as group:
-                await self._start_all(keyed, group)
-        except BaseExceptionGroup as errors:
-            raise _choose(errors) from errors
+            await self._carry_all(keyed)
+            if self._ledger.ids_verdict == "honoured" and self._unproven:
+                # The proof that these were held for came from another job meanwhile.
+                await self._carry_all(self._unproven)
         finally:
             watching.cancel()
             await asyncio.wait({watching})
@@ -92,11 +96,10 @@ class Runner:
             return Catalogue([])
         try:
             models = await self._reader.read(self._client.list_models)
-        except NotFoundError as error:
-            raise refuse_address(self._client.base_url) from error
+        except JobError as error:
+            raise refuse_address(self._client.base_url, error) from error
         catalogue = Catalogue(models)
-        written = {entry.job.inputs.model for entry in plan.to_buy if entry.job and entry.job.inputs.model}
-        catalogue.check(sorted(written))
+        catalogue.check({entry.job.inputs.model: entry.label for entry in plan.to_buy if entry.job})
         return catalogue
 
     def _wire(self, catalogue: Catalogue) -> dict[State, Station]:
@@ -124,21 +127,25 @@ class Runner:
             for entry in plan.to_carry
         ]
 
-    async def _start_all(self, keyed: list[tuple[int, Entry]], group: asyncio.TaskGroup) -> None:
+    async def _carry_all(self, keyed: list[tuple[int, Entry]]) -> None:
         """Carry what was sent before at once, all of it; new jobs as there is room for them."""
-        waiting = []
-        for key, entry in keyed:
-            if entry.standing and entry.standing.state in IN_FLIGHT:
-                self._slots.take_over(key)
-            if _is_sent(entry):
-                group.create_task(self._carry(key, entry))
-            else:
-                waiting.append((key, entry))
-        for key, entry in waiting:
-            await self._room.acquire()
-            if self._slots.is_closed:
-                return
-            group.create_task(self._carry(key, entry)).add_done_callback(lambda _: self._room.release())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for key, entry in keyed:
+                    if _is_sent(entry):
+                        self._take_over(key, entry)
+                        group.create_task(self._carry(key, entry))
+                for key, entry in keyed:
+                    if not _is_sent(entry):
+                        await self._room.acquire()
+                        group.create_task(self._carry(key, entry)).add_done_callback(lambda _: self._room.release())
+        except BaseExceptionGroup as errors:
+            raise _choose(errors) from errors
+
+    def _take_over(self, key: int, entry: Entry) -> None:
+        if entry.state in IN_FLIGHT:
+            self._slots.take_over(key)
+        self._progress.note(key, entry.label, entry.state, entry.state)
 
     async def _carry(self, key: int, entry: Entry) -> None:
         """Take one attempt from station to station until a state has none."""
@@ -148,14 +155,20 @@ class Runner:
                 before = attempt.state
                 attempt = await station(attempt, entry.job)
                 await self._note(attempt, before)
+                if is_unproven(attempt):
+                    # Asking again at once would change nothing.
+                    self._unproven.append((key, entry))
+                    return
         except SubmittingClosedError:
             await self._slots.leave(key)
-        except UnfinishedError as reason:
+        except (UnfinishedError, JobError) as reason:
             logger.warning("%s: %s", entry.label, reason)
         except (OutOfCreditsError, BudgetReachedError) as reason:
             await self._close_submitting(reason)
 
     async def _begin(self, key: int, entry: Entry) -> Attempt:
+        if self._slots.is_closed and not _is_sent(entry):
+            raise SubmittingClosedError("Submitting is closed for this run.")
         if entry.step is Step.REWRITE and entry.job:
             return await self._ledger.rewrite(key, entry.job)
         return await self._ledger.attempt(key)

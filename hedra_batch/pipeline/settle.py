@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from hedra_batch.api.answers import Generation
 from hedra_batch.api.client import HedraClient
 from hedra_batch.errors import JobError, NotFoundError, UnfinishedError
-from hedra_batch.instant import from_text, utc_now
-from hedra_batch.job import Attempt, Job
-from hedra_batch.ledger.store import Ledger
+from hedra_batch.instant import from_text, to_text, utc_now
+from hedra_batch.job import Attempt, Job, State
+from hedra_batch.ledger.store import UNKNOWN_OUTCOME, Ledger
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
 
 logger = logging.getLogger(__name__)
 
+#: By how much the server's clock may differ from ours.
+CLOCK_TOLERANCE = timedelta(minutes=10)
 #: `error_code` of an attempt that waits for the proof that the server uses our ids.
 IDS_UNPROVEN = "ids_unproven"
 
@@ -30,75 +34,109 @@ class Settler:
         self._settings = settings
 
     async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
-        """Read with growing pauses until the generation is found, or absent after the whole quiet window."""
+        """Read with growing pauses until the generation is found, or absent after the whole quiet window.
+
+        Raises UnfinishedError when the window is over and the server says neither.
+        """
         pause_seconds = self._settings.shortest_poll_seconds
         while True:
             remaining_seconds = self._count_window(attempt)
-            found = await self._look(attempt)
-            if found:
-                return await self._adopt(attempt, found)
-            if remaining_seconds <= 0:
-                return await self._decide(attempt, job)
-            await asyncio.sleep(min(pause_seconds, remaining_seconds))
+            try:
+                found = await self._look(attempt)
+            except JobError as error:
+                if remaining_seconds <= 0:
+                    raise UnfinishedError(f"Whether it was accepted cannot be read now: {error}") from error
+            else:
+                if found:
+                    return await self._adopt(attempt, found)
+                if remaining_seconds <= 0:
+                    return await self._decide(attempt, job)
+            await asyncio.sleep(min(pause_seconds, max(remaining_seconds, 0)))
             pause_seconds = min(pause_seconds * 2, self._settings.longest_poll_seconds * 2)
 
     async def revisit(self, attempt: Attempt, _job: Job | None) -> Attempt:
-        """Go on with a held attempt whose question is answered. Raises UnfinishedError when it is not."""
-        if attempt.error_code == IDS_UNPROVEN and self._ledger.ids_verdict == "honoured":
+        """Go on with a held attempt that is found after all, or whose question is answered.
+
+        Raises UnfinishedError when neither is so.
+        """
+        if is_unproven(attempt) and self._ledger.ids_verdict == "honoured":
             logger.info("%s: the server is now known to use our ids, so its outcome is read again", attempt.label)
             return await self._ledger.reopen(attempt)
+        try:
+            found = await self._look(attempt)
+        except JobError:
+            found = None
+        if found:
+            return await self._adopt(attempt, found)
         raise UnfinishedError(attempt.error or "A person must decide.")
 
     def _count_window(self, attempt: Attempt) -> float:
-        """Seconds until absence counts as an answer."""
+        """Count the seconds until absence is an answer."""
         if attempt.unknown_at is None:
             return self._settings.quiet_window_seconds
         passed_seconds = (utc_now() - from_text(attempt.unknown_at)).total_seconds()
         return self._settings.quiet_window_seconds - passed_seconds
 
     async def _look(self, attempt: Attempt) -> Generation | None:
-        """Ask by id, then in the list: a generation just accepted may be in one of them only."""
+        """Ask by id, then in the list; None when it is absent from all. Raises JobError when that cannot be told.
+
+        A generation just accepted may be in one of them only. On a server that is not known to use our ids it may be
+        there under another one, and then the echo of the request shows it.
+        """
         generation_id = attempt.generation_id or ""
         try:
             return await self._reader.read(lambda: self._client.read_status(generation_id))
         except NotFoundError:
-            pass
-        try:
-            listed = await self._reader.read(lambda: self._client.list_generations([generation_id]))
-        except JobError:
-            return None
+            listed = await self._list(lambda: self._client.list_generations([generation_id]))
+        if self._ledger.ids_verdict != "honoured" and attempt.submitted_at:
+            since = to_text(from_text(attempt.submitted_at) - CLOCK_TOLERANCE)
+            listed += await self._list(lambda: self._client.list_recent(since))
         return next((item for item in listed if generation_id in (item.generation_id, item.requested_id)), None)
+
+    async def _list(self, request: Callable[[], Awaitable[list[Generation]]]) -> list[Generation]:
+        """Read a list; one that the server refuses has nothing in it, and the answer by id stands."""
+        try:
+            return await self._reader.read(request)
+        except JobError:
+            return []
 
     async def _adopt(self, attempt: Attempt, found: Generation) -> Attempt:
         logger.info("%s: found at the server as %s; it was accepted", attempt.label, found.generation_id)
-        if found.generation_id == attempt.generation_id:
-            await self._ledger.record_ids_verdict("honoured")
         return await self._ledger.accept(
             attempt, generation_id=found.generation_id, asset_id=found.asset_id, eta_seconds=found.eta_seconds
         )
 
     async def _decide(self, attempt: Attempt, job: Job | None) -> Attempt:
         """Say what follows from absence, now that no request can still be on its way."""
-        verdict = self._ledger.ids_verdict
-        sent = f"attempt {attempt.number}, sent {attempt.sends} times, last at {attempt.submitted_at}"
-        if verdict == "unproven":
-            return await self._hold(
-                attempt, IDS_UNPROVEN, f"absent, but nothing shows yet that this server uses our ids ({sent})"
-            )
-        if verdict == "ignored":
-            return await self._hold(
-                attempt, "unknown_outcome", f"this server gives ids of its own, so absence says nothing ({sent})"
-            )
-        if job is None:
-            return await self._hold(attempt, "unknown_outcome", f"absent, and the job left the manifest ({sent})")
-        if self._settings.on_unknown == "hold" or attempt.sends >= self._settings.sends_limit:
-            return await self._hold(attempt, "unknown_outcome", f"absent after the quiet window ({sent})")
+        if self._ledger.ids_verdict == "unproven":
+            return await self._hold(attempt, IDS_UNPROVEN, "nothing shows yet that this server uses our ids")
+        if reason := self._find_reason_to_hold(attempt, job):
+            return await self._hold(attempt, UNKNOWN_OUTCOME, reason)
         logger.warning("%s: absent after the quiet window, so the same request is sent again", attempt.label)
-        return await self._ledger.return_to_reserved(attempt, "unknown_outcome", "Absent after the quiet window.")
+        return await self._ledger.return_to_reserved(attempt, UNKNOWN_OUTCOME, "Absent after the quiet window.")
 
-    async def _hold(self, attempt: Attempt, code: str, what: str) -> Attempt:
+    def _find_reason_to_hold(self, attempt: Attempt, job: Job | None) -> str | None:
+        if self._ledger.ids_verdict == "ignored":
+            return "this server gives ids of its own, so a repeat could be paid for twice"
+        if job is None:
+            return "the job left the manifest"
+        if job.inputs.digest != attempt.digest:
+            return "the job was edited since"
+        if self._settings.on_unknown == "hold":
+            return "the manifest says on_unknown: hold"
+        if attempt.unknown_sends >= self._settings.sends_limit:
+            return f"it was lost {attempt.unknown_sends} times"
+        return None
+
+    async def _hold(self, attempt: Attempt, code: str, reason: str) -> Attempt:
         message = (
-            f"The outcome of a paid request is unknown: {what}. Look in the account's history before paying again."
+            f"Whether this paid request was accepted is unknown (sent at {attempt.submitted_at}, absent since), and it "
+            f"is not sent again: {reason}. Each run looks for it again."
         )
         logger.error("%s: held. %s", attempt.label, message)
         return await self._ledger.hold(attempt, code, message)
+
+
+def is_unproven(attempt: Attempt) -> bool:
+    """Tell whether a held attempt only waits for the proof that the server uses our ids."""
+    return attempt.state is State.HELD and attempt.error_code == IDS_UNPROVEN

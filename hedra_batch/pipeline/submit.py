@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 
 from hedra_batch.api.answers import Submission
 from hedra_batch.api.client import HedraClient
-from hedra_batch.api.requests import list_asset_ids
 from hedra_batch.errors import (
     AlreadyExistsError,
     AssetGoneError,
@@ -16,18 +17,37 @@ from hedra_batch.errors import (
     NotSentError,
     RejectedError,
     StopRunError,
+    SubmittingClosedError,
     ThrottledError,
+    UnknownOutcomeError,
 )
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.store import Ledger
-from hedra_batch.pipeline.pace import Pace, Pause, Slots, SubmittingClosedError
-from hedra_batch.pipeline.reader import Reach
+from hedra_batch.ledger.writer import ConflictError
+from hedra_batch.pipeline.pace import Pace, Pause
+from hedra_batch.pipeline.reach import Reach
 from hedra_batch.pipeline.settings import RunSettings
+from hedra_batch.pipeline.slots import Slots
 
 logger = logging.getLogger(__name__)
 
-#: Uploads again at most for one attempt whose asset the server does not know.
-REUPLOAD_LIMIT = 3
+#: Uploads again at most in one run for one attempt whose assets the server does not know.
+REUPLOADS_LIMIT = 3
+#: Refusals after which surely nothing was accepted, and the same id may be sent later.
+NOT_ACCEPTED = (NotSentError, ThrottledError, StopRunError)
+
+
+@dataclass(slots=True)
+class _Sending:
+    """A send that outlives the cancelling of whoever waits for it."""
+
+    is_stopped: bool = False
+    post: asyncio.Task[Submission] | None = None
+
+    def cut(self) -> None:
+        """Stop waiting for the answer; what is then written down is that the outcome is unknown."""
+        if self.post:
+            self.post.cancel()
 
 
 class Submitter:
@@ -51,6 +71,7 @@ class Submitter:
         self._slots = slots
         self._settings = settings
         self._throttles_in_a_row = 0
+        self._reuploads: Counter[int] = Counter()
 
     async def process(self, attempt: Attempt, _job: Job | None) -> Attempt:
         """Wait for room and for the pace, then send once.
@@ -64,29 +85,31 @@ class Submitter:
         return await self._finish_although_cancelled(attempt)
 
     async def _finish_although_cancelled(self, attempt: Attempt) -> Attempt:
-        """End a send that has begun with its outcome on disk; a stopped run waits for it, but not for ever."""
-        sending = asyncio.create_task(self._send(attempt), name=f"send {attempt.label}")
+        """End a send that has begun with its outcome on disk; a stopped run waits for the answer, but not for ever."""
+        state = _Sending()
+        sending = asyncio.create_task(self._send(attempt, state), name=f"send {attempt.label}")
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
-            await self._wait_for(sending)
-            if not sending.cancelled() and (error := sending.exception()):
+            state.is_stopped = True
+            overdue = asyncio.get_running_loop().call_later(self._settings.stop_grace_seconds, state.cut)
+            while not sending.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({sending})
+            overdue.cancel()
+            if error := sending.exception():
                 logger.warning("%s: %s", attempt.label, error)
             raise
 
-    async def _wait_for(self, sending: asyncio.Task[Attempt]) -> None:
-        """Wait for the end of a send within the grace of a stop, also when cancelled again meanwhile."""
-        loop = asyncio.get_running_loop()
-        overdue = loop.call_later(self._settings.stop_grace_seconds, sending.cancel)
-        while not sending.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({sending})
-        overdue.cancel()
-
-    async def _send(self, attempt: Attempt) -> Attempt:
+    async def _send(self, attempt: Attempt, state: _Sending) -> Attempt:
         attempt = await self._ledger.begin_send(attempt)
+        if state.is_stopped:
+            return await self._ledger.return_to_reserved(
+                attempt, "not_accepted", "The run was stopped before the send."
+            )
+        state.post = asyncio.create_task(self._client.submit(attempt.body or b""), name=f"post {attempt.label}")
         try:
-            submission = await self._client.submit(attempt.body or b"")
+            submission = await state.post
         except asyncio.CancelledError:
             return await self._ledger.mark_unknown(attempt, "The run was stopped before the answer came.")
         except HedraBatchError as refusal:
@@ -96,41 +119,46 @@ class Submitter:
     async def _record_acceptance(self, attempt: Attempt, submission: Submission) -> Attempt:
         self._reach.note_answer()
         self._throttles_in_a_row = 0
-        is_ours = submission.generation_id == attempt.generation_id
-        await self._ledger.record_ids_verdict("honoured" if is_ours else "ignored")
+        try:
+            accepted = await self._ledger.accept(
+                attempt,
+                generation_id=submission.generation_id,
+                asset_id=submission.asset_id,
+                eta_seconds=submission.eta_seconds,
+                request_id=submission.request_id,
+            )
+        except ConflictError as conflict:
+            logger.error("%s: the answer cannot be right: %s", attempt.label, conflict)
+            return await self._ledger.mark_unknown(
+                attempt, f"The server answered with an id that cannot be: {conflict}"
+            )
         logger.info("%s: submitted as %s", attempt.label, submission.generation_id)
-        return await self._ledger.accept(
-            attempt,
-            generation_id=submission.generation_id,
-            asset_id=submission.asset_id,
-            eta_seconds=submission.eta_seconds,
-            request_id=submission.request_id,
-        )
+        return accepted
 
     async def _record_refusal(self, attempt: Attempt, refusal: HedraBatchError) -> Attempt:
-        """Write down what came back instead of an acceptance."""
+        """Write down what came back instead of an acceptance, then slow down as it asks."""
         logger.warning("%s: %s", attempt.label, refusal)
-        if attempt.unknown_sends:
-            # An earlier send of this id may have been accepted, and no refusal of a later one can tell.
-            attempt = await self._ledger.mark_unknown(attempt, str(refusal))
-        elif isinstance(refusal, AssetGoneError) and attempt.sends <= REUPLOAD_LIMIT:
+        if isinstance(refusal, AlreadyExistsError) and refusal.bears_our_id:
+            await self._ledger.record_ids_honoured()
+        if attempt.unknown_sends or isinstance(refusal, UnknownOutcomeError | AlreadyExistsError):
+            # Once a send of an id was unknown, no refusal of a later one can tell what became of it.
+            is_clear = isinstance(refusal, (*NOT_ACCEPTED, RejectedError))
+            attempt = await self._ledger.mark_unknown(attempt, str(refusal), is_send_unknown=not is_clear)
+        elif isinstance(refusal, AssetGoneError) and self._reuploads[attempt.key] < REUPLOADS_LIMIT:
             attempt = await self._forget_assets(attempt, refusal)
         elif isinstance(refusal, RejectedError):
             attempt = await self._ledger.reject(attempt, refusal.code, str(refusal), refusal.request_id)
-        elif isinstance(refusal, NotSentError | ThrottledError | StopRunError):
+        elif isinstance(refusal, NOT_ACCEPTED):
             attempt = await self._ledger.return_to_reserved(attempt, "not_accepted", str(refusal))
         else:
-            if isinstance(refusal, AlreadyExistsError):
-                await self._ledger.record_ids_verdict("honoured")
             attempt = await self._ledger.mark_unknown(attempt, str(refusal))
         await self._slow_down(refusal)
         return attempt
 
     async def _forget_assets(self, attempt: Attempt, refusal: AssetGoneError) -> Attempt:
-        named = list_asset_ids(attempt.body or b"{}")
-        for asset_id in named:
-            if asset_id in str(refusal) or len(named) == 1:
-                await self._ledger.record_asset_gone(asset_id)
+        self._reuploads[attempt.key] += 1
+        for asset_id in refusal.asset_ids:
+            await self._ledger.record_asset_gone(asset_id)
         attempt = await self._ledger.return_to_reserved(attempt, refusal.code, str(refusal))
         return await self._ledger.release(attempt)
 

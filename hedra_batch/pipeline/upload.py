@@ -12,7 +12,7 @@ import aiofiles
 
 from hedra_batch.api.client import HedraClient
 from hedra_batch.api.requests import build_video_request
-from hedra_batch.errors import InputFileError, JobError
+from hedra_batch.errors import AlreadyExistsError, JobError, UnfinishedError
 from hedra_batch.job import Attempt, ImageInput, Job
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.catalogue import Catalogue
@@ -72,8 +72,10 @@ class Uploader:
     async def _upload(self, path: Path, content_hash: str) -> str:
         content = await _read_unchanged(path, content_hash)
         asset_id = await self._reader.read(lambda: self._client.create_asset(path.name), is_paced=False)
-        upload = lambda: self._client.upload_asset(asset_id, content, path.name)  # noqa: E731 - sent again as it is
-        await self._reader.read(upload, is_paced=False)
+        try:
+            await self._reader.read(lambda: self._client.upload_asset(asset_id, content, path.name), is_paced=False)
+        except AlreadyExistsError:
+            logger.debug("%s: an upload whose answer was lost had arrived", path.name)
         await self._ledger.record_asset(content_hash, asset_id, path.name)
         logger.info("%s: uploaded (%d bytes)", path.name, len(content))
         return asset_id
@@ -84,7 +86,7 @@ async def _read_unchanged(path: Path, content_hash: str) -> bytes:
         async with aiofiles.open(path, "rb") as file:
             content = await file.read()
     except OSError as error:
-        raise InputFileError([f"{path}: cannot be read any more ({error.strerror})."]) from error
+        raise UnfinishedError(f"{path} cannot be read any more ({error.strerror}).") from error
     if hashlib.sha256(content).hexdigest() != content_hash:
-        raise InputFileError([f"{path}: was changed while the run was going. Run the same line again."])
+        raise UnfinishedError(f"{path} was changed while the run was going; the next run takes it as it is then.")
     return content

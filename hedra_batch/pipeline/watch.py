@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
 from hedra_batch.api.answers import COMPLETE, ERROR, Generation
 from hedra_batch.api.client import HedraClient
 from hedra_batch.errors import JobError, NotFoundError
-from hedra_batch.instant import from_text, utc_now
+from hedra_batch.instant import from_text, now_text, utc_now
 from hedra_batch.job import Attempt
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
@@ -28,8 +28,10 @@ TOGETHER_SECONDS = 0.5
 class _Followed:
     attempt: Attempt
     ended: asyncio.Future[Generation]
-    due_at: float
+    #: On the event loop's clock.
+    due_time: float
     eta_seconds: float | None
+    missing_at: str | None
 
 
 class Watch:
@@ -40,12 +42,14 @@ class Watch:
         client: HedraClient,
         reader: Reader,
         settings: RunSettings,
-        note_fraction: Callable[[int, float], None] = lambda _key, _fraction: None,
+        note_fraction: Callable[[int, float], None],
+        record_missing: Callable[[int, str | None], Awaitable[None]],
     ) -> None:
         self._client = client
         self._reader = reader
         self._settings = settings
         self._note_fraction = note_fraction
+        self._record_missing = record_missing
         self._followed: dict[str, _Followed] = {}
         self._changed = asyncio.Event()
         self._ended_by: Exception | None = None
@@ -60,9 +64,9 @@ class Watch:
         if self._ended_by:
             raise self._ended_by
         loop = asyncio.get_running_loop()
-        followed = _Followed(attempt, loop.create_future(), loop.time(), attempt.eta_seconds)
+        followed = _Followed(attempt, loop.create_future(), loop.time(), attempt.eta_seconds, attempt.missing_at)
         if attempt.eta_seconds is not None:
-            followed.due_at += self._next_delay(followed)
+            followed.due_time += self._next_delay(followed)
         generation_id = attempt.generation_id or ""
         self._followed[generation_id] = followed
         self._changed.set()
@@ -88,11 +92,11 @@ class Watch:
         while True:
             self._changed.clear()
             waiting = sorted(
-                (followed.due_at, key) for key, followed in self._followed.items() if not followed.ended.done()
+                (followed.due_time, key) for key, followed in self._followed.items() if not followed.ended.done()
             )
             horizon = loop.time() + TOGETHER_SECONDS
             if waiting and waiting[0][0] <= loop.time():
-                return [key for due_at, key in waiting[:PAGE_SIZE] if due_at <= horizon]
+                return [key for due_time, key in waiting[:PAGE_SIZE] if due_time <= horizon]
             delay = waiting[0][0] - loop.time() if waiting else None
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), delay)
@@ -104,7 +108,7 @@ class Watch:
             if generation is None:
                 generation = await self._read_one(generation_id)
             if generation is not None:
-                self._note(generation_id, generation)
+                await self._note(generation_id, generation)
 
     async def _list(self, ids: list[str]) -> dict[str, Generation]:
         """Read many with one request; when the server does not filter by ids, never try again in this run."""
@@ -119,43 +123,54 @@ class Watch:
         return {item.generation_id: item for item in listed}
 
     async def _read_one(self, generation_id: str) -> Generation | None:
+        """Read by itself what a list did not have: just accepted, it may be in neither place yet."""
         followed = self._followed.get(generation_id)
         if followed is None or followed.ended.done():
             return None
         try:
             return await self._reader.read(lambda: self._client.read_status(generation_id))
         except NotFoundError as error:
-            # Just accepted, it may not be known yet.
-            self._note_missing(followed, error)
+            await self._note_missing(followed, error)
         except JobError as error:
-            followed.ended.set_exception(error)
+            logger.warning("%s: it cannot be read: %s", followed.attempt.label, error)
+            self._postpone(followed)
         return None
 
-    def _note_missing(self, followed: _Followed, error: NotFoundError) -> None:
-        accepted_at = followed.attempt.accepted_at
-        age_seconds = (utc_now() - from_text(accepted_at)).total_seconds() if accepted_at else 0.0
-        if age_seconds > self._settings.missing_seconds:
+    async def _note_missing(self, followed: _Followed, error: NotFoundError) -> None:
+        """Count for how long the server has not known it, over as many runs as that takes."""
+        if followed.missing_at is None:
+            followed.missing_at = now_text()
+            await self._record_missing(followed.attempt.key, followed.missing_at)
+        if _age_seconds(followed.missing_at) > self._settings.missing_seconds:
             followed.ended.set_exception(error)
         else:
-            followed.due_at = asyncio.get_running_loop().time() + self._next_delay(followed)
+            self._postpone(followed)
 
-    def _note(self, generation_id: str, generation: Generation) -> None:
+    async def _note(self, generation_id: str, generation: Generation) -> None:
         followed = self._followed.get(generation_id)
         if followed is None or followed.ended.done():
             return
+        if followed.missing_at:
+            followed.missing_at = None
+            await self._record_missing(followed.attempt.key, None)
         self._note_fraction(followed.attempt.key, generation.progress)
         if generation.status in (COMPLETE, ERROR):
             followed.ended.set_result(generation)
             return
         followed.eta_seconds = generation.eta_seconds
-        followed.due_at = asyncio.get_running_loop().time() + self._next_delay(followed)
+        self._postpone(followed)
+
+    def _postpone(self, followed: _Followed) -> None:
+        followed.due_time = asyncio.get_running_loop().time() + self._next_delay(followed)
 
     def _next_delay(self, followed: _Followed) -> float:
         """Half of the time that is left by the server's guess; without one, longer the longer it takes."""
         if followed.eta_seconds is not None:
             delay_seconds = followed.eta_seconds / 2
         else:
-            accepted_at = followed.attempt.accepted_at
-            age_seconds = (utc_now() - from_text(accepted_at)).total_seconds() if accepted_at else 0.0
-            delay_seconds = age_seconds / 4
+            delay_seconds = _age_seconds(followed.attempt.accepted_at) / 4
         return min(max(delay_seconds, self._settings.shortest_poll_seconds), self._settings.longest_poll_seconds)
+
+
+def _age_seconds(instant: str | None) -> float:
+    return (utc_now() - from_text(instant)).total_seconds() if instant else 0.0

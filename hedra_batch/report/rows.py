@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+from hedra_batch.printable import to_line
+
 #: What a table shows of the many columns.
 TABLE_COLUMNS = ("id", "edition", "state", "attempt", "output", "credits_charged", "error_code", "error")
 CELL_WIDTH = 60
@@ -46,8 +46,7 @@ def to_table(rows: Iterable[dict[str, Any]], columns: Sequence[str] = TABLE_COLU
 
 def to_cell(value: object) -> str:
     """Write a value on one line, without control characters, not too wide."""
-    text = "" if value is None else _CONTROL.sub(" ", str(value))
-    return text if len(text) <= CELL_WIDTH else text[: CELL_WIDTH - 1] + "…"
+    return "" if value is None else to_line(str(value), CELL_WIDTH)
 
 
 def _defuse(value: object) -> object:

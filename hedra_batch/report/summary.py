@@ -31,13 +31,13 @@ def write_last_line(name: str, counts: Counter[str], exit_code: int, videos: str
     return f"{name}: {' '.join(shown)} exit={exit_code} -> {videos}"
 
 
-def write_troubles(troubles: Sequence[Trouble], total: int, results_command: str) -> Iterable[str]:
-    """Name up to ten, each with its code and the command that settles it, and where the others are."""
-    for trouble in troubles[:NAMED_LIMIT]:
+def write_troubles(troubles: Sequence[Trouble], others: int, results_command: str) -> Iterable[str]:
+    """Name each with its code and the command that settles it, and say where the others are."""
+    for trouble in troubles:
         yield f"  {trouble.label}: {trouble.code}: {trouble.message}"
         yield f"      {trouble.command}"
-    if total > NAMED_LIMIT:
-        yield f"  … and {total - NAMED_LIMIT} more: {results_command}"
+    if others:
+        yield f"  … and {others} more: {results_command}"
 
 
 def describe_change(before: dict[str, str | int], after: dict[str, str | int]) -> str:

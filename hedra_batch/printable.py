@@ -1,0 +1,19 @@
+"""Text from elsewhere, made safe to print: no control characters, no signed links, no endless lines."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+_SIGNED_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
+
+
+def to_line(text: str, length: int) -> str:
+    """Write a text on one line of at most this length, without what could steer a terminal."""
+    line = _CONTROL.sub(" ", text).strip()
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def hide_signatures(text: str) -> str:
+    """Take the queries out of links, since that is where their signatures are."""
+    return _SIGNED_QUERY.sub(r"\1?[signed]", text)
