@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import Desk
+from conftest import Desk, wait_until
 
 from hedra_batch.simulator.service import Simulator
 
@@ -65,6 +65,25 @@ async def test_quiet_prints_nothing_when_all_is_well(desk: Desk) -> None:
     desk.write_manifest("jobs: [{id: good, prompt: A scene}]")
     finished = await desk.call("run", "batch.yaml", "-q")
     assert (finished.code, finished.out + finished.err) == (0, "")
+
+
+async def test_quiet_stays_quiet_when_the_weather_is_bad(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest("jobs: [{id: good, prompt: A scene}]")
+    simulator.plan_fault("5xx-before", route="GET /models")
+    simulator.plan_fault("garbage", route="GET /generations")
+    finished = await desk.call("run", "batch.yaml", "-q")
+    assert (finished.code, finished.out + finished.err) == (0, "")
+
+
+async def test_status_tells_of_a_run_that_is_going(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest("jobs: [{id: scene, prompt: An endless scene}]")
+    process = await desk.start("run", "batch.yaml")
+    await wait_until(lambda: len(simulator.billing) == 1)
+    status = await desk.call("status", "batch.yaml")
+    process.kill()
+    await process.communicate()
+    assert f"a run is going (process {process.pid} on" in status.err
+    assert re.search(r"^scene +running +1 ", status.out, re.MULTILINE)
 
 
 async def test_quiet_prints_the_summary_when_something_failed(desk: Desk) -> None:

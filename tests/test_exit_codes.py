@@ -15,6 +15,7 @@ import pytest
 from conftest import SPEED, Desk, wait_until
 
 from hedra_batch import errors
+from hedra_batch.cli.main import guard
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.running import execute
 from hedra_batch.errors import EXIT_CODES, HedraBatchError
@@ -119,6 +120,11 @@ def test_69_when_the_host_cannot_be_reached(desk: Desk, monkeypatch: pytest.Monk
 
 def test_a_host_is_tried_for_30_seconds_before_its_first_answer_and_15_minutes_after() -> None:
     assert (RunSettings().first_answer_seconds, RunSettings().outage_seconds) == (30.0, 900.0)
+
+
+def test_70_for_an_internal_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guard(lambda: 1 // 0) == 70
+    assert "please report" in capsys.readouterr().err
 
 
 async def test_73_when_the_folder_cannot_be_created(desk: Desk, simulator: Simulator) -> None:

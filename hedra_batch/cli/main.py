@@ -153,10 +153,10 @@ def simulate(
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(_guard(lambda: cli.main(prog_name="hedra-batch", standalone_mode=False)))
+    sys.exit(guard(lambda: cli.main(prog_name="hedra-batch", standalone_mode=False)))
 
 
-def _guard(command: Callable[[], Any]) -> int:
+def guard(command: Callable[[], Any]) -> int:
     """Turn whatever ends a command into an exit code, with a sentence on stderr."""
     try:
         code = command()
