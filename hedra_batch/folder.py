@@ -14,24 +14,27 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hedra_batch.durable import sync_folder, write_atomically
-from hedra_batch.errors import CannotCreateError, LockedError, WriteError
+from hedra_batch.errors import CannotCreateError, LockedError, UsageError, WriteError
 from hedra_batch.instant import now_text
 
 #: Logs that are kept.
 LOGS_KEPT = 30
 
+#: How everything begins that a run folder may hold.
+OWN_NAMES = ("README.txt", "identity.json", "ledger.sqlite3", "logs", "run.lock", "simulator", "summary.json", "videos")
+
 README = """\
 This folder belongs to hedra-batch. It holds what has been paid for.
 
   videos/           the results; a file here is whole and verified
-  ledger.sqlite3    what was sent, charged, and what became of it (with -wal and -shm while a run is going)
+  ledger.sqlite3    what was sent, charged, and what became of it; files of that name with -wal and -shm belong to it
   identity.json     what makes the requests of this batch recognisable; belongs to the ledger
   summary.json      how the last run ended
   logs/             one log a run, the last {kept}
   simulator/        only in a trial with --simulate: the state of the simulated API
 
 DELETING THIS FOLDER MEANS PAYING AGAIN: without the ledger the next run buys every video anew.
-Keep ledger.sqlite3 and identity.json together, and back them up together.
+Back the ledger up as a whole, while no run is going: ledger.sqlite3*, and identity.json with it.
 A file that ends in .part is not a result yet; it may be deleted when no run is going.
 """
 
@@ -63,8 +66,9 @@ class RunFolder:
         return self.path / "simulator"
 
     def create(self) -> None:
-        """Make the folder, for its owner only. Raises CannotCreateError."""
+        """Make the folder, for its owner only. Raises CannotCreateError, UsageError for a folder of other things."""
         try:
+            self._refuse_foreign()
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             # A power cut must not take the whole folder away from under what was paid for.
             sync_folder(self.path.parent)
@@ -77,6 +81,13 @@ class RunFolder:
                 f"The run folder {self.path} cannot be created: {error.strerror or error}. "
                 "Choose another with --folder."
             ) from error
+
+    def _refuse_foreign(self) -> None:
+        if self.identity.exists() or not self.path.is_dir():
+            return
+        foreign = sorted(path.name for path in self.path.iterdir() if not path.name.startswith(OWN_NAMES))
+        if foreign:
+            raise UsageError(f"{self.path} holds other things ({foreign[0]}), so it cannot become a run folder.")
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -109,7 +109,8 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     # Straight to REJECTED: the server refused the image.
     State.NEW: frozenset({State.RESERVED, State.REJECTED}),
     # Back to NEW: the inputs or the asset changed before anything was accepted.
-    State.RESERVED: frozenset({State.SUBMITTING, State.NEW}),
+    # To UNKNOWN: an earlier send was lost, and the job left the manifest before it was sent again.
+    State.RESERVED: frozenset({State.SUBMITTING, State.NEW, State.UNKNOWN}),
     # Back to RESERVED: surely not accepted (not sent, 401, 402, 403, 429).
     State.SUBMITTING: frozenset({State.ACCEPTED, State.REJECTED, State.UNKNOWN, State.RESERVED}),
     # Back to RESERVED: absent for the whole quiet window, so the same id may be sent again.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+#: Longest text of a server's that a message repeats.
+MESSAGE_LENGTH = 400
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 _SIGNED_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
 
 
 def to_line(text: str, length: int) -> str:
     """Write a text on one line of at most this length, without what could steer a terminal."""
-    line = _CONTROL.sub(" ", text).strip()
+    line = _CONTROL.sub(" ", text).encode("utf-8", "replace").decode().strip()
     return line if len(line) <= length else line[: length - 1] + "…"
 
 

@@ -51,6 +51,12 @@ async def accept(ledger: Ledger, job: Job | None = None) -> Attempt:
     return await ledger.accept(attempt, generation_id=attempt.generation_id or "", asset_id="asset")
 
 
+async def use_ledger(folder: Path) -> None:
+    ledger = await open_ledger(folder)
+    await reserve(ledger)
+    await ledger.close()
+
+
 async def make_ready(ledger: Ledger, job: Job | None = None) -> Attempt:
     attempt = await accept(ledger, job)
     return await ledger.mark_ready(attempt, iter([attempt.wanted_output]), None, 25)
@@ -204,13 +210,25 @@ async def test_what_is_known_of_a_server_is_known_to_the_next_run(tmp_path: Path
     ],
 )
 async def test_a_folder_of_something_else_is_refused(tmp_path: Path, other: Binding, sentence: str) -> None:
-    await (await open_ledger(tmp_path)).close()
+    await use_ledger(tmp_path)
     with pytest.raises(ConfigurationError, match=sentence):
         await open_ledger(tmp_path, other)
 
 
+async def test_a_mistyped_address_or_key_is_put_right_as_long_as_nothing_was_ready_to_be_sent(tmp_path: Path) -> None:
+    await (await open_ledger(tmp_path, Binding("spring", "https://typo.example.com", "typo"))).close()
+    await use_ledger(tmp_path)
+
+
+async def test_an_emptied_ledger_is_refused(tmp_path: Path) -> None:
+    await use_ledger(tmp_path)
+    (tmp_path / "ledger.sqlite3").write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="ledger is empty"):
+        await open_ledger(tmp_path)
+
+
 async def test_a_replaced_key_is_taken_once_it_is_said_to_be_of_the_same_account(tmp_path: Path) -> None:
-    await (await open_ledger(tmp_path)).close()
+    await use_ledger(tmp_path)
     replaced = Binding(BINDING.manifest, BINDING.base_url, "another-key")
     await (await open_ledger(tmp_path, replaced, same_account=True)).close()
     await (await open_ledger(tmp_path, replaced)).close()
@@ -267,7 +285,7 @@ async def test_after_an_error_of_the_file_nothing_more_is_written(ledger: Ledger
 
 
 async def test_a_refused_command_does_not_bind_the_folder_to_its_key(tmp_path: Path) -> None:
-    await (await open_ledger(tmp_path)).close()
+    await use_ledger(tmp_path)
     with pytest.raises(ConfigurationError):
         await open_ledger(tmp_path, Binding("autumn", BINDING.base_url, "another-key"), same_account=True)
     await (await open_ledger(tmp_path)).close()

@@ -71,8 +71,8 @@ def test_a_pause_holds_everybody_and_an_extension_too() -> None:
     async def work() -> list[float]:
         pause, passed = Pause(), list[float]()
         paces = [Pace(Rate(100, 1), pause), Pace(Rate(100, 1), pause)]
-        pause.extend(10)
-        asyncio.get_running_loop().call_later(9, pause.extend, 20)
+        pause.extend(10, "test")
+        asyncio.get_running_loop().call_later(9, pause.extend, 20, "test")
         await asyncio.gather(*(pass_through(pace, passed) for pace in paces))
         return passed
 
@@ -84,18 +84,28 @@ def test_after_a_pause_the_pace_is_kept_too() -> None:
         pause, passed = Pause(), list[float]()
         pace = Pace(Rate(30, 60), pause)
         for second in (1, 5, 21):
-            asyncio.get_running_loop().call_later(second, pause.extend, 10)
+            asyncio.get_running_loop().call_later(second, pause.extend, 10, "test")
         await asyncio.gather(*(pass_through(pace, passed) for _ in range(20)))
         return passed
 
     assert min(measure_gaps(run_virtually(work))) >= 1.999
 
 
+def test_the_first_request_keeps_its_distance_from_the_last_of_an_earlier_run() -> None:
+    async def work() -> list[float]:
+        pace, passed = Pace(Rate(30, 60), Pause(), since_last_seconds=0.5), list[float]()
+        await asyncio.gather(*(pass_through(pace, passed) for _ in range(2)))
+        return passed
+
+    first, second = run_virtually(work)
+    assert (first >= 1.499, second - first >= 1.999) == (True, True)
+
+
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     async def work() -> list[float]:
         pause, passed = Pause(), list[float]()
-        pause.extend(10)
-        pause.extend(1)
+        pause.extend(10, "test")
+        pause.extend(1, "test")
         await pass_through(Pace(Rate(100, 1), pause), passed)
         return passed
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hedra_batch.errors import GarbledError
+from hedra_batch.printable import MESSAGE_LENGTH, hide_signatures, to_line
 
 #: The status values after which nothing changes any more; any other, also one not published, is still running.
 COMPLETE = "complete"
@@ -133,9 +134,13 @@ def _read_error(fields: dict[str, Any]) -> tuple[str | None, str | None]:
     error = fields.get("error")
     message = _optional_text(fields, "error_message")
     if not isinstance(error, dict):
-        return (None, error if isinstance(error, str) else message)
+        return (None, _clean(error if isinstance(error, str) else message))
     code = _optional_text(error, "reason_code") or _optional_text(error, "type")
-    return (code.lower() if code else None, _optional_text(error, "message") or message)
+    return (code.lower()[:40] if code else None, _clean(_optional_text(error, "message") or message))
+
+
+def _clean(message: str | None) -> str | None:
+    return to_line(hide_signatures(message), MESSAGE_LENGTH) if message else None
 
 
 def _link(fields: dict[str, Any]) -> str | None:
@@ -162,15 +167,16 @@ def _fields(answer: object) -> dict[str, Any]:
 
 
 def _text(fields: dict[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or not value:
+    value = _optional_text(fields, name)
+    if value is None:
         raise GarbledError(f"The API's answer lacks '{name}'.")
     return value
 
 
 def _optional_text(fields: dict[str, Any], name: str) -> str | None:
     value = fields.get(name)
-    return value if isinstance(value, str) and value else None
+    # JSON can hold half of a character, which nothing can store.
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and value else None
 
 
 def _optional_number(fields: dict[str, Any], name: str) -> float | None:

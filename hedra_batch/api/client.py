@@ -59,6 +59,7 @@ class HedraClient:
 
     def __init__(self, base_url: str, api_key: str, submit_timeout_seconds: float = 60.0) -> None:
         self.base_url = check_base_url(base_url)
+        self._api_key = api_key
         self._headers = {"X-API-Key": api_key, "User-Agent": f"hedra-batch/{__version__}", "Accept": "application/json"}
         self._submit_timeout_seconds = submit_timeout_seconds
 
@@ -80,7 +81,10 @@ class HedraClient:
 
     async def read_status(self, generation_id: str) -> Generation:
         """GET /generations/{id}/status. Raises NotFoundError when the server does not know the id."""
-        return answers.read_generation(await self._get(f"/generations/{quote(generation_id, safe='')}/status"))
+        generation = answers.read_generation(await self._get(f"/generations/{quote(generation_id, safe='')}/status"))
+        if generation.generation_id != generation_id.lower():
+            raise GarbledError("The API answered with another generation than was asked for.")
+        return generation
 
     async def list_generations(self, generation_ids: Iterable[str]) -> list[Generation]:
         """GET /generations for these ids: what came back may be less, more or other than what was asked for."""
@@ -141,7 +145,7 @@ class HedraClient:
             allow_redirects=False,
             timeout=timeout,
         ) as response:
-            text = await _read_text(response)
+            text = await self._read_text(response)
             logger.debug("POST /generations -> %s", response.status)
             return response.status, response.headers, text
 
@@ -154,7 +158,7 @@ class HedraClient:
             async with self._session.request(
                 method, self.base_url + route, allow_redirects=False, **options
             ) as response:
-                text = await _read_text(response)
+                text = await self._read_text(response)
                 logger.debug("%s %s -> %s", method, route, response.status)
                 if response.status != 200:
                     raise read_refusal(response.status, response.headers, text)
@@ -166,6 +170,17 @@ class HedraClient:
             raise NoAnswerError(f"{method} {route} got no answer ({_describe(error)}).") from error
         return _parse(text)
 
+    async def _read_text(self, response: aiohttp.ClientResponse) -> str:
+        """Read the whole body, within a bound, and without the key should the server repeat it."""
+        chunks: list[bytes] = []
+        size_bytes = 0
+        async for chunk in response.content.iter_chunked(2**16):
+            size_bytes += len(chunk)
+            if size_bytes > ANSWER_LIMIT_BYTES:
+                raise aiohttp.ClientPayloadError("the answer is larger than any that is published")
+            chunks.append(chunk)
+        return b"".join(chunks).decode("utf-8", "replace").replace(self._api_key, "[key]")
+
     def _open_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=connector,
@@ -173,18 +188,6 @@ class HedraClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=READ_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS),
         )
-
-
-async def _read_text(response: aiohttp.ClientResponse) -> str:
-    """Read the whole body, within a bound."""
-    chunks: list[bytes] = []
-    size_bytes = 0
-    async for chunk in response.content.iter_chunked(2**16):
-        size_bytes += len(chunk)
-        if size_bytes > ANSWER_LIMIT_BYTES:
-            raise aiohttp.ClientPayloadError("the answer is larger than any that is published")
-        chunks.append(chunk)
-    return b"".join(chunks).decode("utf-8", "replace")
 
 
 def _parse(text: str) -> Any:

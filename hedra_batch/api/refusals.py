@@ -21,10 +21,8 @@ from hedra_batch.errors import (
     UnavailableError,
     UnknownOutcomeError,
 )
-from hedra_batch.printable import hide_signatures, to_line
+from hedra_batch.printable import MESSAGE_LENGTH, hide_signatures, to_line
 
-#: Longest text of the server's that a message repeats.
-MESSAGE_LENGTH = 400
 _ALREADY = frozenset({"already_exists", "already_in_progress"})
 _BY_STATUS = {
     400: "invalid_argument",
@@ -41,7 +39,7 @@ def read_refusal(status: int, headers: Mapping[str, str], text: str) -> HedraBat
     Statuses of 3xx, 408 and 5xx come back as UnavailableError; for a paid request the caller makes them unknown.
     """
     body = _parse(text)
-    message = extract_message(body, text) or f"HTTP {status} without a message"
+    message = extract_message(body, text).rstrip(".") or f"HTTP {status} without a message"
     code = extract_code(body) or _BY_STATUS.get(status, f"http_{status}")
     request_id = headers.get("x-request-id")
     # First, whatever the body says: a gateway's answer tells nothing of what was done behind it.

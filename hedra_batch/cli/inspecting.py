@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -11,18 +12,22 @@ from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import find_edition, find_folder, shown
 from hedra_batch.cli.selection import make_selected_plan
 from hedra_batch.folder import RunFolder
+from hedra_batch.ledger.identity import Identity
+from hedra_batch.ledger.opening import check_pair
 from hedra_batch.ledger.reading import LedgerReader, open_reader
 from hedra_batch.ledger.rows import RESULT_COLUMNS
 from hedra_batch.manifest.loading import load_manifest, load_name
+from hedra_batch.manifest.schema import manifest_schema
 from hedra_batch.pipeline.plan import Plan
 from hedra_batch.report.rows import to_csv, to_json_lines, to_table
-from hedra_batch.report.summary import ALWAYS, SOMETIMES
 
 _FORMS: dict[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = {
     "table": to_table,
     "jsonl": to_json_lines,
     "csv": partial(to_csv, columns=RESULT_COLUMNS),
 }
+#: Public states in the order in which `status` counts them.
+STATES = ("done", "failed", "running", "held", "unknown", "new")
 #: Open jobs that `status` names.
 OPEN_LIMIT = 50
 
@@ -31,6 +36,7 @@ def print_plan(options: RunOptions) -> int:
     """Print each job with its reason on stdout, the counts on stderr."""
     manifest = load_manifest(options.manifest, edition=find_edition(options.edition))
     folder = find_folder(options.manifest, manifest.name, options.folder, is_simulated=options.is_simulated)
+    check_pair(folder.ledger, Identity.load(folder.identity))
     with open_reader(folder.ledger) as reader:
         plan = make_selected_plan(manifest.jobs, reader.standings() if reader else (), options)
         sys.stdout.writelines(_write_plan(plan))
@@ -56,7 +62,7 @@ def print_status(options: RunOptions) -> int:
         going = f"a run is going ({folder.read_holder()})" if folder.is_locked() else "no run is going"
         counts = reader.count_states()
         print(f"{shown(folder.path)}: {going}", file=sys.stderr)
-        print(" ".join(f"{state}={counts[state]}" for state in (*ALWAYS, *SOMETIMES)))
+        print(" ".join(f"{state}={counts[state]}" for state in STATES))
         _print_open(reader)
     return 0
 
@@ -78,6 +84,14 @@ def print_results(options: RunOptions, form: str, *, has_all_attempts: bool) -> 
     return 0
 
 
+def print_schema() -> int:
+    """Print the JSON Schema of a manifest."""
+    print(json.dumps(manifest_schema(), indent=2))
+    return 0
+
+
 def _find(options: RunOptions) -> RunFolder:
     name = load_name(options.manifest)
-    return find_folder(options.manifest, name, options.folder, is_simulated=options.is_simulated)
+    folder = find_folder(options.manifest, name, options.folder, is_simulated=options.is_simulated)
+    check_pair(folder.ledger, Identity.load(folder.identity))
+    return folder

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hedra_batch import __version__
+from hedra_batch.cli.logs import redact
 from hedra_batch.cli.options import (
     RunOptions,
     edition_option,
@@ -22,7 +25,7 @@ from hedra_batch.cli.options import (
     place_options,
     run_options,
 )
-from hedra_batch.errors import EXIT_CODES, EXIT_SIGNAL_BASE, HedraBatchError, UsageError
+from hedra_batch.errors import EXIT_CODES, EXIT_SIGNAL_BASE, HedraBatchError, ProblemsError, UsageError, WriteError
 
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>5}  {meaning}" for code, meaning in EXIT_CODES)
 
@@ -112,6 +115,14 @@ def results(form: str | None, has_all_attempts: bool, **options: Any) -> int:
 
 
 @cli.command()
+def schema() -> int:
+    """Print the JSON Schema of a manifest, for editors that complete and check YAML by one."""
+    from hedra_batch.cli.inspecting import print_schema
+
+    return print_schema()
+
+
+@cli.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 takes a free one.")
 @click.option(
     "--speed",
@@ -153,13 +164,24 @@ def simulate(
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _mend_streams()
     sys.exit(guard(lambda: cli.main(prog_name="hedra-batch", standalone_mode=False)))
+
+
+def _mend_streams() -> None:
+    """Have both streams, also where cron or a shell has closed them, and never fail on a letter they cannot write."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - it stays open to the end
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def guard(command: Callable[[], Any]) -> int:
     """Turn whatever ends a command into an exit code, with a sentence on stderr."""
     try:
         code = command()
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = UsageError.exit_code
@@ -168,14 +190,29 @@ def guard(command: Callable[[], Any]) -> int:
     except (click.Abort, KeyboardInterrupt):
         code = EXIT_SIGNAL_BASE + signal.SIGINT
     except BrokenPipeError:
-        # Whoever reads the pipe has seen enough; Python must not complain about it when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         code = EXIT_SIGNAL_BASE + signal.SIGPIPE
     except HedraBatchError as error:
-        print(f"hedra-batch: {error}", file=sys.stderr)
+        # Each fault of a file begins with its place, as editors expect it.
+        _tell(str(error) if isinstance(error, ProblemsError) else f"hedra-batch: {error}")
         code = error.exit_code
+    except OSError as error:
+        _drop_stdout()
+        _tell(f"hedra-batch: something cannot be written or read: {error}")
+        code = WriteError.exit_code
     except Exception:  # noqa: BLE001 - the last boundary: nothing may leave as a bare traceback with exit code 1
-        print("hedra-batch: internal error. What was sent is in the ledger; please report this:", file=sys.stderr)
-        print(traceback.format_exc(), file=sys.stderr)
+        _tell("hedra-batch: internal error. What was sent is in the ledger; please report this:")
+        _tell(traceback.format_exc())
         code = HedraBatchError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _drop_stdout() -> None:
+    """Write the rest nowhere: Python must not complain when it flushes at the end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell(text: str) -> None:
+    with suppress(OSError):
+        print(redact(text, [os.environ.get("HEDRA_API_KEY", "")]), file=sys.stderr)

@@ -36,18 +36,25 @@ def find_key(environment: Mapping[str, str]) -> str:
     key = environment.get("HEDRA_API_KEY", "").strip()
     named = environment.get("HEDRA_API_KEY_FILE", "").strip()
     if not key and named:
-        try:
-            key = Path(named).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"HEDRA_API_KEY_FILE: {named} cannot be read ({error}).") from error
-        if not key:
-            raise ConfigurationError(f"HEDRA_API_KEY_FILE: {named} is empty. Write the API key into it.")
+        key = _read_key_file(Path(named))
     if not key:
         raise ConfigurationError(
             "There is no API key. Set HEDRA_API_KEY, or HEDRA_API_KEY_FILE to a file that holds it, or try --simulate."
         )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError("The API key has characters that no key has. Copy it again, alone on its line.")
+    return key
+
+
+def _read_key_file(path: Path) -> str:
+    try:
+        if path.exists() and not path.is_file():
+            raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} is no regular file.")
+        key = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} cannot be read ({error}).") from error
+    if not key:
+        raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} is empty. Write the API key into it.")
     return key
 
 

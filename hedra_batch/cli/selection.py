@@ -14,14 +14,17 @@ from hedra_batch.pipeline.plan import Plan, make_plan, make_retry_plan
 
 def make_selected_plan(jobs: Sequence[Job], standings: Iterable[Standing], options: RunOptions) -> Plan:
     """Make the plan for the jobs that the options select. Raises UsageError when they select none."""
-    chosen = _choose_first(jobs, options)
-    return make_plan(
+    chosen = [job for job in jobs if _matches(job.id, options.ids)][: options.first]
+    plan = make_plan(
         chosen,
         _within(standings, jobs, chosen),
         is_selected=lambda job_id: _matches(job_id, options.ids),
         selects_others=options.first is None,
         rebuys_changed=options.rebuys_changed,
     )
+    if options.ids and not plan.entries:
+        raise UsageError(f"No job has an id like {' or '.join(options.ids)}. `hedra-batch plan` lists them.")
+    return plan
 
 
 def make_selected_retry(
@@ -29,20 +32,11 @@ def make_selected_retry(
 ) -> Plan:
     """Plan a new attempt for the failed jobs that the options and the error codes select."""
     wanted = [code.casefold() for code in codes]
-    return make_retry_plan(
-        _choose_first(jobs, options),
-        standings,
-        lambda standing: _matches((standing.error_code or "").casefold(), wanted),
-    )
-
-
-def _choose_first(jobs: Sequence[Job], options: RunOptions) -> list[Job]:
     matching = [job for job in jobs if _matches(job.id, options.ids)]
-    if options.ids and not matching:
-        raise UsageError(
-            f"No job of the manifest has an id like {' or '.join(options.ids)}. `hedra-batch plan` lists them."
-        )
-    return matching[: options.first]
+    plan = make_retry_plan(
+        matching, standings, lambda standing: _matches((standing.error_code or "").casefold(), wanted)
+    )
+    return Plan(plan.entries[: options.first])
 
 
 def _within(standings: Iterable[Standing], jobs: Sequence[Job], chosen: Sequence[Job]) -> Iterable[Standing]:

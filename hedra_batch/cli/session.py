@@ -75,6 +75,7 @@ class Session:
     async def run(self) -> int:
         """Do what there is to do, and return the exit code."""
         with self._teller.open_log(), self._stop.watch(self._batch.options.max_runtime_seconds):
+            logger.debug("hedra-batch %s, run %d: %s", __version__, self._ledger.run_number, self._batch.options)
             plan = self._batch.make_plan(await self._ledger.standings())
             self._teller.tell_plan(plan)
             stopped_by: HedraBatchError | None = None

@@ -26,13 +26,15 @@ class Stop:
     def watch(self, max_runtime_seconds: float | None) -> Iterator[None]:
         """Heed signals and the time until the context ends; one that comes while the run ends changes nothing."""
         loop = asyncio.get_running_loop()
-        for number in STOPPING:
+        # `nohup` has SIGHUP ignored, and so it stays.
+        heeded = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in heeded:
             loop.add_signal_handler(number, self._on_signal, number)
         timer = loop.call_later(max_runtime_seconds, self._on_time_up) if max_runtime_seconds else None
         try:
             yield
         finally:
-            for number in STOPPING:
+            for number in heeded:
                 loop.remove_signal_handler(number)
             if timer:
                 timer.cancel()

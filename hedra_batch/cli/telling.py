@@ -77,7 +77,7 @@ class Teller:
         line = f"{self._manifest.name}: {plan.describe()}" + (
             f", budget {budget} credits" if budget is not None else ""
         )
-        self._say(line if plan.to_carry else f"{line}: nothing to do")
+        self._say(line if plan.to_carry or plan.changed else f"{line}: nothing to do")
 
     def tell_end(self, outcome: Outcome, reader: LedgerReader | None, reasons: Sequence[HedraBatchError]) -> None:
         """Print why it ended, the last line, and under it what a person may want to settle."""

@@ -72,8 +72,12 @@ class Identity:
     def adopt(self, binding: Binding, *, same_account: bool) -> Identity:
         """Refuse another manifest, API or account; a replaced key only where it is not said to be of the same account.
 
-        Raises ConfigurationError.
+        Raises ConfigurationError. As long as no attempt was ever made ready to be sent, nothing can have been paid for,
+        and a mistyped address or key is simply put right.
         """
+        given = fingerprint(self.key_salt, binding.api_key)
+        if not self.highest_attempt:
+            return replace(self, manifest=binding.manifest, base_url=binding.base_url, key_fingerprint=given)
         if self.manifest != binding.manifest:
             raise ConfigurationError(
                 f"This run folder belongs to the manifest '{self.manifest}', not to '{binding.manifest}'. "
@@ -84,7 +88,6 @@ class Identity:
                 f"This run folder belongs to the API at {self.base_url}, not to {binding.base_url}. "
                 "Use that address, or another folder with --folder."
             )
-        given = fingerprint(self.key_salt, binding.api_key)
         if self.key_fingerprint != given and not same_account:
             raise ConfigurationError(
                 "This run folder was begun with another API key. Use that key, or another folder with --folder. "

@@ -56,6 +56,11 @@ def _prepare(connection: sqlite3.Connection, identity: Identity) -> None:
             f"The ledger was written by a newer version of this program (schema {version}, this one knows "
             f"{SCHEMA_VERSION}). Update the program."
         )
+    if version == 0 and identity.run_counter:
+        raise ConfigurationError(
+            f"The ledger is empty, but {identity.run_counter} runs have used this folder. Nothing was sent. What was "
+            "paid for is in the lost one: put ledger.sqlite3 back, and ledger.sqlite3-wal where there is one."
+        )
     if version == 0:
         _create(connection, identity)
     batch_uuid = connection.execute("SELECT value FROM info WHERE key = 'batch_uuid'").fetchone()[0]

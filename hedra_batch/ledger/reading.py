@@ -47,7 +47,8 @@ class LedgerReader:
     def sum_credits(self, edition: str) -> dict[str, int | None]:
         """Sum what the attempts of an edition were estimated at and charged, as far as it is known."""
         row = self.connection.execute(
-            "SELECT sum(credits_estimated), sum(credits_charged) FROM attempts WHERE edition = ? AND sends > 0",
+            "SELECT sum(credits_estimated), sum(credits_charged) FROM attempts "
+            "WHERE edition = ? AND accepted_at IS NOT NULL",
             (edition,),
         ).fetchone()
         return {"estimated": row[0], "charged": row[1]}
@@ -71,7 +72,9 @@ def open_reader(path: Path) -> Iterator[LedgerReader | None]:
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
         try:
-            yield LedgerReader(connection)
+            # A run that was killed in its first moments leaves a file without a schema.
+            has_schema = connection.execute("PRAGMA user_version").fetchone()[0] > 0
+            yield LedgerReader(connection) if has_schema else None
         finally:
             connection.close()
     except sqlite3.OperationalError as error:

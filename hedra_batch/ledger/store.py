@@ -39,6 +39,8 @@ class Ledger:
         #: Counts up with each run of this folder; set at the opening.
         self.run_number = 0
         self._ids_verdict: IdsVerdict = "unproven"
+        #: When the last paid request of an earlier run was sent.
+        self.last_sent_at: str | None = None
 
     @classmethod
     async def open(cls, path: Path, identity_path: Path, binding: Binding, *, same_account: bool = False) -> Ledger:
@@ -86,6 +88,7 @@ class Ledger:
         statement = "SELECT ids_verdict FROM servers WHERE base_url = ?"
         row = connection.execute(statement, (self._identity.base_url,)).fetchone()
         self._ids_verdict = row[0] if row else "unproven"
+        self.last_sent_at = connection.execute("SELECT max(submitted_at) FROM attempts").fetchone()[0]
         # A send that was under way when the last run died has an unknown outcome, counted from now.
         now = now_text()
         connection.execute(
@@ -245,7 +248,7 @@ class Ledger:
         return await self._change(attempt, State.HELD, error_code=code, error=message)
 
     async def reopen(self, attempt: Attempt) -> Attempt:
-        """Go from HELD to UNKNOWN: what it was held for is settled, so it is read again."""
+        """Go from HELD, or from RESERVED after a lost send, to UNKNOWN: it is read again."""
         return await self._change(attempt, State.UNKNOWN)
 
     async def record_missing(self, key: int, missing_at: str | None) -> None:

@@ -70,6 +70,7 @@ class _Composer:
         self._events: Any = yaml.parse(text.content, Loader=_LOADER)
         self._faults: list[Fault] = []
         self._cuts: dict[Loc, str] = {}
+        self._unused: dict[str, Loc] = {}
         self._secrets: set[Loc] = set()
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._count = 0
@@ -97,6 +98,7 @@ class _Composer:
             raise _FatalFaultError(Fault((), "is empty (version: 1 is its first line)", 0))
         event = next(self._events)
         value = self._read_value(event, ())
+        self._note_unused_anchors()
         next(self._events)
         following = next(self._events)
         if isinstance(following, yaml.DocumentStartEvent):
@@ -114,7 +116,13 @@ class _Composer:
             value = self._read_collection(event, loc)
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, self._count - before)
+            self._unused[event.anchor] = loc
         return value
+
+    def _note_unused_anchors(self) -> None:
+        """Take an anchor that nothing refers to for the first word of a text that lacks its quotes."""
+        for anchor, loc in self._unused.items():
+            self._cuts[loc] = f"begins with {shown(f'&{anchor}')}, which YAML reads as an anchor"
 
     def _grow(self, by: int, event: Any) -> None:
         self._count += by
@@ -126,6 +134,7 @@ class _Composer:
     def _read_alias(self, event: Any) -> Any:
         if event.anchor not in self._anchors:
             raise _fatal("has an alias ('*…') without its anchor ('&…') before it: put a text in quotes", event)
+        self._unused.pop(event.anchor, None)
         value, weight = self._anchors[event.anchor]
         self._grow(weight, event)
         return value
@@ -148,8 +157,8 @@ class _Composer:
         # Most values end their line, so nearly always one look is enough.
         if content[end : end + 1] in {" ", "\t"}:
             line = content[end : end + 200].splitlines()[0].lstrip()
-            if line.startswith("#") and line[1:2].strip():
-                self._cuts[loc] = line
+            if line.startswith("#"):
+                self._cuts[loc] = f"ends before {shown(line.split(maxsplit=1)[0])}, which YAML reads as a comment"
 
     def _read_collection(self, event: Any, loc: Loc) -> Any:
         if len(loc) >= DEEPEST:

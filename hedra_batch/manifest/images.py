@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Callable
 from glob import iglob
 from itertools import islice
@@ -42,12 +43,22 @@ def find_images(pattern: str, folder: Path) -> list[str]:
         raise ValueError(f"{shown(pattern)} has more than one '**' (allowed: one)")
     # Unlike Path.glob it leaves hidden files and folders out.
     paths = islice(iglob(str(Path(pattern)), root_dir=folder, recursive=True), MOST_FOUND + 1)  # noqa: PTH207
-    found = sorted({path for path in paths if not Path(path).name.startswith(".") and not _is_folder(folder / path)})
+    candidates = {path for path in paths if not Path(path).name.startswith(".") and not _is_folder(folder / path)}
+    found = _leave_out_detours(sorted(candidates), folder)
     if not found:
         raise ValueError(f"{shown(pattern)} finds no file (a pattern is relative to the manifest's folder)")
     if len(found) > MOST_FOUND:
         raise ValueError(f"{shown(pattern)} finds too many files (at most {MOST_FOUND:,})")
     return found
+
+
+def _leave_out_detours(paths: list[str], folder: Path) -> list[str]:
+    """Keep the shortest way to a file where linked folders, or a circle of them, make several."""
+    ways: dict[tuple[str, str], str] = {}
+    for path in sorted(paths, key=lambda path: path.count(os.sep)):
+        head, name = os.path.split(path)
+        ways.setdefault((os.path.realpath(folder / head), name), path)
+    return sorted(ways.values())
 
 
 def read_image(source: str, folder: Path) -> ImageInput:
@@ -56,11 +67,14 @@ def read_image(source: str, folder: Path) -> ImageInput:
         return ImageInput(source)
     path = folder / source
     try:
+        source.encode()
         if not path.is_file():
             # Opening a pipe or a device could wait for ever.
             raise ValueError(f"{shown(source)} {_say_what_it_is(path)}")
         with path.open("rb") as file:
             return ImageInput(source, path, _read_checked(file, source))
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{shown(source)} has a name that is no text (rename the file)") from error
     except OSError as error:
         raise ValueError(f"{shown(source)} cannot be read: {error.strerror or error}") from error
 

@@ -14,7 +14,14 @@ _ENDING = ".mp4"
 _FIELD = re.compile(r"\{([^{}]*)\}")
 #: What the run folder has for itself, in any case of letters.
 _RESERVED = frozenset(
-    {"logs", "simulator", "ledger.sqlite3", "identity.json", "summary.json", "readme.txt", "run.lock"}
+    {
+        "logs",
+        "simulator",
+        "run.lock",
+        "readme.txt",
+        *(f"ledger.sqlite3{ending}" for ending in ("", "-wal", "-shm", "-journal")),
+        *(f"{name}.json{ending}" for name in ("identity", "summary") for ending in ("", ".part")),
+    }
 )
 _LATER_TAKE = re.compile(r"\.take[0-9]+\.mp4$", re.IGNORECASE)
 _LONGEST_TAKE = 16

@@ -138,10 +138,9 @@ def is_prompt(loc: Loc) -> bool:
 
 
 def find_cut_prompts(tree: Tree) -> list[Fault]:
-    """Find prompts that YAML ended at a '#' which hardly begins a comment."""
-    cuts = ((loc, shown(comment.split(maxsplit=1)[0])) for loc, comment in tree.cuts.items() if is_prompt(loc))
-    what = "ends before {}, which YAML reads as a comment (put the text in quotes)"
-    return [Fault(loc, what.format(comment)) for loc, comment in islice(cuts, MOST_FAULTS + 1)]
+    """Find prompts of which YAML took a part for something else."""
+    cuts = ((loc, what) for loc, what in tree.cuts.items() if is_prompt(loc))
+    return [Fault(loc, f"{what} (put the text in quotes)") for loc, what in islice(cuts, MOST_FAULTS + 1)]
 
 
 def check_shape(values: object, tree: Tree) -> tuple[ManifestEntry | None, list[Fault]]:

@@ -38,7 +38,7 @@ class Tree:
     start: int
     #: What is wrong with the YAML itself; the values are there all the same.
     faults: list[Fault]
-    #: Unquoted texts that end where a `#` follows, and what YAML took for a comment there.
+    #: Unquoted texts of which YAML took a part for a comment or an anchor, and what it took.
     cuts: dict[Loc, str]
     #: Whether the last of the faults kept the rest from being read, so that there are no values.
     is_broken: bool = False

@@ -13,6 +13,8 @@ from typing import Any
 from hedra_batch.api.answers import Model
 from hedra_batch.errors import ConfigurationError, JobError, ManifestError
 
+#: In credits; beyond it the list cannot be right.
+HIGHEST_PRICE = 10**9
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -79,9 +81,11 @@ class Catalogue:
             return None
         try:
             cost = Fraction(base or 0) + Fraction(rate or 0) * Fraction(int(duration_ms or 0), 1000)
-            return math.ceil(cost * _multiply_modifiers(model.pricing.get("modifiers"), fields))
-        except (TypeError, ValueError, OverflowError):
+            price = math.ceil(cost * _multiply_modifiers(model.pricing.get("modifiers"), fields))
+        except (AttributeError, TypeError, ValueError, OverflowError):
+            # The list has something else than numbers where they belong.
             return None
+        return price if 0 <= price <= HIGHEST_PRICE else None
 
 
 def _multiply_modifiers(modifiers: Any, fields: dict[str, str | int]) -> Fraction:

@@ -48,12 +48,10 @@ def judge(
         if standing.state not in ENDED_BADLY or selected[standing.identity].job is not None
     ]
     counts.update(PUBLIC_STATES[standing.state] for standing in standing_now)
-    changed = plan.count(Reason.CHANGED)
+    counts["changed"] = plan.count(Reason.CHANGED)
     return Outcome(
         counts=counts,
-        exit_code=find_exit_code(
-            counts, changed=changed, stopped_by=stopped_by, closed_by=closed_by, signal_number=signal_number
-        ),
+        exit_code=find_exit_code(counts, stopped_by=stopped_by, closed_by=closed_by, signal_number=signal_number),
         failed=[standing for standing in standing_now if PUBLIC_STATES[standing.state] == "failed"],
         held=[standing for standing in standing_now if PUBLIC_STATES[standing.state] == "held"],
     )
@@ -62,7 +60,6 @@ def judge(
 def find_exit_code(
     counts: Counter[str],
     *,
-    changed: int = 0,
     stopped_by: HedraBatchError | None = None,
     closed_by: HedraBatchError | None = None,
     signal_number: int | None = None,
@@ -73,7 +70,7 @@ def find_exit_code(
     for error in (stopped_by, closed_by):
         if error is not None:
             return error.exit_code
-    if counts["held"] or changed:
+    if counts["held"] or counts["changed"]:
         return EXIT_LOOK
     if any(counts[state] for state in UNFINISHED):
         return EXIT_UNFINISHED

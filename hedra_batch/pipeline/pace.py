@@ -18,11 +18,11 @@ class Pause:
     def __init__(self) -> None:
         self._until = 0.0
 
-    def extend(self, seconds: float) -> None:
+    def extend(self, seconds: float, reason: str) -> None:
         """Pause at least so long from now on."""
         now = asyncio.get_running_loop().time()
         if now + seconds > self._until:
-            logger.warning("the API asks to slow down: all requests pause for %.0f s", seconds)
+            logger.info("%s: all requests pause for %.1f s", reason, seconds)
             self._until = now + seconds
 
     @property
@@ -40,15 +40,21 @@ class Pause:
 class Pace:
     """Lets one request through at a time, in the order of asking, evenly spread: no burst in any window."""
 
-    def __init__(self, rate: Rate, pause: Pause) -> None:
+    def __init__(self, rate: Rate, pause: Pause, since_last_seconds: float | None = None) -> None:
+        """Make a pace; `since_last_seconds` is how long ago an earlier run sent its last request."""
         # A bucket of one: a larger one lets twice the rate through in its first period.
         self._limiter = AsyncLimiter(1, rate.interval_seconds)
+        self._first_wait_seconds = 0.0
+        if since_last_seconds is not None:
+            self._first_wait_seconds = max(rate.interval_seconds - max(since_last_seconds, 0.0), 0.0)
         self._turn = asyncio.Lock()
         self._pause = pause
 
     async def wait(self) -> None:
         """Return when the next request may go."""
         async with self._turn:
+            await asyncio.sleep(self._first_wait_seconds)
+            self._first_wait_seconds = 0.0
             while True:
                 await self._pause.wait()
                 await self._limiter.acquire()

@@ -202,6 +202,8 @@ def _judge_changed(job: Job, standing: Standing, *, rebuys_changed: bool) -> Ent
 
 def _judge_left(standing: Standing) -> Entry | None:
     if standing.state in OPEN or standing.state is State.HELD:
-        reason, step = _BY_STATE[standing.state]
-        return Entry(reason, step, None, standing)
+        return Entry(*_BY_STATE[standing.state], None, standing)
+    if standing.state is State.RESERVED and standing.unknown_sends:
+        # It is not sent again, but an earlier send may still have been accepted.
+        return Entry(Reason.UNKNOWN, Step.CARRY, None, standing)
     return None

@@ -31,7 +31,7 @@ class Reader:
     async def read(self, request: Callable[[], Awaitable[T]], *, is_paced: bool = True) -> T:
         """Return the answer. Raises JobError for a refusal, StopRunError when it makes no sense to go on."""
         attempts = stamina.retry_context(
-            on=self._judge,
+            on=_should_retry,
             attempts=None,
             timeout=None,
             wait_initial=self._settings.first_pause_seconds,
@@ -40,20 +40,28 @@ class Reader:
         )
         async for attempt in attempts:
             with attempt:
-                if is_paced:
-                    await self._pace.wait()
-                else:
-                    await self._pause.wait()
-                answer = await request()
-                self._reach.note_answer()
+                answer = await self.read_once(request, is_paced=is_paced)
         return answer
 
-    def _judge(self, error: Exception) -> bool | float:
-        if isinstance(error, JobError):
+    async def read_once(self, request: Callable[[], Awaitable[T]], *, is_paced: bool = True) -> T:
+        """Return the answer of one try. Raises RetryError too, for callers that come back to it by themselves."""
+        await (self._pace.wait() if is_paced else self._pause.wait())
+        try:
+            answer = await request()
+        except RetryError as error:
+            self._reach.note_failure(error)
+            if isinstance(error, ThrottledError):
+                seconds = error.retry_after_seconds or self._settings.throttle_seconds
+                self._pause.extend(seconds, "the API asks to slow down")
+            raise
+        except JobError:
             self._reach.note_answer()
-        if not isinstance(error, RetryError):
-            return False
-        self._reach.note_failure(error)
-        if isinstance(error, ThrottledError):
-            self._pause.extend(error.retry_after_seconds or self._settings.throttle_seconds)
+            raise
+        self._reach.note_answer()
+        return answer
+
+
+def _should_retry(error: Exception) -> bool | float:
+    if isinstance(error, RetryError):
         return error.retry_after_seconds or True
+    return False

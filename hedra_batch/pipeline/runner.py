@@ -18,6 +18,7 @@ from hedra_batch.errors import (
     SubmittingClosedError,
     UnfinishedError,
 )
+from hedra_batch.instant import from_text, utc_now
 from hedra_batch.job import IN_FLIGHT, Attempt, Job, State
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.catalogue import Catalogue, refuse_address
@@ -62,7 +63,7 @@ class Runner:
         self._reach = Reach(settings)
         self._reader = Reader(settings, self._reach, Pace(limits.poll, self._pause), self._pause)
         self._slots = Slots(limits.in_flight)
-        self._submit_pace = Pace(limits.submit, self._pause)
+        self._submit_pace = Pace(limits.submit, self._pause, _age_seconds(ledger.last_sent_at))
         # Beside the jobs in flight, some have their images uploaded ahead, and some are being fetched.
         self._room = asyncio.Semaphore(limits.in_flight + limits.uploads + limits.downloads)
         self._watch = Watch(client, self._reader, settings, progress.note_fraction, ledger.record_missing)
@@ -155,9 +156,9 @@ class Runner:
                 before = attempt.state
                 attempt = await station(attempt, entry.job)
                 await self._note(attempt, before)
-                if is_unproven(attempt):
+                if attempt.state is State.HELD and before is not State.HELD:
                     # Asking again at once would change nothing.
-                    self._unproven.append((key, entry))
+                    self._unproven += [(key, entry)] if is_unproven(attempt) else []
                     return
         except SubmittingClosedError:
             await self._slots.leave(key)
@@ -184,6 +185,10 @@ class Runner:
             logger.error("%s", reason)
             self.closed_by = reason
         await self._slots.close()
+
+
+def _age_seconds(instant: str | None) -> float | None:
+    return (utc_now() - from_text(instant)).total_seconds() if instant else None
 
 
 def _is_sent(entry: Entry) -> bool:

@@ -71,13 +71,16 @@ class Submitter:
         self._slots = slots
         self._settings = settings
         self._throttles_in_a_row = 0
+        self._outages_in_a_row = 0
         self._reuploads: Counter[int] = Counter()
 
-    async def process(self, attempt: Attempt, _job: Job | None) -> Attempt:
-        """Wait for room and for the pace, then send once.
+    async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
+        """Wait for room and for the pace, then send once; a job that left the manifest is not sent but read again.
 
         Raises SubmittingClosedError when this run submits no more, StopRunError when the server refused the account.
         """
+        if job is None:
+            return await self._ledger.reopen(attempt)
         await self._slots.enter(attempt.key)
         await self._pace.wait()
         if self._slots.is_closed:
@@ -118,7 +121,7 @@ class Submitter:
 
     async def _record_acceptance(self, attempt: Attempt, submission: Submission) -> Attempt:
         self._reach.note_answer()
-        self._throttles_in_a_row = 0
+        self._throttles_in_a_row = self._outages_in_a_row = 0
         try:
             accepted = await self._ledger.accept(
                 attempt,
@@ -137,7 +140,8 @@ class Submitter:
 
     async def _record_refusal(self, attempt: Attempt, refusal: HedraBatchError) -> Attempt:
         """Write down what came back instead of an acceptance, then slow down as it asks."""
-        logger.warning("%s: %s", attempt.label, refusal)
+        level = logging.DEBUG if isinstance(refusal, NotSentError) else logging.WARNING
+        logger.log(level, "%s: %s%s", attempt.label, "failed: " if isinstance(refusal, RejectedError) else "", refusal)
         if isinstance(refusal, AlreadyExistsError) and refusal.bears_our_id:
             await self._ledger.record_ids_honoured()
         if attempt.unknown_sends or isinstance(refusal, UnknownOutcomeError | AlreadyExistsError):
@@ -170,9 +174,11 @@ class Submitter:
             self._throttles_in_a_row += 1
             grown_seconds = self._settings.throttle_seconds * 2 ** min(self._throttles_in_a_row - 1, 10)
             grown_seconds = min(grown_seconds, self._settings.longest_throttle_seconds)
-            self._pause.extend(refusal.retry_after_seconds or grown_seconds)
+            self._pause.extend(refusal.retry_after_seconds or grown_seconds, "the API asks to slow down")
         elif isinstance(refusal, NotSentError):
             self._reach.note_failure(refusal)
-            await asyncio.sleep(self._settings.first_pause_seconds * 4)
+            self._outages_in_a_row += 1
+            grown_seconds = self._settings.first_pause_seconds * 2 ** min(self._outages_in_a_row, 10)
+            self._pause.extend(min(grown_seconds, self._settings.longest_pause_seconds), "the API cannot be reached")
         else:
-            self._throttles_in_a_row = 0
+            self._throttles_in_a_row = self._outages_in_a_row = 0

@@ -47,6 +47,7 @@ class Uploader:
         model = self._catalogue.name_on_wire(job.inputs.model)
         body = build_video_request(attempt.fields, generation_id=generation_id, model=model, keyframes=keyframes)
         price = self._catalogue.estimate_credits(attempt.fields)
+        logger.debug("%s: attempt %d is reserved as %s", attempt.label, attempt.number, generation_id)
         return await self._ledger.reserve(attempt, generation_id, body, price)
 
     async def _upload_keyframes(self, job: Job) -> dict[str, str]:
@@ -66,10 +67,11 @@ class Uploader:
             asset_id = await self._ledger.find_asset(content_hash)
             if asset_id is None:
                 async with self._room:
-                    asset_id = await self._upload(path, content_hash)
+                    asset_id = await self._upload(path, image)
             return asset_id
 
-    async def _upload(self, path: Path, content_hash: str) -> str:
+    async def _upload(self, path: Path, image: ImageInput) -> str:
+        content_hash = image.sha256 or ""
         content = await _read_unchanged(path, content_hash)
         asset_id = await self._reader.read(lambda: self._client.create_asset(path.name), is_paced=False)
         try:
@@ -77,7 +79,7 @@ class Uploader:
         except AlreadyExistsError:
             logger.debug("%s: an upload whose answer was lost had arrived", path.name)
         await self._ledger.record_asset(content_hash, asset_id, path.name)
-        logger.info("%s: uploaded (%d bytes)", path.name, len(content))
+        logger.info("%s: uploaded (%d bytes)", image.source, len(content))
         return asset_id
 
 

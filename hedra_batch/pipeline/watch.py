@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hedra_batch.api.answers import COMPLETE, ERROR, Generation
 from hedra_batch.api.client import HedraClient
-from hedra_batch.errors import JobError, NotFoundError
+from hedra_batch.errors import JobError, NotFoundError, OutOfCreditsError, RetryError
 from hedra_batch.instant import from_text, now_text, utc_now
 from hedra_batch.job import Attempt
 from hedra_batch.pipeline.reader import Reader
@@ -18,6 +18,8 @@ from hedra_batch.pipeline.settings import RunSettings
 
 logger = logging.getLogger(__name__)
 
+#: Reads that end like this are made again at their next turn: an account without credits can read all the same.
+LATER = (RetryError, OutOfCreditsError)
 #: Ids that one list request names at most: the published page size.
 PAGE_SIZE = 100
 #: Reads that fall due within this time are made together.
@@ -102,18 +104,23 @@ class Watch:
                 await asyncio.wait_for(self._changed.wait(), delay)
 
     async def _read(self, ids: list[str]) -> None:
-        listed = await self._list(ids) if self._lists_by_ids else {}
+        """Read what is due; what cannot be read now is due again later, and keeps nobody else waiting."""
+        try:
+            listed = await self._list(ids) if self._lists_by_ids else {}
+        except LATER as error:
+            logger.debug("the list of generations cannot be read now: %s", error)
+            for followed in filter(None, map(self._followed.get, ids)):
+                self._postpone(followed)
+            return
         for generation_id in ids:
-            generation = listed.get(generation_id)
-            if generation is None:
-                generation = await self._read_one(generation_id)
+            generation = listed.get(generation_id) or await self._read_one(generation_id)
             if generation is not None:
                 await self._note(generation_id, generation)
 
     async def _list(self, ids: list[str]) -> dict[str, Generation]:
         """Read many with one request; when the server does not filter by ids, never try again in this run."""
         try:
-            listed = await self._reader.read(lambda: self._client.list_generations(ids))
+            listed = await self._reader.read_once(lambda: self._client.list_generations(ids))
         except JobError:
             listed = None
         if listed is None or not {item.generation_id for item in listed} <= set(ids):
@@ -128,11 +135,11 @@ class Watch:
         if followed is None or followed.ended.done():
             return None
         try:
-            return await self._reader.read(lambda: self._client.read_status(generation_id))
+            return await self._reader.read_once(lambda: self._client.read_status(generation_id))
         except NotFoundError as error:
             await self._note_missing(followed, error)
-        except JobError as error:
-            logger.warning("%s: it cannot be read: %s", followed.attempt.label, error)
+        except (JobError, *LATER) as error:
+            logger.debug("%s: it cannot be read now: %s", followed.attempt.label, error)
             self._postpone(followed)
         return None
 
