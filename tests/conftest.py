@@ -13,9 +13,13 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hedra_batch.cli.options import RunOptions
+from hedra_batch.cli.running import prepare, run_batch
+from hedra_batch.pipeline.settings import RunSettings
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 
@@ -23,6 +27,12 @@ from hedra_batch.simulator.settings import SimulatorSettings
 SPEED = 1000.0
 
 FAST_LIMITS = "limits: {submit: 100/s, in_flight: 8, uploads: 2, downloads: 4, poll: 100/s}"
+
+
+#: Times are settings: pauses that nobody needs to sit through.
+IMPATIENT = RunSettings(
+    first_pause_seconds=0.01, throttle_seconds=0.05, shortest_poll_seconds=0.05, longest_poll_seconds=0.2
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,13 @@ class Desk:
         process = await self.spawn(words, environment, file_limit_bytes=file_limit_bytes)
         out, err = await process.communicate()
         return Finished(process.returncode or 0, out.decode(), err.decode())
+
+    async def run_here(self, *, retried_codes: tuple[str, ...] | None = None, **options: Any) -> int:
+        """Run `batch.yaml` in this process, so that its pauses are settings; returns the exit code."""
+        told = RunOptions(self.folder / "batch.yaml", base_url=self.base_url, **options)
+        batch = prepare(told, retried_codes, IMPATIENT, {"HEDRA_API_KEY": "key-of-the-tests"})
+        batch.folder.create()
+        return await run_batch(batch)
 
     async def start(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
         """Start a command and leave it running."""

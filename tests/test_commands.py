@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import stat
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ async def test_the_key_is_in_no_file_and_no_output(desk: Desk) -> None:
     written = [path.read_bytes() for path in (desk.folder / "batch.out").rglob("*") if path.is_file()]
     assert len(written) > 5
     assert not [text for text in (*written, finished.out.encode(), finished.err.encode()) if SECRET.encode() in text]
+
+
+async def test_the_folder_is_for_its_owner_only(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: good, prompt: A scene}]")
+    await desk.call("run", "batch.yaml")
+    folder = desk.folder / "batch.out"
+    modes = {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (folder, *folder.rglob("*"))}
+    assert modes == {0}
 
 
 async def test_no_signed_link_is_in_any_file_or_output(desk: Desk) -> None:

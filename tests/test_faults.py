@@ -13,19 +13,11 @@ from typing import Any
 import pytest
 from conftest import SPEED, Desk, wait_until
 
-from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.running import prepare, run_batch
 from hedra_batch.ledger.reading import open_reader
-from hedra_batch.pipeline.settings import RunSettings
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 
 TWO_JOBS = "jobs:\n  - {id: first, prompt: One scene}\n  - {id: second, prompt: Another scene}"
-
-#: Times are settings: pauses that nobody needs to sit through.
-IMPATIENT = RunSettings(
-    first_pause_seconds=0.01, throttle_seconds=0.05, shortest_poll_seconds=0.05, longest_poll_seconds=0.2
-)
 
 
 @asynccontextmanager
@@ -35,17 +27,7 @@ async def open_desk(folder: Path, **settings: Any) -> AsyncIterator[tuple[Desk, 
 
 
 async def run(desk: Desk, *ids: str, window_seconds: float = 0.1, max_runtime_seconds: float | None = None) -> int:
-    """Run the manifest in this process, so that the settings can be chosen; returns the exit code."""
-    options = RunOptions(
-        desk.folder / "batch.yaml",
-        ids=ids,
-        base_url=desk.base_url,
-        quiet_window_seconds=window_seconds,
-        max_runtime_seconds=max_runtime_seconds,
-    )
-    batch = prepare(options, None, IMPATIENT, {"HEDRA_API_KEY": "key-of-the-tests"})
-    batch.folder.create()
-    return await run_batch(batch)
+    return await desk.run_here(ids=ids, quiet_window_seconds=window_seconds, max_runtime_seconds=max_runtime_seconds)
 
 
 def list_charged(simulator: Simulator) -> list[str]:

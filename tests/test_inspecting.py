@@ -8,18 +8,16 @@ import io
 import json
 import re
 import sqlite3
-import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Desk
+from conftest import SPEED, Desk
 
 from hedra_batch.ledger.rows import RESULT_COLUMNS
-
-#: One process makes the run that all of these look at.
-pytestmark = pytest.mark.xdist_group("looking")
+from hedra_batch.simulator.service import Simulator
+from hedra_batch.simulator.settings import SimulatorSettings
 
 JOBS = """jobs:
   - {id: good, prompt: A scene, model: fal/grok-video-t2v, duration: 5s}
@@ -28,11 +26,16 @@ JOBS = """jobs:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    """A desk with a trial that has ended."""
-    desk = Desk(tmp_path_factory.mktemp("finished"), "")
-    desk.write_manifest(JOBS)
+    """A desk with a run that has ended."""
     with asyncio.Runner() as runner:
-        runner.run(desk.call("run", "batch.yaml", "--simulate", "--folder", "batch.out"))
+        return runner.run(finish_a_run(tmp_path_factory.mktemp("finished")))
+
+
+async def finish_a_run(path: Path) -> Desk:
+    async with Simulator(SimulatorSettings(speed=SPEED, folder=path / "api")) as service:
+        desk = Desk(path, service.url)
+        desk.write_manifest(JOBS)
+        await desk.run_here()
     return desk
 
 
@@ -90,7 +93,7 @@ async def test_results_as_a_table_are_for_reading(desk: Desk) -> None:
 
 async def test_the_results_agree_with_the_files_and_the_bill(desk: Desk, folder: Path) -> None:
     good, _ = await read_results(desk)
-    [charge] = [json.loads(line) for line in (folder / "simulator" / "billing.jsonl").read_text().splitlines()]
+    [charge] = [json.loads(line) for line in (desk.folder / "api" / "billing.jsonl").read_text().splitlines()]
     assert good["bytes"] == (folder / good["output"]).stat().st_size
     assert (charge["generation_id"], charge["credits"]) == (good["generation_id"], good["credits_charged"])
 
@@ -110,8 +113,3 @@ def test_the_summary_agrees_with_the_last_line(folder: Path) -> None:
 
 def test_the_folder_says_that_deleting_it_means_paying_again(folder: Path) -> None:
     assert "PAYING AGAIN" in (folder / "README.txt").read_text()
-
-
-def test_the_folder_is_for_its_owner_only(folder: Path) -> None:
-    modes = {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (folder, *folder.rglob("*"))}
-    assert modes == {0}

@@ -49,7 +49,7 @@ async def test_a_matrix_becomes_eight_paid_generations_three_uploads_and_eight_f
 
 async def test_the_same_line_again_sends_nothing(desk: Desk, simulator: Simulator) -> None:
     write_matrix(desk)
-    await desk.call("run", "batch.yaml")
+    await desk.run_here()
     before = len(simulator.requests)
     finished = await desk.call("run", "batch.yaml")
     assert (finished.code, len(simulator.requests) - before) == (0, 0)
@@ -58,7 +58,7 @@ async def test_the_same_line_again_sends_nothing(desk: Desk, simulator: Simulato
 
 async def test_another_edition_makes_new_videos_from_the_same_uploads(desk: Desk, simulator: Simulator) -> None:
     write_matrix(desk)
-    await desk.call("run", "batch.yaml")
+    await desk.run_here()
     finished = await desk.call("run", "batch.yaml", "--edition", "b")
     assert finished.code == 0
     assert (count_charges(simulator), count_posts(simulator, "/upload")) == (16, 3)
@@ -69,8 +69,8 @@ async def test_the_same_image_under_two_names_is_uploaded_once(desk: Desk, simul
     desk.write_manifest("images: {one: one.png, two: two.png}\ndefaults: {prompt: Move, model: fal/grok-video-i2v}")
     desk.add_image("one.png", 7)
     desk.add_image("two.png", 7)
-    finished = await desk.call("run", "batch.yaml")
-    assert (finished.code, count_posts(simulator, "/upload"), count_charges(simulator)) == (0, 1, 2)
+    assert await desk.run_here() == 0
+    assert (count_posts(simulator, "/upload"), count_charges(simulator)) == (1, 2)
 
 
 async def test_after_kill_9_the_same_line_ends_with_one_charge_a_job(desk: Desk, simulator: Simulator) -> None:
@@ -114,7 +114,7 @@ async def test_failed_jobs_stay_failed_and_retry_pays_for_just_those(desk: Desk,
 
 async def test_retry_takes_an_error_code(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest("jobs:\n  - {id: bad, prompt: Something forbidden}\n  - {id: flaky, prompt: A flaky scene}")
-    await desk.call("run", "batch.yaml")
+    await desk.run_here()
     retried = await desk.call("retry", "batch.yaml", "--error", "internal")
     assert (retried.code, count_posts(simulator, "/generations")) == (0, 3)
 
@@ -128,30 +128,29 @@ async def test_a_failure_is_named_with_its_code_and_the_command_that_settles_it(
 
 async def test_every_attempt_stays_in_the_ledger(desk: Desk) -> None:
     desk.write_manifest("jobs:\n  - {id: flaky, prompt: A flaky scene}")
-    await desk.call("run", "batch.yaml")
-    await desk.call("retry", "batch.yaml")
+    await desk.run_here()
+    await desk.run_here(retried_codes=("*",))
     rows = [json.loads(line) for line in (await desk.call("results", "batch.yaml", "--attempts")).out.splitlines()]
     assert [(row["attempt"], row["state"]) for row in rows] == [(1, "failed"), (2, "done")]
 
 
 async def test_an_edited_failed_job_is_new_work(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest("jobs:\n  - {id: bad, prompt: Something forbidden}")
-    await desk.call("run", "batch.yaml")
+    await desk.run_here()
     desk.write_manifest("jobs:\n  - {id: bad, prompt: Something allowed}")
-    finished = await desk.call("run", "batch.yaml")
-    assert (finished.code, count_charges(simulator)) == (0, 1)
+    assert (await desk.run_here(), count_charges(simulator)) == (0, 1)
 
 
 async def test_a_failed_job_that_left_the_manifest_no_longer_counts(desk: Desk) -> None:
     desk.write_manifest("jobs:\n  - {id: bad, prompt: Something forbidden}\n  - {id: good, prompt: A scene}")
-    await desk.call("run", "batch.yaml")
+    await desk.run_here()
     desk.write_manifest("jobs:\n  - {id: good, prompt: A scene}")
-    assert (await desk.call("run", "batch.yaml")).code == 0
+    assert await desk.run_here() == 0
 
 
 async def test_a_paid_job_that_was_edited_is_not_bought_again_in_silence(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest("jobs:\n  - {id: scene, prompt: A calm sea, duration: 5s}\n  - {id: b, prompt: New soon}")
-    await desk.call("run", "batch.yaml", "--id", "scene")
+    await desk.run_here(ids=("scene",))
     before = len(simulator.requests)
     desk.write_manifest("jobs:\n  - {id: scene, prompt: A wild sea, duration: 10s}\n  - {id: b, prompt: New soon}")
     finished = await desk.call("run", "batch.yaml")
@@ -162,41 +161,37 @@ async def test_a_paid_job_that_was_edited_is_not_bought_again_in_silence(desk: D
 
 async def test_a_changed_job_bought_anew_leaves_the_first_file_alone(desk: Desk) -> None:
     desk.write_manifest("jobs: [{id: scene, prompt: A calm sea}]")
-    await desk.call("run", "batch.yaml")
+    await desk.run_here()
     first = (desk.folder / "batch.out/videos/scene.mp4").read_bytes()
     desk.write_manifest("jobs: [{id: scene, prompt: A wild sea}]")
-    finished = await desk.call("run", "batch.yaml", "--rebuy-changed")
-    assert (finished.code, list_videos(desk)) == (0, ["scene.mp4", "scene.take2.mp4"])
+    assert (await desk.run_here(rebuys_changed=True), list_videos(desk)) == (0, ["scene.mp4", "scene.take2.mp4"])
     assert (desk.folder / "batch.out/videos/scene.mp4").read_bytes() == first
 
 
 async def test_what_is_not_selected_stays_untouched_and_out_of_the_exit_code(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest("jobs:\n  - {id: bad, prompt: Something forbidden}\n  - {id: good, prompt: A scene}")
-    finished = await desk.call("run", "batch.yaml", "--id", "g*")
-    assert (finished.code, count_posts(simulator, "/generations")) == (0, 1)
+    assert (await desk.run_here(ids=("g*",)), count_posts(simulator, "/generations")) == (0, 1)
 
 
 async def test_first_n_takes_the_first_of_the_manifest(desk: Desk) -> None:
     write_matrix(desk)
-    finished = await desk.call("run", "batch.yaml", "--first", "2")
-    assert (finished.code, list_videos(desk)) == (0, ["hero--gentle.mp4", "hero--storm.mp4"])
+    assert (await desk.run_here(first=2), list_videos(desk)) == (0, ["hero--gentle.mp4", "hero--storm.mp4"])
 
 
 async def test_raising_variations_buys_only_the_new_ones(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest("jobs: [{id: market, prompt: A market}]")
-    await desk.call("run", "batch.yaml")
+    await desk.run_here()
     desk.write_manifest("jobs: [{id: market, prompt: A market, variations: 3}]")
-    finished = await desk.call("run", "batch.yaml")
-    assert (finished.code, count_charges(simulator)) == (0, 3)
+    assert (await desk.run_here(), count_charges(simulator)) == (0, 3)
     assert list_videos(desk) == ["market.mp4", "market.v2.mp4", "market.v3.mp4"]
 
 
 async def test_a_vanished_asset_is_uploaded_again(desk: Desk, simulator: Simulator) -> None:
     write_matrix(desk)
-    await desk.call("run", "batch.yaml", "--id", "hero--gentle")
+    await desk.run_here(ids=("hero--gentle",))
     simulator.forget_assets()
-    finished = await desk.call("run", "batch.yaml", "--id", "hero--*")
-    assert (finished.code, count_posts(simulator, "/upload"), count_charges(simulator)) == (0, 2, 2)
+    code = await desk.run_here(ids=("hero--*",))
+    assert (code, count_posts(simulator, "/upload"), count_charges(simulator)) == (0, 2, 2)
 
 
 async def test_jobs_that_left_the_manifest_are_still_followed_and_fetched(desk: Desk, simulator: Simulator) -> None:

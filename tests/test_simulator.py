@@ -610,15 +610,14 @@ async def test_a_lost_answer_was_billed(service: Service) -> None:
 
 
 async def test_a_lost_answer_can_be_billed_later() -> None:
-    async with running(arrival_delay_seconds=100, speed=1000) as service:
+    async with running(arrival_delay_seconds=1000, speed=1000) as service:
         service.simulator.plan_fault("lost-answer")
         with pytest.raises(aiohttp.ClientConnectionError):
             await service.submit()
-        assert service.simulator.billing == []
-        async with asyncio.timeout(5):
-            while (await service.get("/billing/credits")).json["used"] != 35:
-                assert service.simulator.billing == []
-        assert charges(service) == [("charge", 35)]
+        was_billed_at_once = bool(service.simulator.billing)
+        while not service.simulator.billing:
+            await service.get("/billing/credits")
+        assert (was_billed_at_once, charges(service)) == (False, [("charge", 35)])
 
 
 async def test_what_has_not_arrived_when_the_service_stops_never_does() -> None:
