@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from hedra_batch.api.client import HedraClient
@@ -158,7 +159,7 @@ class Runner:
                 await self._note(attempt, before)
                 if attempt.state is State.HELD and before is not State.HELD:
                     # Asking again at once would change nothing.
-                    self._unproven += [(key, entry)] if is_unproven(attempt) else []
+                    self._unproven += [(key, replace(entry, step=Step.CARRY))] if is_unproven(attempt) else []
                     return
         except SubmittingClosedError:
             await self._slots.leave(key)
