@@ -177,7 +177,12 @@ class AssetGoneError(RejectedError):
 
 
 class NotFoundError(JobError):
-    """The server does not know the id that was read."""
+    """The server does not know what was asked for.
+
+    `is_from_service` says whether the service itself says so, and not a gateway before it.
+    """
+
+    is_from_service = False
 
 
 class AlreadyExistsError(JobError):
@@ -230,6 +235,9 @@ class SubmittingClosedError(HedraBatchError):
     """Nothing more is submitted in this run; the attempt stays RESERVED for the next one."""
 
     exit_code = EXIT_UNFINISHED
+
+    def __init__(self) -> None:
+        super().__init__("Submitting is closed for this run.")
 
 
 class UnfinishedError(HedraBatchError):

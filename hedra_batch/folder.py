@@ -20,8 +20,8 @@ from hedra_batch.instant import now_text
 #: Logs that are kept.
 LOGS_KEPT = 30
 
-#: How everything begins that a run folder may hold.
-OWN_NAMES = ("README.txt", "identity.json", "ledger.sqlite3", "logs", "run.lock", "simulator", "summary.json", "videos")
+#: What stands in a run folder before its first ledger does.
+FIRST_NAMES = frozenset({"README.txt", "identity.json", "identity.json.part", "logs", "run.lock", "simulator"})
 
 README = """\
 This folder belongs to hedra-batch. It holds what has been paid for.
@@ -83,9 +83,9 @@ class RunFolder:
             ) from error
 
     def _refuse_foreign(self) -> None:
-        if self.identity.exists() or not self.path.is_dir():
+        if self.identity.exists() or self.ledger.exists() or not self.path.is_dir():
             return
-        foreign = sorted(path.name for path in self.path.iterdir() if not path.name.startswith(OWN_NAMES))
+        foreign = sorted({path.name for path in self.path.iterdir()} - FIRST_NAMES)
         if foreign:
             raise UsageError(f"{self.path} holds other things ({foreign[0]}), so it cannot become a run folder.")
 

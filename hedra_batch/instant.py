@@ -20,6 +20,11 @@ def from_text(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def age_seconds(text: str) -> float:
+    """Count the seconds since an instant that `to_text` wrote."""
+    return (utc_now() - from_text(text)).total_seconds()
+
+
 def now_text() -> str:
     """Write the present instant as it is stored."""
     return to_text(utc_now())

@@ -176,6 +176,8 @@ class Attempt:
     #: Every send of the id, and those of them whose outcome could not be told.
     sends: int = 0
     unknown_sends: int = 0
+    #: Sends again after a lost one, but for those that were surely not accepted.
+    resends: int = 0
     unknown_at: str | None = None
     submitted_at: str | None = None
     accepted_at: str | None = None

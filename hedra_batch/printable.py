@@ -16,6 +16,11 @@ def to_line(text: str, length: int) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
+def clean(text: str) -> str:
+    """Write a message of the server's on one line, without control characters or signatures, short enough for a log."""
+    return to_line(hide_signatures(text), MESSAGE_LENGTH)
+
+
 def hide_signatures(text: str) -> str:
     """Take the queries out of links, since that is where their signatures are."""
     return _SIGNED_QUERY.sub(r"\1?[signed]", text)

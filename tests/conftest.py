@@ -31,7 +31,11 @@ FAST_LIMITS = "limits: {submit: 100/s, in_flight: 8, uploads: 2, downloads: 4, p
 
 #: Times are settings: pauses that nobody needs to sit through.
 IMPATIENT = RunSettings(
-    first_pause_seconds=0.01, throttle_seconds=0.05, shortest_poll_seconds=0.05, longest_poll_seconds=0.2
+    stop_grace_seconds=0.2,
+    first_pause_seconds=0.01,
+    throttle_seconds=0.05,
+    shortest_poll_seconds=0.05,
+    longest_poll_seconds=0.2,
 )
 
 

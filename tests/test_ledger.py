@@ -293,8 +293,8 @@ async def test_a_refused_command_does_not_bind_the_folder_to_its_key(tmp_path: P
 
 async def test_a_refused_resend_leaves_the_unknown_send_before_it_unknown(ledger: Ledger) -> None:
     unknown = await ledger.mark_unknown(await ledger.begin_send(await reserve(ledger)), "Lost.")
-    resent = await ledger.begin_send(await ledger.return_to_reserved(unknown, "unknown_outcome", "Absent."))
-    again = await ledger.mark_unknown(resent, "429", is_send_unknown=False)
+    resent = await ledger.begin_send(await ledger.resend(unknown))
+    again = await ledger.mark_unknown(resent, "429", unknown_sends=1)
     assert (again.state, again.sends, again.unknown_sends) == (State.UNKNOWN, 2, 1)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hedra_batch.errors import GarbledError
-from hedra_batch.printable import MESSAGE_LENGTH, hide_signatures, to_line
+from hedra_batch.printable import clean
 
 #: The status values after which nothing changes any more; any other, also one not published, is still running.
 COMPLETE = "complete"
@@ -134,13 +134,13 @@ def _read_error(fields: dict[str, Any]) -> tuple[str | None, str | None]:
     error = fields.get("error")
     message = _optional_text(fields, "error_message")
     if not isinstance(error, dict):
-        return (None, _clean(error if isinstance(error, str) else message))
+        return (None, _clean_optional(error if isinstance(error, str) else message))
     code = _optional_text(error, "reason_code") or _optional_text(error, "type")
-    return (code.lower()[:40] if code else None, _clean(_optional_text(error, "message") or message))
+    return (code.lower()[:40] if code else None, _clean_optional(_optional_text(error, "message") or message))
 
 
-def _clean(message: str | None) -> str | None:
-    return to_line(hide_signatures(message), MESSAGE_LENGTH) if message else None
+def _clean_optional(message: str | None) -> str | None:
+    return clean(message) if message else None
 
 
 def _link(fields: dict[str, Any]) -> str | None:

@@ -16,15 +16,18 @@ from yarl import URL
 from hedra_batch import __version__
 from hedra_batch.api import answers
 from hedra_batch.api.answers import Generation, Model, Submission
-from hedra_batch.api.refusals import clean, read_refusal, read_submission_refusal
+from hedra_batch.api.refusals import read_refusal, read_submission_refusal
 from hedra_batch.api.requests import read_ids
 from hedra_batch.errors import (
     ConfigurationError,
     GarbledError,
     NoAnswerError,
+    NotFoundError,
     NotSentError,
+    UnavailableError,
     UnknownOutcomeError,
 )
+from hedra_batch.printable import clean
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +83,14 @@ class HedraClient:
         return answers.read_models(await self._get("/models", types="video"))
 
     async def read_status(self, generation_id: str) -> Generation:
-        """GET /generations/{id}/status. Raises NotFoundError when the server does not know the id."""
-        generation = answers.read_generation(await self._get(f"/generations/{quote(generation_id, safe='')}/status"))
+        """GET /generations/{id}/status. Raises NotFoundError when the service itself does not know the id."""
+        try:
+            answer = await self._get(f"/generations/{quote(generation_id, safe='')}/status")
+        except NotFoundError as error:
+            if error.is_from_service:
+                raise
+            raise UnavailableError(f"A 404 that is not the service's own: {error}") from error
+        generation = answers.read_generation(answer)
         if generation.generation_id != generation_id.lower():
             raise GarbledError("The API answered with another generation than was asked for.")
         return generation

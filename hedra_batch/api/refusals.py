@@ -21,7 +21,7 @@ from hedra_batch.errors import (
     UnavailableError,
     UnknownOutcomeError,
 )
-from hedra_batch.printable import MESSAGE_LENGTH, hide_signatures, to_line
+from hedra_batch.printable import clean
 
 _ALREADY = frozenset({"already_exists", "already_in_progress"})
 _BY_STATUS = {
@@ -51,8 +51,11 @@ def read_refusal(status: int, headers: Mapping[str, str], text: str) -> HedraBat
         return stop
     if status == 409 or code in _ALREADY:
         return AlreadyExistsError(code, message, request_id)
-    kind = NotFoundError if status == 404 else RejectedError
-    return kind(code, message, request_id)
+    if status == 404:
+        missing = NotFoundError(code, message, request_id)
+        missing.is_from_service = isinstance(body, dict)
+        return missing
+    return RejectedError(code, message, request_id)
 
 
 def _read_stop(status: int, code: str, message: str) -> StopRunError | None:
@@ -119,11 +122,6 @@ def extract_code(body: Any) -> str | None:
         if isinstance(value, str) and re.fullmatch(r"[A-Za-z_]{3,40}", value):
             return value.lower()
     return None
-
-
-def clean(text: str) -> str:
-    """One line without control characters or signatures, short enough for a log."""
-    return to_line(hide_signatures(text), MESSAGE_LENGTH)
 
 
 def _find_message(body: Any) -> str:

@@ -39,16 +39,17 @@ def print_plan(options: RunOptions) -> int:
     check_pair(folder.ledger, Identity.load(folder.identity))
     with open_reader(folder.ledger) as reader:
         plan = make_selected_plan(manifest.jobs, reader.standings() if reader else (), options)
-        sys.stdout.writelines(_write_plan(plan))
+        sys.stdout.writelines(_write_plan(plan, find_edition(options.edition)))
     print(plan.describe(), file=sys.stderr)
     if manifest.budget_credits is not None:
         print(f"budget: {manifest.budget_credits} credits", file=sys.stderr)
     return 0
 
 
-def _write_plan(plan: Plan) -> Iterator[str]:
+def _write_plan(plan: Plan, edition: str) -> Iterator[str]:
     for entry in plan.entries:
-        note = "" if entry.job else "  (left the manifest)"
+        left = "left the manifest" if entry.identity[0] == edition else "of another edition"
+        note = "" if entry.job else f"  ({left})"
         yield f"{entry.reason:8} {entry.label}{note}\n"
 
 

@@ -23,7 +23,7 @@ def make_selected_plan(jobs: Sequence[Job], standings: Iterable[Standing], optio
         rebuys_changed=options.rebuys_changed,
     )
     if options.ids and not plan.entries:
-        raise UsageError(f"No job has an id like {' or '.join(options.ids)}. `hedra-batch plan` lists them.")
+        raise _make_no_such_job(options)
     return plan
 
 
@@ -33,10 +33,16 @@ def make_selected_retry(
     """Plan a new attempt for the failed jobs that the options and the error codes select."""
     wanted = [code.casefold() for code in codes]
     matching = [job for job in jobs if _matches(job.id, options.ids)]
+    if not matching:
+        raise _make_no_such_job(options)
     plan = make_retry_plan(
         matching, standings, lambda standing: _matches((standing.error_code or "").casefold(), wanted)
     )
     return Plan(plan.entries[: options.first])
+
+
+def _make_no_such_job(options: RunOptions) -> UsageError:
+    return UsageError(f"No job has an id like {' or '.join(options.ids)}. `hedra-batch plan` lists them.")
 
 
 def _within(standings: Iterable[Standing], jobs: Sequence[Job], chosen: Sequence[Job]) -> Iterable[Standing]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hedra_batch import __version__
@@ -41,7 +41,7 @@ class Batch:
     folder: RunFolder
     options: RunOptions
     settings: RunSettings
-    api_key: str
+    api_key: str = field(repr=False)
     base_url: str
     #: Error codes of the failed jobs to retry; None for a plain run.
     retried_codes: Sequence[str] | None = None
@@ -119,7 +119,7 @@ class Session:
         # Through a reader of its own, since the ledger itself may be what failed.
         with open_reader(self._batch.folder.ledger) as reader:
             outcome = self._judge(plan, reader, stopped_by)
-            for record in (self._write_summary, self._end_run):
+            for record in (self._end_run, self._write_summary):
                 try:
                     await record(outcome, reader)
                 except WriteError as error:

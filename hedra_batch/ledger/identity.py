@@ -6,7 +6,7 @@ import hashlib
 import json
 import secrets
 import uuid
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from hedra_batch.durable import write_atomically
@@ -20,7 +20,7 @@ class Binding:
     manifest: str
     base_url: str
     #: The account's key; only a salted fingerprint of it is ever stored.
-    api_key: str
+    api_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

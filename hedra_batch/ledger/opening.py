@@ -66,18 +66,14 @@ def _prepare(connection: sqlite3.Connection, identity: Identity) -> None:
     batch_uuid = connection.execute("SELECT value FROM info WHERE key = 'batch_uuid'").fetchone()[0]
     if batch_uuid != identity.batch_uuid:
         raise ConfigurationError("The ledger and identity.json of this run folder belong to different batches.")
+    connection.execute("INSERT OR REPLACE INTO info VALUES ('manifest', ?)", (identity.manifest,))
     _load_tables(connection)
 
 
 def _create(connection: sqlite3.Connection, identity: Identity) -> None:
     schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
     connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};")
-    rows = [
-        ("manifest", identity.manifest),
-        ("base_url", identity.base_url),
-        ("batch_uuid", identity.batch_uuid),
-        ("run_counter", str(identity.run_counter)),
-    ]
+    rows = [("batch_uuid", identity.batch_uuid), ("run_counter", str(identity.run_counter))]
     connection.executemany("INSERT INTO info VALUES (?, ?)", rows)
     connection.execute("COMMIT")
 

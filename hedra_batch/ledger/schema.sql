@@ -2,7 +2,7 @@
 -- Only the view `results` is for others to rely on; all else may change with a version.
 
 CREATE TABLE info (
-    key TEXT PRIMARY KEY,          -- manifest, base_url, batch_uuid, run_counter
+    key TEXT PRIMARY KEY,          -- manifest, batch_uuid, run_counter
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -57,6 +57,7 @@ CREATE TABLE attempts (
     body BLOB,                     -- the exact bytes of the request
     sends INTEGER NOT NULL DEFAULT 0,         -- POSTs begun with this id
     unknown_sends INTEGER NOT NULL DEFAULT 0, -- those of them whose outcome could not be told
+    resends INTEGER NOT NULL DEFAULT 0,       -- sends again after a lost one, but for those surely not accepted
     unknown_at TEXT,               -- since when the outcome is unknown
     submitted_at TEXT,             -- begin of the last send
     accepted_at TEXT,

@@ -185,7 +185,9 @@ class Ledger:
 
     async def begin_send(self, attempt: Attempt) -> Attempt:
         """Go from RESERVED to SUBMITTING: on disk before the first byte of the request."""
-        return await self._change(attempt, State.SUBMITTING, sends=attempt.sends + 1, submitted_at=now_text())
+        return await self._change(
+            attempt, State.SUBMITTING, sends=attempt.sends + 1, submitted_at=now_text(), error_code=None, error=None
+        )
 
     async def accept(
         self,
@@ -222,25 +224,25 @@ class Ledger:
         return await self._writer.run(operation)
 
     async def return_to_reserved(self, attempt: Attempt, code: str, message: str) -> Attempt:
-        """Go back to RESERVED: surely not accepted, or absent for the whole quiet window; the id may be sent again."""
+        """Go from SUBMITTING back to RESERVED: surely not accepted, so the same id may be sent again."""
         return await self._change(attempt, State.RESERVED, error_code=code, error=message)
+
+    async def resend(self, attempt: Attempt) -> Attempt:
+        """Go from UNKNOWN back to RESERVED: absent for the whole quiet window, so the same bytes are sent again."""
+        return await self._change(attempt, State.RESERVED, resends=attempt.resends + 1)
 
     async def reject(self, attempt: Attempt, code: str, message: str, request_id: str | None) -> Attempt:
         """Go from NEW or SUBMITTING to REJECTED: refused as it stands, nothing charged."""
         return await self._finish(attempt, State.REJECTED, error_code=code, error=message, request_id=request_id)
 
-    async def mark_unknown(self, attempt: Attempt, message: str, *, is_send_unknown: bool = True) -> Attempt:
+    async def mark_unknown(self, attempt: Attempt, message: str, **counts: int) -> Attempt:
         """Go from SUBMITTING to UNKNOWN: whether the server has it can only be told by reading.
 
-        `is_send_unknown` is False when this send was surely not accepted, but an earlier one of the id may have been.
+        `counts` corrects what a lost send counts, where it was an earlier one of the id that was lost.
         """
+        columns = {"unknown_sends": attempt.unknown_sends + 1, **counts}
         return await self._change(
-            attempt,
-            State.UNKNOWN,
-            unknown_sends=attempt.unknown_sends + is_send_unknown,
-            unknown_at=now_text(),
-            error_code=UNKNOWN_OUTCOME,
-            error=message,
+            attempt, State.UNKNOWN, unknown_at=now_text(), error_code=UNKNOWN_OUTCOME, error=message, **columns
         )
 
     async def hold(self, attempt: Attempt, code: str, message: str) -> Attempt:

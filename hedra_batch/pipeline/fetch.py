@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 from pathlib import Path
 
 import aiofiles
 
 from hedra_batch.api.client import HedraClient
 from hedra_batch.api.media import Download, MediaClient
-from hedra_batch.durable import publish, sync_folder
+from hedra_batch.durable import publish, sync, sync_folder
 from hedra_batch.errors import DownloadError, JobError, UnfinishedError, WriteError
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.store import Ledger
@@ -120,6 +119,6 @@ def _make_folder(folder: Path, root: Path) -> None:
 def _verify_and_publish(part: Path, path: Path) -> None:
     """Sync, verify, rename: whatever has the final name is whole, also after a power cut."""
     with part.open("rb") as file:
-        os.fsync(file.fileno())
+        sync(file.fileno())
     check_container(part)
     publish(part, path)

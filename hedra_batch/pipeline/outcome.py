@@ -14,9 +14,9 @@ from hedra_batch.errors import (
     EXIT_UNFINISHED,
     HedraBatchError,
 )
-from hedra_batch.job import ENDED_BADLY, PUBLIC_STATES, UNFINISHED
+from hedra_batch.job import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, Job, is_surely_unsent
 from hedra_batch.ledger.rows import Standing
-from hedra_batch.pipeline.plan import Plan, Reason
+from hedra_batch.pipeline.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,19 @@ def judge(
         if standing.state not in ENDED_BADLY or selected[standing.identity].job is not None
     ]
     counts.update(PUBLIC_STATES[standing.state] for standing in standing_now)
-    counts["changed"] = plan.count(Reason.CHANGED)
+    counts["changed"] = sum(_is_changed(standing, selected[standing.identity].job) for standing in standing_now)
     return Outcome(
         counts=counts,
         exit_code=find_exit_code(counts, stopped_by=stopped_by, closed_by=closed_by, signal_number=signal_number),
         failed=[standing for standing in standing_now if PUBLIC_STATES[standing.state] == "failed"],
         held=[standing for standing in standing_now if PUBLIC_STATES[standing.state] == "held"],
     )
+
+
+def _is_changed(standing: Standing, job: Job | None) -> bool:
+    """Tell whether what was sent, and may be paid for, is not what the manifest asks for now."""
+    is_sent = standing.state not in ENDED_BADLY and not is_surely_unsent(standing.state, standing.unknown_sends)
+    return job is not None and is_sent and standing.digest != job.inputs.digest
 
 
 def find_exit_code(

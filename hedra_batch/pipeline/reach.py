@@ -42,7 +42,7 @@ class Reach:
         if isinstance(error, GarbledError):
             self._note_garbled(error)
         if isinstance(error, ThrottledError):
-            self._has_answered = True
+            self.note_answer()
             return
         now = asyncio.get_running_loop().time()
         if self._failing_since is None:

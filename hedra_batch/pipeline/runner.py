@@ -19,7 +19,7 @@ from hedra_batch.errors import (
     SubmittingClosedError,
     UnfinishedError,
 )
-from hedra_batch.instant import from_text, utc_now
+from hedra_batch.instant import age_seconds
 from hedra_batch.job import IN_FLIGHT, Attempt, Job, State
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.catalogue import Catalogue, refuse_address
@@ -29,7 +29,7 @@ from hedra_batch.pipeline.plan import Entry, Plan, Step
 from hedra_batch.pipeline.reach import Reach
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
-from hedra_batch.pipeline.settle import Settler, is_unproven
+from hedra_batch.pipeline.settle import IDS_UNPROVEN, Settler, is_unproven
 from hedra_batch.pipeline.slots import Slots
 from hedra_batch.pipeline.submit import Submitter
 from hedra_batch.pipeline.track import Tracker
@@ -64,7 +64,9 @@ class Runner:
         self._reach = Reach(settings)
         self._reader = Reader(settings, self._reach, Pace(limits.poll, self._pause), self._pause)
         self._slots = Slots(limits.in_flight)
-        self._submit_pace = Pace(limits.submit, self._pause, _age_seconds(ledger.last_sent_at))
+        self._submit_pace = Pace(
+            limits.submit, self._pause, age_seconds(ledger.last_sent_at) if ledger.last_sent_at else None
+        )
         # Beside the jobs in flight, some have their images uploaded ahead, and some are being fetched.
         self._room = asyncio.Semaphore(limits.in_flight + limits.uploads + limits.downloads)
         self._watch = Watch(client, self._reader, settings, progress.note_fraction, ledger.record_missing)
@@ -85,9 +87,10 @@ class Runner:
         watching = asyncio.create_task(self._watch.run(), name="watch")
         try:
             await self._carry_all(keyed)
-            if self._ledger.ids_verdict == "honoured" and self._unproven:
+            waiting, self._unproven = self._unproven, []
+            if self._ledger.ids_verdict == "honoured":
                 # The proof that these were held for came from another job meanwhile.
-                await self._carry_all(self._unproven)
+                await self._carry_all(waiting)
         finally:
             watching.cancel()
             await asyncio.wait({watching})
@@ -159,18 +162,22 @@ class Runner:
                 await self._note(attempt, before)
                 if attempt.state is State.HELD and before is not State.HELD:
                     # Asking again at once would change nothing.
-                    self._unproven += [(key, replace(entry, step=Step.CARRY))] if is_unproven(attempt) else []
+                    self._unproven += [(key, _as_held(entry))] if is_unproven(attempt) else []
                     return
         except SubmittingClosedError:
-            await self._slots.leave(key)
+            pass
         except (UnfinishedError, JobError) as reason:
             logger.warning("%s: %s", entry.label, reason)
+            if entry.state is State.HELD and entry.standing and entry.standing.error_code == IDS_UNPROVEN:
+                self._unproven.append((key, entry))
         except (OutOfCreditsError, BudgetReachedError) as reason:
             await self._close_submitting(reason)
+        finally:
+            await self._slots.leave(key)
 
     async def _begin(self, key: int, entry: Entry) -> Attempt:
         if self._slots.is_closed and not _is_sent(entry):
-            raise SubmittingClosedError("Submitting is closed for this run.")
+            raise SubmittingClosedError
         if entry.step is Step.REWRITE and entry.job:
             return await self._ledger.rewrite(key, entry.job)
         return await self._ledger.attempt(key)
@@ -188,8 +195,10 @@ class Runner:
         await self._slots.close()
 
 
-def _age_seconds(instant: str | None) -> float | None:
-    return (utc_now() - from_text(instant)).total_seconds() if instant else None
+def _as_held(entry: Entry) -> Entry:
+    """Plan to carry on a job that this run has held."""
+    standing = entry.standing._replace(state=State.HELD) if entry.standing else None
+    return replace(entry, step=Step.CARRY, standing=standing)
 
 
 def _is_sent(entry: Entry) -> bool:

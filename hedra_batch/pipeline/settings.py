@@ -15,8 +15,8 @@ class RunSettings:
     limits: Limits = field(default_factory=Limits)
     #: What to do with a paid request that is absent after the quiet window, on a server that honours our ids.
     on_unknown: Literal["resend", "hold"] = "resend"
-    #: Sends of one id at most; after that a person decides.
-    sends_limit: int = 3
+    #: How often a lost request is sent again at most; after that a person decides.
+    resends_limit: int = 3
     #: How long a request with an unknown outcome may still arrive at the server.
     quiet_window_seconds: float = 600.0
     #: The longest wait for the answer to a paid request.

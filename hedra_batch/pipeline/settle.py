@@ -10,9 +10,10 @@ from datetime import timedelta
 from hedra_batch.api.answers import Generation
 from hedra_batch.api.client import HedraClient
 from hedra_batch.errors import JobError, NotFoundError, UnfinishedError
-from hedra_batch.instant import from_text, to_text, utc_now
+from hedra_batch.instant import age_seconds, from_text, to_text
 from hedra_batch.job import Attempt, Job, State
 from hedra_batch.ledger.store import UNKNOWN_OUTCOME, Ledger
+from hedra_batch.ledger.writer import ConflictError
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
 
@@ -72,10 +73,8 @@ class Settler:
 
     def _count_window(self, attempt: Attempt) -> float:
         """Count the seconds until absence is an answer."""
-        if attempt.unknown_at is None:
-            return self._settings.quiet_window_seconds
-        passed_seconds = (utc_now() - from_text(attempt.unknown_at)).total_seconds()
-        return self._settings.quiet_window_seconds - passed_seconds
+        assert attempt.unknown_at, "it is written with the state"
+        return self._settings.quiet_window_seconds - age_seconds(attempt.unknown_at)
 
     async def _look(self, attempt: Attempt) -> Generation | None:
         """Ask by id, then in the list; None when it is absent from all. Raises JobError when that cannot be told.
@@ -102,9 +101,12 @@ class Settler:
 
     async def _adopt(self, attempt: Attempt, found: Generation) -> Attempt:
         logger.info("%s: found at the server as %s; it was accepted", attempt.label, found.generation_id)
-        return await self._ledger.accept(
-            attempt, generation_id=found.generation_id, asset_id=found.asset_id, eta_seconds=found.eta_seconds
-        )
+        try:
+            return await self._ledger.accept(
+                attempt, generation_id=found.generation_id, asset_id=found.asset_id, eta_seconds=found.eta_seconds
+            )
+        except ConflictError as conflict:
+            raise UnfinishedError(f"What the server shows of it cannot be right: {conflict}") from conflict
 
     async def _decide(self, attempt: Attempt, job: Job | None) -> Attempt:
         """Say what follows from absence, now that no request can still be on its way."""
@@ -113,7 +115,7 @@ class Settler:
         if reason := self._find_reason_to_hold(attempt, job):
             return await self._hold(attempt, UNKNOWN_OUTCOME, reason)
         logger.warning("%s: absent after the quiet window, so the same request is sent again", attempt.label)
-        return await self._ledger.return_to_reserved(attempt, UNKNOWN_OUTCOME, "Absent after the quiet window.")
+        return await self._ledger.resend(attempt)
 
     def _find_reason_to_hold(self, attempt: Attempt, job: Job | None) -> str | None:
         if self._ledger.ids_verdict == "ignored":
@@ -124,14 +126,14 @@ class Settler:
             return "the job was edited since"
         if self._settings.on_unknown == "hold":
             return "the manifest says on_unknown: hold"
-        if attempt.unknown_sends >= self._settings.sends_limit:
-            return f"it was lost {attempt.unknown_sends} times"
+        if attempt.resends >= self._settings.resends_limit:
+            return f"it was sent again {attempt.resends} times already"
         return None
 
     async def _hold(self, attempt: Attempt, code: str, reason: str) -> Attempt:
         message = (
             f"Whether this paid request was accepted is unknown (sent at {attempt.submitted_at}, absent since), and it "
-            f"is not sent again: {reason}. Each run looks for it again."
+            f"is not sent again now: {reason}. Each run looks for it again."
         )
         logger.error("%s: held. %s", attempt.label, message)
         return await self._ledger.hold(attempt, code, message)

@@ -29,7 +29,7 @@ class Slots:
         async with self._room:
             await self._room.wait_for(lambda: self.is_closed or key in self._taken or len(self._taken) < self._size)
             if self.is_closed:
-                raise SubmittingClosedError("Submitting is closed for this run.")
+                raise SubmittingClosedError
             self._taken.add(key)
 
     async def leave(self, key: int) -> None:

@@ -84,7 +84,7 @@ class Submitter:
         await self._slots.enter(attempt.key)
         await self._pace.wait()
         if self._slots.is_closed:
-            raise SubmittingClosedError("Submitting is closed for this run.")
+            raise SubmittingClosedError
         return await self._finish_although_cancelled(attempt)
 
     async def _finish_although_cancelled(self, attempt: Attempt) -> Attempt:
@@ -142,12 +142,13 @@ class Submitter:
         """Write down what came back instead of an acceptance, then slow down as it asks."""
         level = logging.DEBUG if isinstance(refusal, NotSentError) else logging.WARNING
         logger.log(level, "%s: %s%s", attempt.label, "failed: " if isinstance(refusal, RejectedError) else "", refusal)
+        if not isinstance(refusal, NotSentError | UnknownOutcomeError):
+            self._reach.note_answer()
         if isinstance(refusal, AlreadyExistsError) and refusal.bears_our_id:
             await self._ledger.record_ids_honoured()
         if attempt.unknown_sends or isinstance(refusal, UnknownOutcomeError | AlreadyExistsError):
             # Once a send of an id was unknown, no refusal of a later one can tell what became of it.
-            is_clear = isinstance(refusal, (*NOT_ACCEPTED, RejectedError))
-            attempt = await self._ledger.mark_unknown(attempt, str(refusal), is_send_unknown=not is_clear)
+            attempt = await self._ledger.mark_unknown(attempt, str(refusal), **_count_refused(attempt, refusal))
         elif isinstance(refusal, AssetGoneError) and self._reuploads[attempt.key] < REUPLOADS_LIMIT:
             attempt = await self._forget_assets(attempt, refusal)
         elif isinstance(refusal, RejectedError):
@@ -171,7 +172,8 @@ class Submitter:
         if isinstance(refusal, StopRunError):
             raise refusal
         if isinstance(refusal, ThrottledError):
-            self._throttles_in_a_row += 1
+            # Of those that were under way together, the first slows down for all.
+            self._throttles_in_a_row += not self._pause.is_on
             grown_seconds = self._settings.throttle_seconds * 2 ** min(self._throttles_in_a_row - 1, 10)
             grown_seconds = min(grown_seconds, self._settings.longest_throttle_seconds)
             self._pause.extend(refusal.retry_after_seconds or grown_seconds, "the API asks to slow down")
@@ -182,3 +184,12 @@ class Submitter:
             self._pause.extend(min(grown_seconds, self._settings.longest_pause_seconds), "the API cannot be reached")
         else:
             self._throttles_in_a_row = self._outages_in_a_row = 0
+
+
+def _count_refused(attempt: Attempt, refusal: HedraBatchError) -> dict[str, int]:
+    """Correct the counts of a send that was clearly refused: it was not lost, and may not even count as sent again."""
+    if isinstance(refusal, NOT_ACCEPTED):
+        return {"unknown_sends": attempt.unknown_sends, "resends": max(attempt.resends - 1, 0)}
+    if isinstance(refusal, RejectedError):
+        return {"unknown_sends": attempt.unknown_sends}
+    return {}

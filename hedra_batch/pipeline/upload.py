@@ -12,7 +12,7 @@ import aiofiles
 
 from hedra_batch.api.client import HedraClient
 from hedra_batch.api.requests import build_video_request
-from hedra_batch.errors import AlreadyExistsError, JobError, UnfinishedError
+from hedra_batch.errors import AlreadyExistsError, JobError, NotFoundError, UnfinishedError
 from hedra_batch.job import Attempt, ImageInput, Job
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.catalogue import Catalogue
@@ -78,6 +78,8 @@ class Uploader:
             await self._reader.read(lambda: self._client.upload_asset(asset_id, content, path.name), is_paced=False)
         except AlreadyExistsError:
             logger.debug("%s: an upload whose answer was lost had arrived", path.name)
+        except NotFoundError as error:
+            raise UnfinishedError(f"{image.source} could not be uploaded: {error}") from error
         await self._ledger.record_asset(content_hash, asset_id, path.name)
         logger.info("%s: uploaded (%d bytes)", image.source, len(content))
         return asset_id

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hedra_batch.api.answers import COMPLETE, ERROR, Generation
 from hedra_batch.api.client import HedraClient
 from hedra_batch.errors import JobError, NotFoundError, OutOfCreditsError, RetryError
-from hedra_batch.instant import from_text, now_text, utc_now
+from hedra_batch.instant import age_seconds, now_text
 from hedra_batch.job import Attempt
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
@@ -148,7 +148,7 @@ class Watch:
         if followed.missing_at is None:
             followed.missing_at = now_text()
             await self._record_missing(followed.attempt.key, followed.missing_at)
-        if _age_seconds(followed.missing_at) > self._settings.missing_seconds:
+        if age_seconds(followed.missing_at) > self._settings.missing_seconds:
             followed.ended.set_exception(error)
         else:
             self._postpone(followed)
@@ -175,9 +175,6 @@ class Watch:
         if followed.eta_seconds is not None:
             delay_seconds = followed.eta_seconds / 2
         else:
-            delay_seconds = _age_seconds(followed.attempt.accepted_at) / 4
+            accepted_at = followed.attempt.accepted_at
+            delay_seconds = age_seconds(accepted_at) / 4 if accepted_at else 0.0
         return min(max(delay_seconds, self._settings.shortest_poll_seconds), self._settings.longest_poll_seconds)
-
-
-def _age_seconds(instant: str | None) -> float:
-    return (utc_now() - from_text(instant)).total_seconds() if instant else 0.0
