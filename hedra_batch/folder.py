@@ -127,7 +127,7 @@ class RunFolder:
         """Name a new log, and delete the oldest so that LOGS_KEPT remain. Raises WriteError."""
         logs = self.path / "logs"
         try:
-            for old in sorted(logs.glob("*.log"))[: -(LOGS_KEPT - 1)]:
+            for old in sorted(logs.glob("????-??-??T*Z.log"))[: -(LOGS_KEPT - 1)]:
                 old.unlink(missing_ok=True)
         except OSError as error:
             raise WriteError(f"{logs} cannot be tidied: {error.strerror or error}.") from error

@@ -90,8 +90,9 @@ def test_a_404_that_names_our_asset_says_that_it_is_gone() -> None:
 
 
 @pytest.mark.parametrize(("text", "bears"), [("Generation G1 exists", True), ("Conflict", False)])
-def test_a_409_is_known_to_be_about_our_id_only_when_it_bears_it(text: str, bears: bool) -> None:
-    refusal = read_submission_refusal(409, {}, json.dumps({"messages": [text]}), IDS)
+def test_a_409_is_known_to_be_about_our_id_only_when_it_says_so(text: str, bears: bool) -> None:
+    body = {"messages": [text], "request": {"generation_id": "g1"}}
+    refusal = read_submission_refusal(409, {}, json.dumps(body), IDS)
     assert isinstance(refusal, errors.AlreadyExistsError)
     assert refusal.bears_our_id is bears
 

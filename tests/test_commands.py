@@ -148,7 +148,10 @@ async def test_an_edition_that_is_no_label_is_refused(desk: Desk, label: str) ->
 
 async def test_jobs_of_an_older_edition_that_were_not_sent_are_not_started(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest("jobs:\n  - {id: a, prompt: One}\n  - {id: b, prompt: Two}")
-    await desk.call("run", "batch.yaml", "--edition", "old", "--submit", "1/h", "--max-runtime", "2s")
+    interrupted = await desk.start("run", "batch.yaml", "--edition", "old", "--submit", "1/h")
+    await wait_until(lambda: len(simulator.billing) == 1)
+    interrupted.kill()
+    await interrupted.communicate()
     finished = await desk.call("run", "batch.yaml", "--edition", "new", "--id", "a")
     assert (finished.code, len(simulator.billing)) == (0, 2)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -26,8 +28,8 @@ async def open_desk(folder: Path, **settings: Any) -> AsyncIterator[tuple[Desk, 
         yield Desk(folder, service.url), service
 
 
-async def run(desk: Desk, *ids: str, window_seconds: float = 0.1, max_runtime_seconds: float | None = None) -> int:
-    return await desk.run_here(ids=ids, quiet_window_seconds=window_seconds, max_runtime_seconds=max_runtime_seconds)
+async def run(desk: Desk, *ids: str, window_seconds: float = 0.1) -> int:
+    return await desk.run_here(ids=ids, quiet_window_seconds=window_seconds)
 
 
 def list_charged(simulator: Simulator) -> list[str]:
@@ -134,19 +136,14 @@ async def test_a_repeat_that_the_server_refuses_is_held_in_the_end(desk: Desk, s
     assert sum(request.generation_id is not None for request in simulator.requests) == 1 + 1 + 3
 
 
-async def test_an_outcome_that_cannot_be_read_keeps_no_slot(desk: Desk, simulator: Simulator) -> None:
-    desk.write_manifest(TWO_JOBS)
-    simulator.plan_fault("lost-answer")
-    await desk.run_here(ids=("first",), quiet_window_seconds=3600.0, max_runtime_seconds=0.01)
-    assert (await desk.run_here(in_flight=1), len(list_charged(simulator))) == (0, 2)
-
-
 async def test_a_stopped_run_waits_for_an_answer_only_so_long_and_the_next_finds_out(tmp_path: Path) -> None:
     async with open_desk(tmp_path, speed=1.0, generation_seconds=0.1) as (desk, simulator):
         desk.write_manifest("jobs: [{id: scene, prompt: One scene}]")
         simulator.plan_fault("slow", route="POST /generations")
-        stopped = await run(desk, max_runtime_seconds=0.3)
-        assert (stopped, count_states(desk), len(list_charged(simulator))) == (3, {"unknown": 1}, 1)
+        running = asyncio.create_task(run(desk))
+        await wait_until(lambda: len(simulator.billing) == 1)
+        signal.raise_signal(signal.SIGTERM)
+        assert (await running, count_states(desk), len(list_charged(simulator))) == (143, {"unknown": 1}, 1)
         assert (await run(desk, window_seconds=30), len(list_charged(simulator))) == (0, 1)
 
 
@@ -154,9 +151,11 @@ async def test_jobs_of_an_older_edition_that_were_sent_are_followed_and_fetched(
     desk: Desk, simulator: Simulator
 ) -> None:
     desk.write_manifest("jobs: [{id: scene, prompt: One scene}]")
-    simulator.plan_fault("lost-answer")
-    await desk.run_here(edition="old", quiet_window_seconds=3600.0, max_runtime_seconds=0.01)
-    await desk.run_here(edition="new")
+    interrupted = await desk.start("run", "batch.yaml", "--edition", "old")
+    await wait_until(lambda: len(simulator.billing) == 1)
+    interrupted.kill()
+    await interrupted.communicate()
+    await desk.run_here(edition="new", quiet_window_seconds=30.0)
     videos = desk.folder / "batch.out" / "videos"
     made = sorted(path.relative_to(videos).as_posix() for path in videos.rglob("*.mp4"))
     assert (made, len(list_charged(simulator))) == (["new/scene.mp4", "old/scene.mp4"], 2)
@@ -234,7 +233,7 @@ async def test_a_result_that_does_not_arrive_is_fetched_again_and_not_generated_
 async def test_a_result_that_never_arrives_leaves_the_run_unfinished_and_no_file(tmp_path: Path) -> None:
     async with open_desk(tmp_path, faults={"cut-download": 1.0}) as (desk, simulator):
         desk.write_manifest("jobs: [{id: scene, prompt: One scene}]")
-        code = await run(desk, max_runtime_seconds=2)
+        code = await run(desk)
     assert (code, count_states(desk), len(list_charged(simulator))) == (3, {"running": 1}, 1)
     assert not list((desk.folder / "batch.out").rglob("*.mp4"))
 

@@ -188,7 +188,7 @@ async def test_an_asset_is_found_by_its_content_until_it_is_gone(ledger: Ledger)
 async def test_a_server_that_ignored_an_id_once_is_not_trusted_again(ledger: Ledger) -> None:
     attempt = await ledger.begin_send(await reserve(ledger))
     await ledger.accept(attempt, generation_id="an-id-of-its-own")
-    await ledger.record_ids_honoured()
+    await ledger.record_ids_verdict("honoured")
     assert ledger.ids_verdict == "ignored"
 
 

@@ -49,7 +49,7 @@ def test_an_unchanged_job_goes_on_from_its_state(state: State, reason: Reason, s
     [
         (State.NEW, 0, (Reason.NEW, Step.REWRITE), (Reason.NEW, Step.REWRITE)),
         (State.RESERVED, 0, (Reason.NEW, Step.REWRITE), (Reason.NEW, Step.REWRITE)),
-        (State.RESERVED, 1, (Reason.CHANGED, Step.LEAVE), (Reason.CHANGED, Step.LEAVE)),
+        (State.RESERVED, 1, (Reason.CHANGED, Step.LEAVE), (Reason.UNKNOWN, Step.CARRY)),
         (State.UNKNOWN, 1, (Reason.CHANGED, Step.LEAVE), (Reason.UNKNOWN, Step.CARRY)),
         (State.ACCEPTED, 0, (Reason.CHANGED, Step.LEAVE), (Reason.RUNNING, Step.CARRY)),
         (State.HELD, 1, (Reason.CHANGED, Step.LEAVE), (Reason.HELD, Step.CARRY)),

@@ -113,3 +113,27 @@ async def test_when_the_api_stays_away_everybody_who_waits_is_told(simulator: Si
         await simulator.stop()
         done, _ = await asyncio.wait(waiting)
     assert {type(task.exception()) for task in done} == {ApiUnreachableError}
+
+
+async def test_when_only_the_list_is_broken_each_is_read_by_itself() -> None:
+    async with (
+        Simulator(SimulatorSettings(speed=SPEED)) as simulator,
+        HedraClient(simulator.url, "key") as client,
+        open_watch(client) as watch,
+    ):
+        simulator.plan_fault("5xx-before", times=1000, route="GET /generations")
+        attempts = [await submit(client) for _ in range(5)]
+        ended = await gather(*(watch.follow(attempt) for attempt in attempts))
+    assert {generation.status for generation in ended} == {"complete"}
+
+
+async def test_one_status_that_cannot_be_read_keeps_nobody_else_waiting() -> None:
+    async with (
+        Simulator(SimulatorSettings(speed=SPEED, understands_ids=False)) as simulator,
+        HedraClient(simulator.url, "key") as client,
+        open_watch(client) as watch,
+    ):
+        attempts = [await submit(client) for _ in range(4)]
+        simulator.plan_fault("garbage", times=8, route="GET /generations/{id}/status")
+        ended = await gather(*(watch.follow(attempt) for attempt in attempts))
+    assert {generation.status for generation in ended} == {"complete"}

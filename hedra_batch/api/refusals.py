@@ -81,7 +81,8 @@ def read_submission_refusal(status: int, headers: Mapping[str, str], text: str, 
     """
     refusal = read_refusal(status, headers, text)
     if isinstance(refusal, AlreadyExistsError):
-        refusal.bears_our_id = ids.generation_id in text.lower()
+        # In its own words: an echo of the whole request bears every id.
+        refusal.bears_our_id = ids.generation_id in str(refusal).lower()
     elif isinstance(refusal, NotFoundError):
         gone = frozenset(asset_id for asset_id in ids.asset_ids if asset_id in text)
         if gone:

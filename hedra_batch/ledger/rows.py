@@ -11,7 +11,8 @@ from hedra_batch.job import Attempt, State, to_label
 
 ATTEMPT_COLUMNS = (
     "attempt_key, edition, job_id, number, state, digest, fields, wanted_output, generation_id, asset_id, body, "
-    "sends, unknown_sends, resends, unknown_at, submitted_at, accepted_at, missing_at, eta_seconds, output, error_code, error"
+    "sends, unknown_sends, resends, unknown_at, submitted_at, accepted_at, missing_at, eta_seconds, "
+    "output, error_code, error"
 )
 
 #: The columns of `results`, in its order; the view, the JSON and the CSV have the same.

@@ -294,9 +294,9 @@ class Ledger:
         """Whether this server is known to use the ids that we reserve."""
         return self._ids_verdict
 
-    async def record_ids_honoured(self) -> None:
-        """Record that an answer other than an acceptance bore one of our ids."""
-        await self._writer.run(lambda connection: self._set_ids_verdict(connection, "honoured"))
+    async def record_ids_verdict(self, verdict: IdsVerdict) -> None:
+        """Record what an answer that is no acceptance proved of it."""
+        await self._writer.run(lambda connection: self._set_ids_verdict(connection, verdict))
 
     def _set_ids_verdict(self, connection: sqlite3.Connection, verdict: IdsVerdict) -> None:
         """Keep what an answer proved; a server that ignored an id once is not trusted with them again."""

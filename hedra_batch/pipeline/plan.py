@@ -193,9 +193,9 @@ def _judge_changed(job: Job, standing: Standing, *, rebuys_changed: bool) -> Ent
         return Entry(Reason.CHANGED, Step.LEAVE, job, standing)
     if standing.state is State.DONE:
         return Entry(Reason.NEW, Step.ADD, job, standing)
-    if standing.state in UNSENT:
-        # It may have been accepted once, and buying inputs that are known to be stale is not what was asked for.
-        return Entry(Reason.CHANGED, Step.LEAVE, job, standing)
+    if standing.state is State.RESERVED:
+        # It is not sent again, but an earlier send may still have been accepted.
+        return Entry(Reason.UNKNOWN, Step.CARRY, job, standing)
     # A new attempt exists only after the old one has ended, so that is followed first.
     return Entry(*_BY_STATE[standing.state], job, standing)
 

@@ -11,15 +11,13 @@ from hedra_batch.errors import (
     GarbledError,
     NoAnswerError,
     NotSentError,
+    OutOfCreditsError,
     RetryError,
     ThrottledError,
 )
 from hedra_batch.pipeline.settings import RunSettings
 
 logger = logging.getLogger(__name__)
-
-#: Unreadable answers in a row after which the API is said to have broken its contract.
-GARBLED_LIMIT = 6
 
 
 class Reach:
@@ -29,37 +27,35 @@ class Reach:
         self._settings = settings
         self._has_answered = False
         self._failing_since: float | None = None
-        self._garbled_in_a_row = 0
 
     def note_answer(self) -> None:
         """Note that a useful answer came."""
         self._has_answered = True
         self._failing_since = None
-        self._garbled_in_a_row = 0
 
-    def note_failure(self, error: RetryError) -> None:
+    def note_failure(self, error: RetryError | OutOfCreditsError) -> None:
         """Note a failure that may be tried again. Raises StopRunError when the run has waited long enough."""
-        if isinstance(error, GarbledError):
-            self._note_garbled(error)
         if isinstance(error, ThrottledError):
             self.note_answer()
             return
         now = asyncio.get_running_loop().time()
         if self._failing_since is None:
             self._failing_since = now
-            logger.warning("the API does not answer, waiting for it: %s", error)
+            logger.warning("the API does not answer as it should, waiting for it: %s", error)
         self._has_answered = self._has_answered or not isinstance(error, NotSentError | NoAnswerError)
         limit_seconds = self._settings.outage_seconds if self._has_answered else self._settings.first_answer_seconds
         if now - self._failing_since >= limit_seconds:
+            if isinstance(error, GarbledError):
+                raise make_broken_contract(error) from error
             raise ApiUnreachableError(
-                f"The API could not be reached for {limit_seconds:.0f} s: {error} "
+                f"The API gave no useful answer for {limit_seconds:.0f} s: {error} "
                 "What was submitted goes on there; run the same line again to follow it."
             ) from error
 
-    def _note_garbled(self, error: GarbledError) -> None:
-        self._garbled_in_a_row += 1
-        if self._garbled_in_a_row >= GARBLED_LIMIT:
-            raise BrokenContractError(
-                f"The API's answers are not what its published document says ({error}). "
-                "Check the base URL, and whether there is a newer version of this program."
-            ) from error
+
+def make_broken_contract(error: GarbledError) -> BrokenContractError:
+    """Make the error for answers that cannot be read, again and again."""
+    return BrokenContractError(
+        f"The API's answers are not what its published document says ({error}). "
+        "Check the base URL, and whether there is a newer version of this program."
+    )

@@ -8,12 +8,15 @@ from typing import TypeVar
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
-from hedra_batch.errors import JobError, RetryError, ThrottledError
+from hedra_batch.errors import GarbledError, JobError, OutOfCreditsError, RetryError, ThrottledError
 from hedra_batch.pipeline.pace import Pace, Pause
-from hedra_batch.pipeline.reach import Reach
+from hedra_batch.pipeline.reach import Reach, make_broken_contract
 from hedra_batch.pipeline.settings import RunSettings
 
 T = TypeVar("T")
+
+#: Unreadable answers to one request after which the API is said to have broken its contract.
+GARBLED_LIMIT = 6
 
 # What is tried again is told by the run's own log; stamina would write a bare line to stderr.
 set_on_retry_hooks([])
@@ -38,9 +41,16 @@ class Reader:
             wait_max=self._settings.longest_pause_seconds,
             wait_jitter=self._settings.first_pause_seconds,
         )
+        garbled = 0
         async for attempt in attempts:
             with attempt:
-                answer = await self.read_once(request, is_paced=is_paced)
+                try:
+                    answer = await self.read_once(request, is_paced=is_paced)
+                except GarbledError as error:
+                    garbled += 1
+                    if garbled >= GARBLED_LIMIT:
+                        raise make_broken_contract(error) from error
+                    raise
         return answer
 
     async def read_once(self, request: Callable[[], Awaitable[T]], *, is_paced: bool = True) -> T:
@@ -48,7 +58,7 @@ class Reader:
         await (self._pace.wait() if is_paced else self._pause.wait())
         try:
             answer = await request()
-        except RetryError as error:
+        except (RetryError, OutOfCreditsError) as error:
             self._reach.note_failure(error)
             if isinstance(error, ThrottledError):
                 seconds = error.retry_after_seconds or self._settings.throttle_seconds

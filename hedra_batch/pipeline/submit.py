@@ -75,11 +75,13 @@ class Submitter:
         self._reuploads: Counter[int] = Counter()
 
     async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
-        """Wait for room and for the pace, then send once; a job that left the manifest is not sent but read again.
+        """Wait for room and for the pace, then send once.
+
+        What was lost once is not sent but read again when the manifest does not ask for it any more.
 
         Raises SubmittingClosedError when this run submits no more, StopRunError when the server refused the account.
         """
-        if job is None:
+        if attempt.unknown_sends and (job is None or job.inputs.digest != attempt.digest):
             return await self._ledger.reopen(attempt)
         await self._slots.enter(attempt.key)
         await self._pace.wait()
@@ -131,7 +133,9 @@ class Submitter:
                 request_id=submission.request_id,
             )
         except ConflictError as conflict:
+            # A server that answers with the id of another job does not use ours.
             logger.error("%s: the answer cannot be right: %s", attempt.label, conflict)
+            await self._ledger.record_ids_verdict("ignored")
             return await self._ledger.mark_unknown(
                 attempt, f"The server answered with an id that cannot be: {conflict}"
             )
@@ -145,8 +149,10 @@ class Submitter:
         if not isinstance(refusal, NotSentError | UnknownOutcomeError):
             self._reach.note_answer()
         if isinstance(refusal, AlreadyExistsError) and refusal.bears_our_id:
-            await self._ledger.record_ids_honoured()
+            await self._ledger.record_ids_verdict("honoured")
         if attempt.unknown_sends or isinstance(refusal, UnknownOutcomeError | AlreadyExistsError):
+            if isinstance(refusal, AssetGoneError):
+                await self._record_assets_gone(refusal)
             # Once a send of an id was unknown, no refusal of a later one can tell what became of it.
             attempt = await self._ledger.mark_unknown(attempt, str(refusal), **_count_refused(attempt, refusal))
         elif isinstance(refusal, AssetGoneError) and self._reuploads[attempt.key] < REUPLOADS_LIMIT:
@@ -162,10 +168,13 @@ class Submitter:
 
     async def _forget_assets(self, attempt: Attempt, refusal: AssetGoneError) -> Attempt:
         self._reuploads[attempt.key] += 1
-        for asset_id in refusal.asset_ids:
-            await self._ledger.record_asset_gone(asset_id)
+        await self._record_assets_gone(refusal)
         attempt = await self._ledger.return_to_reserved(attempt, refusal.code, str(refusal))
         return await self._ledger.release(attempt)
+
+    async def _record_assets_gone(self, refusal: AssetGoneError) -> None:
+        for asset_id in refusal.asset_ids:
+            await self._ledger.record_asset_gone(asset_id)
 
     async def _slow_down(self, refusal: HedraBatchError) -> None:
         """Slow the next requests down as a refusal asks. Raises StopRunError when there should be none."""

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: Reads that end like this are made again at their next turn: an account without credits can read all the same.
 LATER = (RetryError, OutOfCreditsError)
+#: Lists in a row that fail while a status can be read, after which the list is taken for broken.
+LIST_FAILURES_LIMIT = 3
 #: Ids that one list request names at most: the published page size.
 PAGE_SIZE = 100
 #: Reads that fall due within this time are made together.
@@ -57,6 +59,7 @@ class Watch:
         self._ended_by: Exception | None = None
         #: Whether the server filters its list by ids; a first answer with other items shows that it does not.
         self._lists_by_ids = True
+        self._list_failures = 0
 
     async def follow(self, attempt: Attempt) -> Generation:
         """Return the generation once it is complete or ended with an error.
@@ -105,17 +108,32 @@ class Watch:
 
     async def _read(self, ids: list[str]) -> None:
         """Read what is due; what cannot be read now is due again later, and keeps nobody else waiting."""
-        try:
-            listed = await self._list(ids) if self._lists_by_ids else {}
-        except LATER as error:
-            logger.debug("the list of generations cannot be read now: %s", error)
-            for followed in filter(None, map(self._followed.get, ids)):
-                self._postpone(followed)
-            return
+        listed: dict[str, Generation] = {}
+        if self._lists_by_ids:
+            try:
+                listed = await self._list(ids)
+            except LATER as error:
+                logger.debug("the list of generations cannot be read now: %s", error)
+                if not await self._can_read_without_list(ids):
+                    return
         for generation_id in ids:
             generation = listed.get(generation_id) or await self._read_one(generation_id)
             if generation is not None:
                 await self._note(generation_id, generation)
+
+    async def _can_read_without_list(self, ids: list[str]) -> bool:
+        """Find out by one status whether it is the API that is away, or only its list that is broken."""
+        self._list_failures += 1
+        probe, *others = ids
+        generation = await self._read_one(probe)
+        if generation is not None:
+            await self._note(probe, generation)
+            if self._list_failures >= LIST_FAILURES_LIMIT:
+                self._give_up_lists()
+                return True
+        for followed in filter(None, map(self._followed.get, others)):
+            self._postpone(followed)
+        return False
 
     async def _list(self, ids: list[str]) -> dict[str, Generation]:
         """Read many with one request; when the server does not filter by ids, never try again in this run."""
@@ -124,10 +142,14 @@ class Watch:
         except JobError:
             listed = None
         if listed is None or not {item.generation_id for item in listed} <= set(ids):
-            logger.warning("the API does not list generations by ids: each is read by itself from now on")
-            self._lists_by_ids = False
+            self._give_up_lists()
             return {}
+        self._list_failures = 0
         return {item.generation_id: item for item in listed}
+
+    def _give_up_lists(self) -> None:
+        logger.warning("the API does not list generations by ids: each is read by itself from now on")
+        self._lists_by_ids = False
 
     async def _read_one(self, generation_id: str) -> Generation | None:
         """Read by itself what a list did not have: just accepted, it may be in neither place yet."""
