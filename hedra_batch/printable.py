@@ -6,6 +6,8 @@ import re
 
 #: Longest text of a server's that a message repeats.
 MESSAGE_LENGTH = 400
+#: Shorter texts stand in ordinary words too.
+SHORTEST_SECRET = 8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 _SIGNED_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
 
@@ -19,6 +21,11 @@ def to_line(text: str, length: int) -> str:
 def clean(text: str) -> str:
     """Write a message of the server's on one line, without control characters or signatures, short enough for a log."""
     return to_line(hide_signatures(text), MESSAGE_LENGTH)
+
+
+def hide_secret(text: str, secret: str) -> str:
+    """Take a secret out of a text; what is too short to be one, as a made-up key for a trial may be, stays."""
+    return text.replace(secret, "[key]") if len(secret) >= SHORTEST_SECRET else text
 
 
 def hide_signatures(text: str) -> str:

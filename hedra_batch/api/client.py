@@ -27,7 +27,7 @@ from hedra_batch.errors import (
     UnavailableError,
     UnknownOutcomeError,
 )
-from hedra_batch.printable import clean
+from hedra_batch.printable import clean, hide_secret
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ class HedraClient:
             if size_bytes > ANSWER_LIMIT_BYTES:
                 raise aiohttp.ClientPayloadError("the answer is larger than any that is published")
             chunks.append(chunk)
-        return b"".join(chunks).decode("utf-8", "replace").replace(self._api_key, "[key]")
+        return hide_secret(b"".join(chunks).decode("utf-8", "replace"), self._api_key)
 
     def _open_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(

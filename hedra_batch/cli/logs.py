@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hedra_batch.errors import CannotCreateError
-from hedra_batch.printable import hide_signatures
+from hedra_batch.printable import hide_secret, hide_signatures
 
 ROOT = "hedra_batch"
 
@@ -32,8 +32,8 @@ class RedactingFormatter(logging.Formatter):
 
 def redact(text: str, secrets: Sequence[str]) -> str:
     """Replace each secret, and the query of each address."""
-    for secret in filter(None, secrets):
-        text = text.replace(secret, "[key]")
+    for secret in secrets:
+        text = hide_secret(text, secret)
     return hide_signatures(text)
 
 
