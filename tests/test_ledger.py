@@ -220,6 +220,17 @@ async def test_a_mistyped_address_or_key_is_put_right_as_long_as_nothing_was_rea
     await use_ledger(tmp_path)
 
 
+async def test_an_older_copy_of_the_identity_cannot_bind_a_paid_folder_anew(tmp_path: Path) -> None:
+    first = await open_ledger(tmp_path)
+    old = (tmp_path / "identity.json").read_bytes()
+    await accept(first)
+    await first.close()
+    (tmp_path / "identity.json").write_bytes(old)
+    with pytest.raises(ConfigurationError, match="older copy"):
+        await open_ledger(tmp_path, Binding("spring", "https://other.example.com", "another-key"))
+    assert (tmp_path / "identity.json").read_bytes() == old
+
+
 async def test_an_emptied_ledger_is_refused(tmp_path: Path) -> None:
     await use_ledger(tmp_path)
     (tmp_path / "ledger.sqlite3").write_bytes(b"")

@@ -66,6 +66,11 @@ def _prepare(connection: sqlite3.Connection, identity: Identity) -> None:
     batch_uuid = connection.execute("SELECT value FROM info WHERE key = 'batch_uuid'").fetchone()[0]
     if batch_uuid != identity.batch_uuid:
         raise ConfigurationError("The ledger and identity.json of this run folder belong to different batches.")
+    if not identity.highest_attempt and connection.execute("SELECT 1 FROM attempts WHERE sends > 0").fetchone():
+        raise ConfigurationError(
+            "identity.json is an older copy: the ledger has requests that it does not know of. Nothing was sent. "
+            "Put the newest identity.json back."
+        )
     connection.execute("INSERT OR REPLACE INTO info VALUES ('manifest', ?)", (identity.manifest,))
     _load_tables(connection)
 

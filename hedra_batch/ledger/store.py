@@ -51,10 +51,14 @@ class Ledger:
         """
         identity = Identity.load(identity_path)
         check_pair(path, identity)
-        adopted = identity.adopt(binding, same_account=same_account) if identity else Identity.create(binding)
+        if identity is None:
+            identity = Identity.create(binding)
+            identity.save(identity_path)
+        adopted = identity.adopt(binding, same_account=same_account)
+        connection = open_prepared(path, adopted)
         if adopted != identity:
             adopted.save(identity_path)
-        ledger = cls(Writer(open_prepared(path, adopted)), adopted, identity_path)
+        ledger = cls(Writer(connection), adopted, identity_path)
         try:
             await ledger._writer.run(ledger._begin_run)
             await ledger._writer.run(lambda _: ledger._raise_identity(run_counter=ledger.run_number))
