@@ -197,6 +197,12 @@ async def test_78_for_the_folder_of_another_manifest(desk: Desk, simulator: Simu
     assert (finished.code, len(simulator.requests)) == (78, before)
 
 
+async def test_78_for_names_that_the_locale_cannot_write_and_nothing_is_sent(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest("jobs: [{id: straße, prompt: A street}]")
+    finished = await desk.call("run", "batch.yaml", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert (finished.code, "C.UTF-8" in finished.err, len(simulator.requests)) == (78, True, 0)
+
+
 @pytest.mark.parametrize("address", ["http://api.example.com"])
 async def test_78_for_an_address_that_the_key_must_not_go_to(desk: Desk, address: str) -> None:
     desk.write_manifest(ONE_JOB)

@@ -12,7 +12,7 @@ from hedra_batch.api.client import check_base_url
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import DEFAULT_BASE_URL, find_edition, find_folder, find_key
 from hedra_batch.cli.session import Batch, Session
-from hedra_batch.errors import LockedError
+from hedra_batch.errors import ConfigurationError, LockedError
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.manifest.loading import Manifest, load_manifest
 from hedra_batch.pipeline.settings import RunSettings
@@ -41,6 +41,7 @@ def prepare(
     """Read everything that can be wrong, in the order in which a person would mend it. Raises UserError."""
     options = replace(options, edition=find_edition(options.edition))
     manifest = load_manifest(options.manifest, edition=options.edition)
+    _check_names(manifest)
     api_key, base_url = "", ""
     if not options.is_simulated:
         base_url = check_base_url(options.base_url or environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL)
@@ -54,6 +55,17 @@ def prepare(
         base_url=base_url,
         retried_codes=retried_codes,
     )
+
+
+def _check_names(manifest: Manifest) -> None:
+    """Refuse names that this locale cannot write, before anything is paid for. Raises ConfigurationError."""
+    try:
+        for job in manifest.jobs:
+            os.fsencode(job.output)
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            f"This locale cannot write the file name of the job {job.id!a}. Set LC_ALL=C.UTF-8, in cron too."
+        ) from error
 
 
 def _settle(settings: RunSettings, manifest: Manifest, options: RunOptions) -> RunSettings:
