@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from hedra_batch.errors import ConfigurationError, UsageError
+from hedra_batch.errors import ConfigurationError
 from hedra_batch.folder import RunFolder
-from hedra_batch.manifest.naming import NAME_RULE, is_name
 
 DEFAULT_BASE_URL = "https://api.hedra.com/web-app/public"
 #: What a ledger of a trial is bound to instead of an address, which changes with each trial.
@@ -23,11 +22,9 @@ def find_folder(manifest: Path, name: str, folder: Path | None, *, is_simulated:
 
 
 def find_edition(label: str) -> str:
-    """Check a label; `today` becomes the local date. Raises UsageError."""
+    """Settle a label: `today` becomes the local date. Loading the manifest checks whether it can be part of a path."""
     if label == "today":
         return datetime.now().astimezone().date().isoformat()
-    if label and not is_name(label):
-        raise UsageError(f"--edition {label!r} cannot be part of a file's name. Allowed: {NAME_RULE}.")
     return label
 
 

@@ -150,31 +150,24 @@ class Submitter:
             self._reach.note_answer()
         if isinstance(refusal, AlreadyExistsError) and refusal.bears_our_id:
             await self._ledger.record_ids_verdict("honoured")
-        if attempt.unknown_sends or isinstance(refusal, UnknownOutcomeError | AlreadyExistsError):
-            if isinstance(refusal, AssetGoneError):
-                await self._record_assets_gone(refusal)
-            # Once a send of an id was unknown, no refusal of a later one can tell what became of it.
-            attempt = await self._ledger.mark_unknown(attempt, str(refusal), **_count_refused(attempt, refusal))
-        elif isinstance(refusal, AssetGoneError) and self._reuploads[attempt.key] < REUPLOADS_LIMIT:
-            attempt = await self._forget_assets(attempt, refusal)
-        elif isinstance(refusal, RejectedError):
-            attempt = await self._ledger.reject(attempt, refusal.code, str(refusal), refusal.request_id)
-        elif isinstance(refusal, NOT_ACCEPTED):
-            attempt = await self._ledger.return_to_reserved(attempt, "not_accepted", str(refusal))
-        else:
-            attempt = await self._ledger.mark_unknown(attempt, str(refusal))
+        attempt = await self._record_verdict(attempt, refusal)
         await self._slow_down(refusal)
         return attempt
 
-    async def _forget_assets(self, attempt: Attempt, refusal: AssetGoneError) -> Attempt:
-        self._reuploads[attempt.key] += 1
-        await self._record_assets_gone(refusal)
-        attempt = await self._ledger.return_to_reserved(attempt, refusal.code, str(refusal))
-        return await self._ledger.release(attempt)
-
-    async def _record_assets_gone(self, refusal: AssetGoneError) -> None:
-        for asset_id in refusal.asset_ids:
-            await self._ledger.record_asset_gone(asset_id)
+    async def _record_verdict(self, attempt: Attempt, refusal: HedraBatchError) -> Attempt:
+        if isinstance(refusal, AssetGoneError):
+            for asset_id in refusal.asset_ids:
+                await self._ledger.record_asset_gone(asset_id)
+        if attempt.unknown_sends or not isinstance(refusal, (RejectedError, *NOT_ACCEPTED)):
+            # Once a send of an id was unknown, no refusal of a later one can tell what became of it.
+            return await self._ledger.mark_unknown(attempt, str(refusal), **_count_refused(attempt, refusal))
+        if isinstance(refusal, AssetGoneError) and self._reuploads[attempt.key] < REUPLOADS_LIMIT:
+            self._reuploads[attempt.key] += 1
+            attempt = await self._ledger.return_to_reserved(attempt, refusal.code, str(refusal))
+            return await self._ledger.release(attempt)
+        if isinstance(refusal, RejectedError):
+            return await self._ledger.reject(attempt, refusal.code, str(refusal), refusal.request_id)
+        return await self._ledger.return_to_reserved(attempt, "not_accepted", str(refusal))
 
     async def _slow_down(self, refusal: HedraBatchError) -> None:
         """Slow the next requests down as a refusal asks. Raises StopRunError when there should be none."""
