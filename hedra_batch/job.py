@@ -102,13 +102,15 @@ class State(StrEnum):
     FAILED = "FAILED"
     #: A person must decide.
     HELD = "HELD"
+    #: A person gave it up; it may have been charged all the same.
+    ABANDONED = "ABANDONED"
 
 
 #: The only changes of state there are. The ledger loads this table and refuses any other.
 TRANSITIONS: dict[State, frozenset[State]] = {
     # Straight to REJECTED: the server refused the image.
     State.NEW: frozenset({State.RESERVED, State.REJECTED}),
-    # Back to NEW: the inputs or the asset changed before anything was accepted.
+    # Back to NEW: the inputs or the asset changed, or the run ended, before anything was accepted.
     # To UNKNOWN: an earlier send was lost, and the job left the manifest before it was sent again.
     State.RESERVED: frozenset({State.SUBMITTING, State.NEW, State.UNKNOWN}),
     # Back to RESERVED: surely not accepted (not sent, 401, 402, 403, 429).
@@ -116,23 +118,38 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     # Back to RESERVED: absent for the whole quiet window, so the same id may be sent again.
     State.UNKNOWN: frozenset({State.ACCEPTED, State.RESERVED, State.HELD}),
     State.ACCEPTED: frozenset({State.READY, State.FAILED, State.STUCK, State.HELD}),
-    State.STUCK: frozenset({State.READY, State.FAILED, State.HELD}),
+    State.STUCK: frozenset({State.READY, State.FAILED, State.HELD, State.ABANDONED}),
     State.READY: frozenset({State.DONE}),
     # A held job goes on once its id is found after all, or reading has proved that the server honours our ids.
-    State.HELD: frozenset({State.UNKNOWN, State.ACCEPTED}),
+    # Back to RESERVED: a person has the same request sent again.
+    State.HELD: frozenset({State.UNKNOWN, State.ACCEPTED, State.RESERVED, State.ABANDONED}),
     State.DONE: frozenset(),
     State.REJECTED: frozenset(),
     State.FAILED: frozenset(),
+    State.ABANDONED: frozenset(),
 }
 
 #: Nothing of these was ever accepted, as long as no send had an unknown outcome.
 UNSENT = frozenset({State.NEW, State.RESERVED})
-#: The server may be working on these, so each takes one of the slots in flight.
-IN_FLIGHT = frozenset({State.SUBMITTING, State.UNKNOWN, State.ACCEPTED, State.STUCK})
+#: The server may be working on these, so each takes one of the slots in flight. One that is stuck gives it back.
+IN_FLIGHT = frozenset({State.SUBMITTING, State.UNKNOWN, State.ACCEPTED})
 #: Sent and not ended: followed by every run, whatever the manifest says now.
-OPEN = IN_FLIGHT | {State.READY}
+OPEN = IN_FLIGHT | {State.STUCK, State.READY}
 #: Ended without a result; only a new attempt can change that.
-ENDED_BADLY = frozenset({State.REJECTED, State.FAILED})
+ENDED_BADLY = frozenset({State.REJECTED, State.FAILED, State.ABANDONED})
+#: A person can settle these.
+SETTLEABLE = frozenset({State.HELD, State.STUCK})
+
+#: Ends at the server (its own error codes) that the same inputs may well not meet again.
+TRANSIENT_CODES = frozenset({"moderation_output_transient", "internal", "unavailable"})
+#: `error_code` of a paid request of which it cannot be told whether it was accepted.
+UNKNOWN_OUTCOME = "unknown_outcome"
+#: `error_code` of an attempt that waits for the proof that the server uses our ids.
+IDS_UNPROVEN = "ids_unproven"
+#: `error_code` of an attempt that is far over its expected time.
+OVERDUE = "overdue"
+#: `error_code` of an attempt that a person gave up.
+GIVEN_UP = "abandoned"
 
 #: The state as `results`, `status` and the SQL view say it.
 PUBLIC_STATES: dict[State, str] = {
@@ -147,6 +164,7 @@ PUBLIC_STATES: dict[State, str] = {
     State.REJECTED: "failed",
     State.FAILED: "failed",
     State.HELD: "held",
+    State.ABANDONED: "failed",
 }
 
 
@@ -179,12 +197,20 @@ class Attempt:
     #: Sends again after a lost one, but for those that were surely not accepted.
     resends: int = 0
     unknown_at: str | None = None
+    #: The moment of `unknown_at` on the clock that runs through sleep: the quiet window is counted from it.
+    unknown_mark: str | None = None
+    #: When reading last found it absent.
+    absent_at: str | None = None
+    #: When a person ordered that it is sent once more.
+    ordered_at: str | None = None
     submitted_at: str | None = None
     accepted_at: str | None = None
     #: Since when the server says that it does not know the generation, which it had accepted.
     missing_at: str | None = None
     eta_seconds: float | None = None
     output: str | None = None
+    sha256: str | None = None
+    credits_estimated: int | None = None
     error_code: str | None = None
     error: str | None = None
 

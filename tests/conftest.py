@@ -39,6 +39,15 @@ IMPATIENT = RunSettings(
 )
 
 
+#: How much the exhaustive suites do; the defaults are what a checkout is judged by.
+EFFORTS = {"manifests": 5000, "answers": 5000, "schedules": 5000, "kills": 100, "seed": 0}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    for name, default in EFFORTS.items():
+        parser.addoption(f"--{name}", type=int, default=default, metavar="N", help=f"for -m proof [default: {default}]")
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A command that has ended."""
@@ -81,10 +90,10 @@ class Desk:
         out, err = await process.communicate()
         return Finished(process.returncode or 0, out.decode(), err.decode())
 
-    async def run_here(self, *, retried_codes: tuple[str, ...] | None = None, **options: Any) -> int:
+    async def run_here(self, settings: RunSettings = IMPATIENT, **options: Any) -> int:
         """Run `batch.yaml` in this process, so that its pauses are settings; returns the exit code."""
         told = RunOptions(self.folder / "batch.yaml", base_url=self.base_url, **options)
-        batch = prepare(told, retried_codes, IMPATIENT, {"HEDRA_API_KEY": "key-of-the-tests"})
+        batch = prepare(told, settings, {"HEDRA_API_KEY": "key-of-the-tests"})
         batch.folder.create()
         return await run_batch(batch)
 

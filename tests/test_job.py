@@ -27,7 +27,7 @@ def test_every_state_can_be_reached_from_new() -> None:
 
 def test_a_final_state_is_one_that_nothing_leaves() -> None:
     final = {state for state, following in TRANSITIONS.items() if not following}
-    assert final == {State.DONE, State.REJECTED, State.FAILED}
+    assert final == {State.DONE, State.REJECTED, State.FAILED, State.ABANDONED}
 
 
 def test_no_transition_leads_from_a_possible_charge_back_to_new() -> None:
