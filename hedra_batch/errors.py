@@ -14,7 +14,7 @@ EXIT_CODES: tuple[tuple[str, str], ...] = (
     ("1", "some jobs failed for good"),
     ("2", "usage: the command line is wrong"),
     ("3", "healthy but unfinished: run the same line again"),
-    ("4", "a person must look: jobs are held, or were edited after they were paid for"),
+    ("4", "a person must look: jobs are held or overdue, were edited after they were paid for, or files are damaged"),
     ("5", "the account is out of credits"),
     ("6", "the manifest's own budget is reached"),
     ("65", "the manifest has errors"),
@@ -82,6 +82,12 @@ class ConfigurationError(UserError):
     exit_code = 78
 
 
+class UnconfirmedError(UserError):
+    """More would be bought than a run may buy without a budget or a person's word."""
+
+    exit_code = 78
+
+
 class CannotCreateError(UserError):
     """The run folder or a file in it cannot be created."""
 
@@ -139,6 +145,12 @@ class BudgetReachedError(StopRunError):
     """The manifest's own budget is reached: submitting stops, following and fetching go on."""
 
     exit_code = 6
+
+
+class DamagedFilesError(HedraBatchError):
+    """Results are not on disk as they were when they were done."""
+
+    exit_code = EXIT_LOOK
 
 
 class JobsChangedError(StopRunError):

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from hedra_batch.durable import sync_folder, write_atomically
 from hedra_batch.errors import CannotCreateError, LockedError, UsageError, WriteError
-from hedra_batch.instant import now_text
+from hedra_batch.instant import CLOCK
 
 #: Logs that are kept.
 LOGS_KEPT = 30
@@ -100,7 +100,7 @@ class RunFolder:
             if not _try_lock(file):
                 raise LockedError(f"Another run holds {self.path}: {self.read_holder()}.")
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()} since {now_text()}\n")
+            file.write(f"process {os.getpid()} on {socket.gethostname()} since {CLOCK.now_text()}\n")
             file.flush()
             yield
             file.truncate(0)
@@ -131,7 +131,7 @@ class RunFolder:
                 old.unlink(missing_ok=True)
         except OSError as error:
             raise WriteError(f"{logs} cannot be tidied: {error.strerror or error}.") from error
-        return logs / f"{now_text().replace(':', '').replace('.', '')}.log"
+        return logs / f"{CLOCK.now_text().replace(':', '').replace('.', '')}.log"
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json, whole or not at all. Raises WriteError."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hedra_batch.errors import DownloadError
-from hedra_batch.pipeline.container import check_container
+from hedra_batch.pipeline.container import BOXES_LIMIT, check_container
 
 
 def box(kind: bytes, body: bytes = b"") -> bytes:
@@ -31,10 +31,11 @@ def test_a_whole_file_passes(tmp_path: Path, content: bytes) -> None:
     check(tmp_path, content)
 
 
-@pytest.mark.parametrize("length", range(len(WHOLE)))
-def test_a_file_that_is_cut_anywhere_does_not(tmp_path: Path, length: int) -> None:
-    with pytest.raises(DownloadError):
-        check(tmp_path, WHOLE[:length])
+@pytest.mark.parametrize("content", [WHOLE, LARGE])
+def test_a_file_that_is_cut_anywhere_does_not(tmp_path: Path, content: bytes) -> None:
+    for length in range(len(content)):
+        with pytest.raises(DownloadError):
+            check(tmp_path, content[:length])
 
 
 @pytest.mark.parametrize(
@@ -47,10 +48,27 @@ def test_a_file_that_is_cut_anywhere_does_not(tmp_path: Path, length: int) -> No
         box(b"ftyp") + box(b"moov"),
         box(b"moov") + box(b"ftyp") + box(b"mdat"),
         WHOLE + b"trailing rubbish that is no box at all",
-        box(b"ftyp") + box(b"moov") + struct.pack(">I4sQ", 1, b"mdat", 3),
         box(b"ftyp") + struct.pack(">I4s", 4, b"moov"),
     ],
 )
 def test_what_is_no_video_does_not(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DownloadError):
         check(tmp_path, content)
+
+
+@pytest.mark.parametrize("length", [0, 3, 8, 15, 16, 45, 47, 2**32, 2**44, 2**62, 2**63 - 1, 2**63, 2**64 - 1])
+def test_a_box_whose_long_length_is_wrong_does_not(tmp_path: Path, length: int) -> None:
+    content = box(b"ftyp") + box(b"moov") + struct.pack(">I4sQ", 1, b"mdat", length) + b"y" * 30
+    with pytest.raises(DownloadError):
+        check(tmp_path, content)
+
+
+@pytest.mark.parametrize("content", [b"<html>expired</html>", b"\0" * 200, b"Error: the link has expired, ask again."])
+def test_what_is_something_else_is_told_as_that(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(DownloadError, match="not an MP4"):
+        check(tmp_path, content)
+
+
+def test_a_file_of_nothing_but_boxes_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="not an MP4"):
+        check(tmp_path, WHOLE + box(b"free") * BOXES_LIMIT)

@@ -107,7 +107,7 @@ def test_the_view_can_be_queried_by_others(folder: Path) -> None:
 def test_the_summary_agrees_with_the_last_line(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["exit_code"], summary["counts"]["done"], summary["counts"]["failed"]) == (1, 1, 1)
-    assert summary["credits"] == {"estimated": 35, "charged": 35}
+    assert summary["credits"] == {"estimated": 35, "charged": 35, "may_be_charged": 35, "unpriced": 0}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", summary["ended_at"])
 
 

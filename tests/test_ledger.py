@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
+import shutil
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator
@@ -12,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from hedra_batch.errors import ConfigurationError, LedgerError
+from hedra_batch.errors import BudgetReachedError, ConfigurationError, LedgerError
+from hedra_batch.instant import CLOCK
 from hedra_batch.job import TRANSITIONS, Attempt, Inputs, Job, State
 from hedra_batch.ledger.identity import Binding, Identity
 from hedra_batch.ledger.store import Ledger
@@ -25,8 +28,8 @@ def make_job(job_id: str = "market", prompt: str = "A storm", edition: str = "")
     return Job(job_id, edition, Inputs(prompt), f"videos/{job_id}.mp4")
 
 
-async def open_ledger(folder: Path, binding: Binding = BINDING, *, same_account: bool = False) -> Ledger:
-    return await Ledger.open(folder / "ledger.sqlite3", folder / "identity.json", binding, same_account=same_account)
+async def open_ledger(folder: Path, binding: Binding = BINDING, **allowed: bool) -> Ledger:
+    return await Ledger.open(folder / "ledger.sqlite3", folder / "identity.json", binding, **allowed)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -138,7 +141,18 @@ async def test_a_reservation_that_was_never_sent_stays_unsent(tmp_path: Path) ->
     second = await open_ledger(tmp_path)
     recovered = await second.attempt(reserved.key)
     await second.close()
-    assert (recovered.state, recovered.is_surely_unsent) == (State.RESERVED, True)
+    assert (recovered.state, recovered.is_surely_unsent, recovered.body) == (State.NEW, True, None)
+
+
+async def test_a_lost_send_that_was_about_to_be_repeated_is_read_again_first(tmp_path: Path) -> None:
+    first = await open_ledger(tmp_path)
+    unknown = await first.mark_unknown(await first.begin_send(await reserve(first)), "Lost.")
+    await first.resend(unknown, b"{}")
+    await first.close()
+    second = await open_ledger(tmp_path)
+    recovered = await second.attempt(unknown.key)
+    await second.close()
+    assert (recovered.state, recovered.resends, recovered.unknown_mark) == (State.UNKNOWN, 0, unknown.unknown_mark)
 
 
 async def test_ids_are_derived_alike_in_every_run(tmp_path: Path) -> None:
@@ -179,10 +193,10 @@ async def test_a_file_name_is_claimed_once(ledger: Ledger) -> None:
 
 
 async def test_an_asset_is_found_by_its_content_until_it_is_gone(ledger: Ledger) -> None:
-    await ledger.record_asset("00ff", "asset-1", "hero.png")
-    found = await ledger.find_asset("00ff")
-    await ledger.record_asset_gone("asset-1")
-    assert (found, await ledger.find_asset("00ff")) == ("asset-1", None)
+    await ledger.assets.record("00ff", "asset-1", "hero.png")
+    found = await ledger.assets.find("00ff")
+    await ledger.assets.record_gone("asset-1")
+    assert (found, await ledger.assets.find("00ff")) == ("asset-1", None)
 
 
 async def test_a_server_that_ignored_an_id_once_is_not_trusted_again(ledger: Ledger) -> None:
@@ -255,16 +269,129 @@ async def test_an_older_copy_of_the_ledger_is_refused(tmp_path: Path) -> None:
         await open_ledger(tmp_path)
 
 
-@pytest.mark.parametrize(("lost", "sentence"), [("identity.json", "no identity"), ("ledger.sqlite3", "no ledger")])
-async def test_half_of_the_pair_is_refused(tmp_path: Path, lost: str, sentence: str) -> None:
+async def test_a_ledger_without_its_identity_is_refused(tmp_path: Path) -> None:
     await (await open_ledger(tmp_path)).close()
-    (tmp_path / lost).unlink()
-    with pytest.raises(ConfigurationError, match=sentence):
+    (tmp_path / "identity.json").unlink()
+    with pytest.raises(ConfigurationError, match="no identity"):
         await open_ledger(tmp_path)
 
 
+async def test_a_lost_ledger_is_begun_anew_with_every_job_unknown(tmp_path: Path) -> None:
+    await use_ledger(tmp_path)
+    (tmp_path / "ledger.sqlite3").unlink()
+    ledger = await open_ledger(tmp_path)
+    attempt = await record(ledger)
+    later = await record(ledger, number=2)
+    await ledger.close()
+    assert (attempt.state, attempt.generation_id) == (State.UNKNOWN, ledger.derive_generation_id(attempt))
+    assert (later.state, later.is_surely_unsent) == (State.NEW, True)
+
+
+async def test_the_loss_of_a_ledger_is_remembered_by_the_next(tmp_path: Path) -> None:
+    await use_ledger(tmp_path)
+    (tmp_path / "ledger.sqlite3").unlink()
+    first = await open_ledger(tmp_path)
+    await first.close()
+    second = await open_ledger(tmp_path)
+    await second.close()
+    assert second.loss == first.loss is not None
+
+
+async def test_a_ledger_that_was_never_used_is_simply_made_again(tmp_path: Path) -> None:
+    await (await open_ledger(tmp_path)).close()
+    (tmp_path / "ledger.sqlite3").unlink()
+    ledger = await open_ledger(tmp_path)
+    await ledger.close()
+    assert ledger.loss is None
+
+
+async def test_a_copy_of_a_used_folder_is_refused_until_it_is_said_to_have_moved(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    await use_ledger(tmp_path / "first")
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    with pytest.raises(ConfigurationError, match="copy of another"):
+        await open_ledger(tmp_path / "second")
+    await (await open_ledger(tmp_path / "second", is_moved=True)).close()
+    await (await open_ledger(tmp_path / "second")).close()
+
+
+async def test_a_renamed_folder_is_no_copy(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    await use_ledger(tmp_path / "first")
+    (tmp_path / "first").rename(tmp_path / "second")
+    await (await open_ledger(tmp_path / "second")).close()
+    assert json.loads((tmp_path / "second" / "identity.json").read_text())["run_counter"] == 2
+
+
+async def test_a_damaged_page_is_noticed_at_the_opening(tmp_path: Path) -> None:
+    await use_ledger(tmp_path)
+    content = bytearray((tmp_path / "ledger.sqlite3").read_bytes())
+    for place in range(4096 * 3, len(content), 4096):
+        content[place : place + 16] = bytes(16)
+    (tmp_path / "ledger.sqlite3").write_bytes(content)
+    with pytest.raises(ConfigurationError, match="damaged"):
+        await open_ledger(tmp_path)
+
+
+async def test_a_ledger_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    ledger = await open_ledger(tmp_path)
+    unknown = await ledger.mark_unknown(await ledger.begin_send(await reserve(ledger)), "Lost.")
+    await ledger.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as connection:
+        for column in ("unknown_mark", "absent_at", "ordered_at"):
+            connection.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
+        connection.execute("PRAGMA user_version = 1")
+    again = await open_ledger(tmp_path)
+    mark = (await again.attempt(unknown.key)).unknown_mark
+    await again.close()
+    assert CLOCK.least_seconds_since(mark or "") < CLOCK.boot_seconds()
+
+
+async def test_the_budget_counts_what_is_reserved_and_what_may_be_charged(ledger: Ledger) -> None:
+    ledger.budget_credits = 70
+    await ledger.mark_unknown(await ledger.begin_send(await reserve(ledger)), "Lost.")
+    await reserve(ledger, make_job("second"))
+    with pytest.raises(BudgetReachedError, match="60 are spent or reserved"):
+        await reserve(ledger, make_job("third"))
+
+
+async def test_each_edition_has_the_budget_for_itself(ledger: Ledger) -> None:
+    ledger.budget_credits = 30
+    await ledger.begin_send(await reserve(ledger))
+    other = await ledger.begin_send(await reserve(ledger, make_job(edition="june")))
+    assert other.state is State.SUBMITTING
+
+
+async def test_what_was_refused_costs_nothing(ledger: Ledger) -> None:
+    ledger.budget_credits = 30
+    await ledger.reject(await ledger.begin_send(await reserve(ledger)), "invalid_argument", "No.", None)
+    assert (await reserve(ledger, make_job("second"))).state is State.RESERVED
+
+
+async def test_a_budget_that_was_lowered_stops_what_was_reserved_under_the_old_one(ledger: Ledger) -> None:
+    ledger.budget_credits = 60
+    first, second = await reserve(ledger), await reserve(ledger, make_job("second"))
+    ledger.budget_credits = 30
+    await ledger.begin_send(first)
+    with pytest.raises(BudgetReachedError):
+        await ledger.begin_send(second)
+
+
+async def test_under_a_budget_an_unknown_price_is_not_taken_for_nothing(ledger: Ledger) -> None:
+    ledger.budget_credits = 1000
+    attempt = await record(ledger)
+    with pytest.raises(BudgetReachedError, match="whose price is not known"):
+        await ledger.reserve(attempt, ledger.derive_generation_id(attempt), b"{}", None)
+
+
+async def test_a_given_up_attempt_still_counts_as_spent(ledger: Ledger) -> None:
+    unknown = await ledger.mark_unknown(await ledger.begin_send(await reserve(ledger)), "Lost.")
+    await ledger.abandon(await ledger.hold(unknown, "unknown_outcome", "Look."))
+    assert (await ledger.sum_spending("")).credits == 30
+
+
 async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
-    Identity.create(BINDING).save(tmp_path / "identity.json")
+    Identity.create(BINDING, "1").save(tmp_path / "identity.json")
     (tmp_path / "ledger.sqlite3").write_bytes(b"This is a shopping list, not a database." * 100)
     with pytest.raises(ConfigurationError, match="damaged or no ledger"):
         await open_ledger(tmp_path)
@@ -304,7 +431,7 @@ async def test_a_refused_command_does_not_bind_the_folder_to_its_key(tmp_path: P
 
 async def test_a_refused_resend_leaves_the_unknown_send_before_it_unknown(ledger: Ledger) -> None:
     unknown = await ledger.mark_unknown(await ledger.begin_send(await reserve(ledger)), "Lost.")
-    resent = await ledger.begin_send(await ledger.resend(unknown))
+    resent = await ledger.begin_send(await ledger.resend(unknown, b"{}"))
     again = await ledger.mark_unknown(resent, "429", unknown_sends=1)
     assert (again.state, again.sends, again.unknown_sends) == (State.UNKNOWN, 2, 1)
 

@@ -101,7 +101,7 @@ async def test_a_trial_goes_on_where_it_was_killed(desk: Desk) -> None:
 async def test_failed_jobs_stay_failed_and_retry_pays_for_just_those(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest(
         "jobs:\n  - {id: good, prompt: A scene}\n  - {id: bad, prompt: Something forbidden}\n"
-        "  - {id: odd, prompt: Something invalid}\n  - {id: flaky, prompt: A flaky scene}"
+        "  - {id: odd, prompt: Something invalid}\n  - {id: flaky, prompt: A flaky scene}\nattempts: 1"
     )
     first = await desk.call("run", "batch.yaml")
     assert first.last_line.startswith("batch: done=1 failed=3 running=0 held=0 exit=1")
@@ -113,23 +113,30 @@ async def test_failed_jobs_stay_failed_and_retry_pays_for_just_those(desk: Desk,
 
 
 async def test_retry_takes_an_error_code(desk: Desk, simulator: Simulator) -> None:
-    desk.write_manifest("jobs:\n  - {id: bad, prompt: Something forbidden}\n  - {id: flaky, prompt: A flaky scene}")
+    jobs = "jobs:\n  - {id: bad, prompt: Something forbidden}\n  - {id: flaky, prompt: A flaky scene}"
+    desk.write_manifest(f"{jobs}\nattempts: 1")
     await desk.run_here()
     retried = await desk.call("retry", "batch.yaml", "--error", "internal")
     assert (retried.code, count_posts(simulator, "/generations")) == (0, 3)
 
 
 async def test_a_failure_is_named_with_its_code_and_the_command_that_settles_it(desk: Desk) -> None:
-    desk.write_manifest("jobs:\n  - {id: flaky, prompt: A flaky scene}")
+    desk.write_manifest("jobs:\n  - {id: flaky, prompt: A flaky scene}\nattempts: 1")
     finished = await desk.call("run", "batch.yaml")
     assert "  flaky: internal: " in finished.err
     assert "      hedra-batch retry batch.yaml --id flaky" in finished.err
 
 
+async def test_a_failure_whose_reason_may_pass_gets_another_attempt_by_itself(desk: Desk, simulator: Simulator) -> None:
+    jobs = "jobs:\n  - {id: flaky, prompt: A flaky scene}\n  - {id: doomed, prompt: A doomed scene}"
+    desk.write_manifest(f"{jobs}\n  - {{id: likeness, prompt: A likeness of somebody}}")
+    assert (await desk.run_here(), count_charges(simulator)) == (1, 5)
+    assert (await desk.run_here(), list_videos(desk), count_charges(simulator)) == (1, ["flaky.mp4"], 5)
+
+
 async def test_every_attempt_stays_in_the_ledger(desk: Desk) -> None:
     desk.write_manifest("jobs:\n  - {id: flaky, prompt: A flaky scene}")
     await desk.run_here()
-    await desk.run_here(retried_codes=("*",))
     rows = [json.loads(line) for line in (await desk.call("results", "batch.yaml", "--attempts")).out.splitlines()]
     assert [(row["attempt"], row["state"]) for row in rows] == [(1, "failed"), (2, "done")]
 
@@ -205,5 +212,5 @@ async def test_jobs_that_left_the_manifest_are_still_followed_and_fetched(desk: 
     await wait_until(lambda: list_videos(desk) == ["gone.mp4", "new.mp4"])
     again.terminate()
     _, err = await again.communicate()
-    assert "1 new video, 0 running, 0 done, 2 left the manifest" in err.decode()
+    assert "0 running, 0 done, 2 left the manifest" in err.decode()
     assert again.returncode == 143

@@ -6,17 +6,26 @@ import pytest
 
 from hedra_batch.job import Inputs, Job, State
 from hedra_batch.ledger.rows import Standing
-from hedra_batch.pipeline.plan import Plan, Reason, Step, make_plan, make_retry_plan
+from hedra_batch.pipeline.plan import Plan, Reason, Rules, Step, make_plan, make_retry_plan
+from hedra_batch.pipeline.purchase import Purchase
 
+RULES = Rules()
 JOB = Job("market", "", Inputs("A storm"), "videos/market.mp4")
 
 
-def stand(state: State, *, prompt: str = "A storm", unknown_sends: int = 0, number: int = 1) -> Standing:
-    return Standing(7, "", "market", number, state, Inputs(prompt).digest, unknown_sends, "internal")
+def stand(
+    state: State,
+    *,
+    prompt: str = "A storm",
+    unknown_sends: int = 0,
+    number: int = 1,
+    code: str = "moderation_failed",
+) -> Standing:
+    return Standing(7, "", "market", number, state, Inputs(prompt).digest, unknown_sends, None, code)
 
 
-def plan_one(standing: Standing | None, *, rebuys_changed: bool = False) -> tuple[Reason, Step]:
-    [entry] = make_plan([JOB], [standing] if standing else [], rebuys_changed=rebuys_changed).entries
+def plan_one(standing: Standing | None, rules: Rules = RULES) -> tuple[Reason, Step]:
+    [entry] = make_plan([JOB], [standing] if standing else [], rules).entries
     return entry.reason, entry.step
 
 
@@ -38,6 +47,7 @@ def test_a_job_that_the_ledger_does_not_know_is_new() -> None:
         (State.REJECTED, Reason.FAILED, Step.LEAVE),
         (State.FAILED, Reason.FAILED, Step.LEAVE),
         (State.HELD, Reason.HELD, Step.CARRY),
+        (State.ABANDONED, Reason.FAILED, Step.LEAVE),
     ],
 )
 def test_an_unchanged_job_goes_on_from_its_state(state: State, reason: Reason, step: Step) -> None:
@@ -56,27 +66,28 @@ def test_an_unchanged_job_goes_on_from_its_state(state: State, reason: Reason, s
         (State.DONE, 0, (Reason.CHANGED, Step.LEAVE), (Reason.NEW, Step.ADD)),
         (State.REJECTED, 0, (Reason.NEW, Step.ADD), (Reason.NEW, Step.ADD)),
         (State.FAILED, 0, (Reason.NEW, Step.ADD), (Reason.NEW, Step.ADD)),
+        (State.ABANDONED, 1, (Reason.CHANGED, Step.LEAVE), (Reason.NEW, Step.ADD)),
     ],
 )
 def test_an_edited_job_is_new_only_where_nothing_can_have_been_paid_for_it(
     state: State, unknown_sends: int, plain: tuple[Reason, Step], rebuying: tuple[Reason, Step]
 ) -> None:
     standing = stand(state, prompt="A calm", unknown_sends=unknown_sends)
-    assert (plan_one(standing), plan_one(standing, rebuys_changed=True)) == (plain, rebuying)
+    assert (plan_one(standing), plan_one(standing, Rules(rebuys_changed=True))) == (plain, rebuying)
 
 
 @pytest.mark.parametrize("state", list(State))
 def test_a_job_that_left_the_manifest_is_followed_only_when_it_was_sent_and_has_not_ended(state: State) -> None:
     followed = {State.SUBMITTING, State.UNKNOWN, State.ACCEPTED, State.STUCK, State.READY, State.HELD}
-    assert bool(make_plan([], [stand(state)]).entries) is (state in followed)
+    assert bool(make_plan([], [stand(state)], RULES).entries) is (state in followed)
 
 
 def test_jobs_that_are_not_selected_are_in_no_plan() -> None:
-    assert not make_plan([JOB], [stand(State.ACCEPTED)], is_selected=lambda job_id: job_id == "other").entries
+    assert not make_plan([JOB], [stand(State.ACCEPTED)], RULES, is_selected=lambda job_id: job_id == "other").entries
 
 
 def test_the_first_n_leave_other_jobs_alone() -> None:
-    assert not make_plan([], [stand(State.ACCEPTED)], selects_others=False).entries
+    assert not make_plan([], [stand(State.ACCEPTED)], RULES, selects_others=False).entries
 
 
 @pytest.mark.parametrize(
@@ -92,18 +103,67 @@ def test_the_first_n_leave_other_jobs_alone() -> None:
     ],
 )
 def test_retry_takes_failed_jobs_and_what_an_earlier_retry_began(state: State, number: int, step: Step | None) -> None:
-    plan = make_retry_plan([JOB], [stand(state, number=number)], lambda _: True)
+    plan = make_retry_plan([JOB], [stand(state, number=number)], RULES, lambda _: True)
     assert [entry.step for entry in plan.entries] == ([step] if step else [])
 
 
 def test_retry_leaves_jobs_alone_that_left_the_manifest() -> None:
-    assert not make_retry_plan([], [stand(State.FAILED)], lambda _: True).entries
+    assert not make_retry_plan([], [stand(State.FAILED)], RULES, lambda _: True).entries
 
 
 def test_the_line_before_the_first_post_says_what_will_be_bought() -> None:
     jobs = [Job(f"job-{number}", "", Inputs("x"), "v.mp4") for number in range(240)]
-    said = make_plan(jobs, [stand(State.ACCEPTED)]).describe()
-    assert said == "240 new videos, 0 running, 0 done, 1 left the manifest"
+    plan = make_plan(jobs, [stand(State.ACCEPTED)], RULES)
+    said = [Purchase([30] * len(plan.to_buy), 9120).describe(), *plan.describe_rest()]
+    assert ", ".join(said) == (
+        "240 new videos, about 7200 credits (30 each), balance 9120, 0 running, 0 done, 1 left the manifest"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "attempts", "step"),
+    [
+        ("internal", 1, 2, Step.ADD),
+        ("unavailable", 1, 2, Step.ADD),
+        ("moderation_output_transient", 2, 3, Step.ADD),
+        ("internal", 2, 2, Step.LEAVE),
+        ("internal", 1, 1, Step.LEAVE),
+        ("moderation_failed", 1, 2, Step.LEAVE),
+        ("moderation_likeness", 1, 2, Step.LEAVE),
+        ("unknown", 1, 2, Step.LEAVE),
+    ],
+)
+def test_only_a_passing_reason_gets_another_attempt_by_itself(
+    code: str, number: int, attempts: int, step: Step
+) -> None:
+    standing = stand(State.FAILED, number=number, code=code)
+    assert plan_one(standing, Rules(attempts=attempts))[1] is step
+
+
+def test_after_a_lost_ledger_a_job_is_unknown_and_not_new() -> None:
+    assert plan_one(None, Rules(lost_attempts=1)) == (Reason.UNKNOWN, Step.ADD)
+
+
+@pytest.mark.parametrize(("number", "step"), [(1, Step.SEARCH), (2, Step.LEAVE)])
+def test_after_a_lost_ledger_a_failed_job_may_have_had_a_later_attempt(number: int, step: Step) -> None:
+    assert plan_one(stand(State.FAILED, number=number), Rules(lost_attempts=2))[1] is step
+
+
+@pytest.mark.parametrize(
+    ("prices", "balance", "said"),
+    [
+        ([], None, "0 new videos"),
+        ([30], 9120, "1 new video, about 30 credits (30 each), balance 9120"),
+        ([20, 30], None, "2 new videos, about 50 credits (20 to 30 each), balance unknown"),
+        ([20, None], 5, "2 new videos, about 20 credits (20 each), and 1 of unknown price, balance 5"),
+        ([None, None], 5, "2 new videos, price unknown, balance 5"),
+        ([0], 5, "1 new video, about 0 credits (0 each), balance 5"),
+    ],
+)
+def test_a_price_that_is_not_known_is_said_and_not_counted_as_nothing(
+    prices: list[int | None], balance: int | None, said: str
+) -> None:
+    assert Purchase(prices, balance).describe() == said
 
 
 def test_an_empty_plan_has_nothing_to_carry() -> None:

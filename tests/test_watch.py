@@ -16,7 +16,7 @@ from conftest import SPEED
 from hedra_batch.api.client import HedraClient
 from hedra_batch.api.requests import build_video_request
 from hedra_batch.errors import ApiUnreachableError, NotFoundError
-from hedra_batch.instant import now_text
+from hedra_batch.instant import CLOCK
 from hedra_batch.job import Attempt, State
 from hedra_batch.pipeline.pace import Pace, Pause
 from hedra_batch.pipeline.reach import Reach
@@ -38,7 +38,7 @@ async def submit(client: HedraClient, prompt: str = "A scene") -> Attempt:
 
 def make_attempt(generation_id: str, missing_at: str | None = None) -> Attempt:
     attempt = Attempt(1, "", "scene", 1, State.ACCEPTED, "v1:0", {}, "x.mp4")
-    return replace(attempt, generation_id=generation_id, accepted_at=now_text(), missing_at=missing_at)
+    return replace(attempt, generation_id=generation_id, accepted_at=CLOCK.now_text(), missing_at=missing_at)
 
 
 async def note_missing(missing: dict[int, str | None], key: int, missing_at: str | None) -> None:

@@ -12,6 +12,8 @@ from hedra_batch.printable import clean
 #: The status values after which nothing changes any more; any other, also one not published, is still running.
 COMPLETE = "complete"
 ERROR = "error"
+#: The published refinements of an error's class.
+REASON_CODES = frozenset({"moderation_likeness", "moderation_output_transient"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Model:
     id: str | None
     name: str
     pricing: dict[str, Any] | None = None
+    #: How long a video usually takes.
+    eta_seconds: float | None = None
 
 
 def read_submission(answer: object, request_id: str | None) -> Submission:
@@ -126,7 +130,13 @@ def _read_model(fields: dict[str, Any]) -> Model:
         id=_optional_text(fields, "id"),
         name=_text(fields, "name"),
         pricing=pricing if isinstance(pricing, dict) else None,
+        eta_seconds=eta_ms / 1000 if (eta_ms := _optional_number(fields, "eta_ms")) is not None else None,
     )
+
+
+def read_balance(answer: object) -> int | None:
+    """Read GET /billing/credits: what is left; None where it does not say a whole number."""
+    return _optional_whole(_fields(answer), "remaining")
 
 
 def _read_error(fields: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -135,8 +145,13 @@ def _read_error(fields: dict[str, Any]) -> tuple[str | None, str | None]:
     message = _optional_text(fields, "error_message")
     if not isinstance(error, dict):
         return (None, _clean_optional(error if isinstance(error, str) else message))
-    code = _optional_text(error, "reason_code") or _optional_text(error, "type")
-    return (code.lower()[:40] if code else None, _clean_optional(_optional_text(error, "message") or message))
+    kind, reason = _optional_text(error, "type"), _optional_text(error, "reason_code")
+    message = _optional_text(error, "message") or message
+    if reason and reason.lower() not in REASON_CODES:
+        # One that is not published counts as its class, and is told in the message.
+        message, reason = f"{message or 'no message'} ({reason})", None
+    code = reason or kind
+    return (code.lower()[:40] if code else None, _clean_optional(message))
 
 
 def _clean_optional(message: str | None) -> str | None:

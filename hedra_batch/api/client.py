@@ -31,6 +31,8 @@ from hedra_batch.printable import clean, hide_secret
 
 logger = logging.getLogger(__name__)
 
+#: Items of a page of a list: the published default.
+PAGE_SIZE = 100
 #: Largest answer that is read; a full page of 100 generations stays far below.
 ANSWER_LIMIT_BYTES = 16 * 2**20
 READ_TIMEOUT_SECONDS = 60.0
@@ -55,6 +57,11 @@ def check_base_url(base_url: str) -> str:
     if url.user or url.password or url.query_string or url.fragment:
         raise ConfigurationError("The base URL may have no user, password, query or fragment.")
     return str(url).rstrip("/")
+
+
+def is_loopback(base_url: str) -> bool:
+    """Tell whether the API is on this machine, as a simulated one is."""
+    return URL(base_url).host in _LOOPBACK
 
 
 class HedraClient:
@@ -101,10 +108,15 @@ class HedraClient:
         answer = await self._get("/generations", ids=",".join(ids), limit=str(max(len(ids), 1)))
         return answers.read_generations(answer)
 
-    async def list_recent(self, created_after: str) -> list[Generation]:
-        """GET /generations, those made since an instant: the newest 100."""
-        answer = await self._get("/generations", type="video", created_after=created_after, limit="100")
+    async def list_recent(self, created_after: str | None, offset: int = 0) -> list[Generation]:
+        """GET /generations, newest first: one page of those made since an instant, or of all."""
+        since = {"created_after": created_after} if created_after else {}
+        answer = await self._get("/generations", type="video", limit=str(PAGE_SIZE), offset=str(offset), **since)
         return answers.read_generations(answer)
+
+    async def read_balance(self) -> int | None:
+        """GET /billing/credits: the credits that are left; None where the answer does not say."""
+        return answers.read_balance(await self._get("/billing/credits"))
 
     async def find_asset_link(self, asset_id: str) -> str | None:
         """GET /assets: a fresh download link of a video."""

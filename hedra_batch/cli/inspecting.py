@@ -10,7 +10,8 @@ from typing import Any
 
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import find_edition, find_folder, shown
-from hedra_batch.cli.selection import make_selected_plan
+from hedra_batch.cli.selection import make_selected_plan, matches
+from hedra_batch.errors import EXIT_DONE, EXIT_LOOK
 from hedra_batch.folder import RunFolder
 from hedra_batch.ledger.identity import Identity
 from hedra_batch.ledger.opening import check_pair
@@ -18,7 +19,9 @@ from hedra_batch.ledger.reading import LedgerReader, open_reader
 from hedra_batch.ledger.rows import RESULT_COLUMNS
 from hedra_batch.manifest.loading import load_manifest, load_name
 from hedra_batch.manifest.schema import manifest_schema
-from hedra_batch.pipeline.plan import Plan
+from hedra_batch.pipeline.plan import Plan, Rules
+from hedra_batch.pipeline.purchase import Purchase
+from hedra_batch.report.held import write_held
 from hedra_batch.report.rows import to_csv, to_json_lines, to_table
 
 _FORMS: dict[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = {
@@ -28,6 +31,10 @@ _FORMS: dict[str, Callable[[Iterable[dict[str, Any]]], Iterator[str]]] = {
 }
 #: Public states in the order in which `status` counts them.
 STATES = ("done", "failed", "running", "held", "unknown", "new")
+SETTLING_HINT = """. Look into the account's history at the times above, then say one of:
+  --recheck             look for them at the server once more; what is found is followed and fetched
+  --resend-same-id      send the same request under the same id once more; refused while it may still arrive
+  --abandon             give them up, as if they had failed; they may have been charged, and `retry` then buys anew"""
 #: Open jobs that `status` names.
 OPEN_LIMIT = 50
 
@@ -38,9 +45,10 @@ def print_plan(options: RunOptions) -> int:
     folder = find_folder(options.manifest, manifest.name, options.folder, is_simulated=options.is_simulated)
     check_pair(folder.ledger, Identity.load(folder.identity))
     with open_reader(folder.ledger) as reader:
-        plan = make_selected_plan(manifest.jobs, reader.standings() if reader else (), options)
+        rules = Rules(attempts=manifest.attempts, lost_attempts=reader.read_lost_attempts() if reader else 0)
+        plan = make_selected_plan(manifest.jobs, reader.standings() if reader else (), options, rules)
         sys.stdout.writelines(_write_plan(plan, find_edition(options.edition)))
-    print(plan.describe(), file=sys.stderr)
+    print(", ".join([Purchase([None] * len(plan.to_buy)).describe_count(), *plan.describe_rest()]), file=sys.stderr)
     if manifest.budget_credits is not None:
         print(f"budget: {manifest.budget_credits} credits", file=sys.stderr)
     return 0
@@ -83,6 +91,17 @@ def print_results(options: RunOptions, form: str, *, has_all_attempts: bool) -> 
         rows = reader.results(has_all_attempts=has_all_attempts)
         sys.stdout.writelines(_FORMS[form](rows))
     return 0
+
+
+def print_held(options: RunOptions) -> int:
+    """Print what is known of each job that a person can settle, and how."""
+    folder = _find(options)
+    with open_reader(folder.ledger) as reader:
+        held = [row for row in reader.held() if matches(row["id"], options.ids)] if reader else []
+        for row in held:
+            sys.stdout.writelines(write_held(row))
+    print(f"{len(held)} held or overdue" + (SETTLING_HINT if held else ""), file=sys.stderr)
+    return EXIT_LOOK if held else EXIT_DONE
 
 
 def print_schema() -> int:

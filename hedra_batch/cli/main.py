@@ -18,12 +18,18 @@ from hedra_batch import __version__
 from hedra_batch.cli.logs import redact
 from hedra_batch.cli.options import (
     RunOptions,
+    base_url_option,
+    binding_options,
     edition_option,
     first_option,
+    folder_option,
     ids_option,
+    loudness_options,
     manifest_argument,
     place_options,
+    quiet_window_option,
     run_options,
+    simulate_option,
 )
 from hedra_batch.errors import EXIT_CODES, EXIT_SIGNAL_BASE, HedraBatchError, ProblemsError, UsageError, WriteError
 
@@ -72,7 +78,69 @@ def retry(error_codes: tuple[str, ...], **options: Any) -> int:
     """Make a new attempt for the failed jobs of MANIFEST, and only for those."""
     from hedra_batch.cli.running import execute
 
-    return execute(RunOptions(**options), retried_codes=error_codes or ("*",))
+    return execute(RunOptions(**options, retried_codes=error_codes or ("*",)))
+
+
+@cli.command(epilog=EPILOG)
+@manifest_argument
+@click.option("--recheck", "chosen", flag_value="recheck", help="Look for them at the server once more.")
+@click.option(
+    "--resend-same-id", "chosen", flag_value="resend", help="Send the same request under the same id once more."
+)
+@click.option("--abandon", "chosen", flag_value="abandon", help="Give them up, though they may have been charged.")
+@edition_option
+@ids_option
+@folder_option
+@base_url_option
+@simulate_option
+@quiet_window_option
+@binding_options
+@loudness_options
+def resolve(chosen: str | None, **options: Any) -> int:
+    """List the jobs that are held or overdue, with what is known of each, or settle those that --id selects."""
+    from hedra_batch.pipeline.plan import Settlement
+
+    settlement = Settlement(chosen) if chosen else None
+    told = RunOptions(**options, settlement=settlement)
+    if settlement is None:
+        from hedra_batch.cli.inspecting import print_held
+
+        return print_held(told)
+    if settlement is not Settlement.RECHECK and not told.ids:
+        raise UsageError("Name the jobs to settle with --id; --id '*' is all of them.")
+    if settlement is Settlement.ABANDON:
+        from hedra_batch.cli.settling import abandon
+
+        return abandon(told)
+    from hedra_batch.cli.running import execute
+
+    return execute(told)
+
+
+@cli.command(epilog=EPILOG)
+@manifest_argument
+@ids_option
+@folder_option
+@base_url_option
+@simulate_option
+@binding_options
+@loudness_options
+def fetch(**options: Any) -> int:
+    """Get results again by their ids, at no cost: files that were deleted or damaged, or did not arrive yet."""
+    from hedra_batch.cli.recovering import fetch
+
+    return fetch(RunOptions(**options))
+
+
+@cli.command()
+@manifest_argument
+@ids_option
+@place_options
+def verify(**options: Any) -> int:
+    """Check every result against its hash; without network."""
+    from hedra_batch.cli.recovering import verify
+
+    return verify(RunOptions(**options))
 
 
 @cli.command()

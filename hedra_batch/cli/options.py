@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from hedra_batch.quantity import Rate, parse_duration_ms, parse_rate
+from hedra_batch.pipeline.plan import Settlement
+from hedra_batch.quantity import Rate, parse_credits, parse_duration_ms, parse_rate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,9 +41,24 @@ class DurationType(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class CreditsType(click.ParamType[int]):
+    """`500` or `500 credits`, as whole credits."""
+
+    name = "credits"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text, or say what to write."""
+        try:
+            return (
+                value if isinstance(value, int) else parse_credits(f"{value} credits" if value.isdecimal() else value)
+            )
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What `run` and `retry` were told; None where nothing was said."""
+    """What a command was told; None where nothing was said."""
 
     manifest: Path
     edition: str = ""
@@ -55,8 +71,16 @@ class RunOptions:
     is_simulated: bool = False
     max_runtime_seconds: float | None = None
     quiet_window_seconds: float | None = None
+    budget_credits: int | None = None
+    #: Whether a person has said that any number may be bought.
+    is_confirmed: bool = False
     rebuys_changed: bool = False
+    #: Error codes of the failed jobs to retry; None for a command that retries none.
+    retried_codes: tuple[str, ...] | None = None
+    #: What a person has decided about held jobs; None for a command that settles none.
+    settlement: Settlement | None = None
     same_account: bool = False
+    is_moved: bool = False
     is_quiet: bool = False
     #: How often -v was given.
     verbosity: int = 0
@@ -95,6 +119,31 @@ first_option = click.option(
 
 place_options = combine([folder_option, simulate_option])
 
+base_url_option = click.option("--base-url", metavar="URL", help="The API's address [env: HEDRA_BASE_URL].")
+quiet_window_option = click.option(
+    "--quiet-window",
+    "quiet_window_seconds",
+    type=DurationType(),
+    metavar="TIME",
+    help="How long a request with an unknown outcome may still arrive [default: 10m].",
+)
+binding_options = combine(
+    [
+        click.option("--same-account", is_flag=True, help="The key was replaced, the account is the same."),
+        click.option(
+            "--moved", "is_moved", is_flag=True, help="The run folder was moved here and is not used elsewhere."
+        ),
+    ]
+)
+loudness_options = combine(
+    [
+        click.option(
+            "-q", "--quiet", "is_quiet", is_flag=True, help="Print nothing on 0, 3 and 75, and the summary otherwise."
+        ),
+        click.option("-v", "--verbose", "verbosity", count=True, help="Say more; -vv: every request too."),
+    ]
+)
+
 run_options = combine(
     [
         edition_option,
@@ -103,7 +152,15 @@ run_options = combine(
         folder_option,
         click.option("--submit", type=RateType(), metavar="RATE", help="Submissions, spread evenly: 10/min."),
         click.option("--in-flight", type=click.IntRange(min=1), metavar="N", help="Generations at the server at once."),
-        click.option("--base-url", metavar="URL", help="The API's address [env: HEDRA_BASE_URL]."),
+        click.option(
+            "--budget",
+            "budget_credits",
+            type=CreditsType(),
+            metavar="CREDITS",
+            help="The most that this edition may cost, all its runs together; goes over the manifest's.",
+        ),
+        click.option("--yes", "is_confirmed", is_flag=True, help="Buy more than 10 new videos without being asked."),
+        base_url_option,
         simulate_option,
         click.option(
             "--max-runtime",
@@ -112,23 +169,14 @@ run_options = combine(
             metavar="TIME",
             help="Stop after 50m; the next run goes on.",
         ),
-        click.option(
-            "--quiet-window",
-            "quiet_window_seconds",
-            type=DurationType(),
-            metavar="TIME",
-            help="How long a request with an unknown outcome may still arrive [default: 10m].",
-        ),
+        quiet_window_option,
         click.option(
             "--rebuy-changed",
             "rebuys_changed",
             is_flag=True,
             help="Buy jobs anew that were edited after they were paid for.",
         ),
-        click.option("--same-account", is_flag=True, help="The key was replaced, the account is the same."),
-        click.option(
-            "-q", "--quiet", "is_quiet", is_flag=True, help="Print nothing on 0, 3 and 75, and the summary otherwise."
-        ),
-        click.option("-v", "--verbose", "verbosity", count=True, help="Say more; -vv: every request too."),
+        binding_options,
+        loudness_options,
     ]
 )

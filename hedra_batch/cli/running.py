@@ -1,30 +1,26 @@
-"""`run` and `retry`: what is settled before the first request, and the frame around a session."""
+"""`run`, `retry` and `resolve`: what is settled before the first request, and the frame around a session."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
 from dataclasses import replace
 
-from hedra_batch.api.client import check_base_url
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.place import DEFAULT_BASE_URL, find_edition, find_folder, find_key
+from hedra_batch.cli.place import find_edition
 from hedra_batch.cli.session import Batch, Session
+from hedra_batch.cli.site import find_site, open_site
 from hedra_batch.errors import ConfigurationError, LockedError
-from hedra_batch.ledger.store import Ledger
 from hedra_batch.manifest.loading import Manifest, load_manifest
 from hedra_batch.pipeline.settings import RunSettings
 
 
-def execute(
-    options: RunOptions, retried_codes: Sequence[str] | None = None, settings: RunSettings | None = None
-) -> int:
+def execute(options: RunOptions, settings: RunSettings | None = None) -> int:
     """Run a manifest and return the exit code. Raises UserError before anything is sent."""
     # Everything that a run writes is for its owner only.
     os.umask(0o077)
-    batch = prepare(options, retried_codes, settings or RunSettings(), os.environ)
+    batch = prepare(options, settings or RunSettings(), os.environ)
     batch.folder.create()
     try:
         with batch.folder.lock():
@@ -35,25 +31,15 @@ def execute(
         raise
 
 
-def prepare(
-    options: RunOptions, retried_codes: Sequence[str] | None, settings: RunSettings, environment: Mapping[str, str]
-) -> Batch:
+def prepare(options: RunOptions, settings: RunSettings, environment: Mapping[str, str]) -> Batch:
     """Read everything that can be wrong, in the order in which a person would mend it. Raises UserError."""
     options = replace(options, edition=find_edition(options.edition))
     manifest = load_manifest(options.manifest, edition=options.edition)
     _check_names(manifest)
-    api_key, base_url = "", ""
-    if not options.is_simulated:
-        base_url = check_base_url(options.base_url or environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL)
-        api_key = find_key(environment)
     return Batch(
         manifest=manifest,
-        folder=find_folder(options.manifest, manifest.name, options.folder, is_simulated=options.is_simulated),
-        options=options,
+        site=find_site(options, manifest.name, environment),
         settings=_settle(settings, manifest, options),
-        api_key=api_key,
-        base_url=base_url,
-        retried_codes=retried_codes,
     )
 
 
@@ -75,9 +61,12 @@ def _settle(settings: RunSettings, manifest: Manifest, options: RunOptions) -> R
         submit=options.submit or manifest.limits.submit,
         in_flight=options.in_flight or manifest.limits.in_flight,
     )
+    budget = manifest.budget_credits if options.budget_credits is None else options.budget_credits
     return replace(
         settings,
         limits=limits,
+        budget_credits=budget,
+        attempts=manifest.attempts,
         on_unknown=manifest.on_unknown,
         quiet_window_seconds=options.quiet_window_seconds or manifest.quiet_window_seconds,
     )
@@ -85,15 +74,5 @@ def _settle(settings: RunSettings, manifest: Manifest, options: RunOptions) -> R
 
 async def run_batch(batch: Batch) -> int:
     """Run a prepared batch, whose folder is locked, and return the exit code."""
-    async with AsyncExitStack() as stack:
-        if batch.options.is_simulated:
-            from hedra_batch.cli.simulating import TRIAL_KEY, make_trial
-
-            simulator = await stack.enter_async_context(make_trial(batch.folder.simulator))
-            batch = replace(batch, api_key=TRIAL_KEY, base_url=simulator.url)
-        folder = batch.folder
-        ledger = await Ledger.open(
-            folder.ledger, folder.identity, batch.binding, same_account=batch.options.same_account
-        )
-        stack.push_async_callback(ledger.close)
-        return await Session(batch, ledger).run()
+    async with open_site(batch.site, batch.settings) as (site, ledger):
+        return await Session(replace(batch, site=site), ledger).run()

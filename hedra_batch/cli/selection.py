@@ -1,44 +1,64 @@
-"""Which jobs a command is about: `--id`, `--first`, and for `retry` the failed ones."""
+"""Which jobs a command is about: `--id`, `--first`, and for `retry` the failed ones, for `resolve` the held ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.errors import UsageError
-from hedra_batch.job import Job
+from hedra_batch.job import SETTLEABLE, Job, State
 from hedra_batch.ledger.rows import Standing
-from hedra_batch.pipeline.plan import Plan, make_plan, make_retry_plan
+from hedra_batch.pipeline.plan import Plan, Rules, Settlement, make_plan, make_retry_plan, make_settling_plan
+
+DEFAULT_RULES = Rules()
 
 
-def make_selected_plan(jobs: Sequence[Job], standings: Iterable[Standing], options: RunOptions) -> Plan:
+def make_selected_plan(
+    jobs: Sequence[Job], standings: Iterable[Standing], options: RunOptions, rules: Rules = DEFAULT_RULES
+) -> Plan:
     """Make the plan for the jobs that the options select. Raises UsageError when they select none."""
-    chosen = [job for job in jobs if _matches(job.id, options.ids)][: options.first]
+    if options.settlement is not None:
+        return _make_settling(jobs, standings, options, options.settlement)
+    if options.retried_codes is not None:
+        return _make_retry(jobs, standings, options, options.retried_codes, rules)
+    chosen = [job for job in jobs if matches(job.id, options.ids)][: options.first]
     plan = make_plan(
         chosen,
         _within(standings, jobs, chosen),
-        is_selected=lambda job_id: _matches(job_id, options.ids),
+        replace(rules, rebuys_changed=options.rebuys_changed),
+        is_selected=lambda job_id: matches(job_id, options.ids),
         selects_others=options.first is None,
-        rebuys_changed=options.rebuys_changed,
     )
     if options.ids and not plan.entries:
         raise _make_no_such_job(options)
     return plan
 
 
-def make_selected_retry(
-    jobs: Sequence[Job], standings: Iterable[Standing], options: RunOptions, codes: Sequence[str]
+def _make_retry(
+    jobs: Sequence[Job], standings: Iterable[Standing], options: RunOptions, codes: Sequence[str], rules: Rules
 ) -> Plan:
     """Plan a new attempt for the failed jobs that the options and the error codes select."""
     wanted = [code.casefold() for code in codes]
-    matching = [job for job in jobs if _matches(job.id, options.ids)]
+    matching = [job for job in jobs if matches(job.id, options.ids)]
     if not matching:
         raise _make_no_such_job(options)
     plan = make_retry_plan(
-        matching, standings, lambda standing: _matches((standing.error_code or "").casefold(), wanted)
+        matching, standings, rules, lambda standing: matches((standing.error_code or "").casefold(), wanted)
     )
     return Plan(plan.entries[: options.first])
+
+
+def _make_settling(
+    jobs: Sequence[Job], standings: Iterable[Standing], options: RunOptions, settlement: Settlement
+) -> Plan:
+    """Plan what a person decided for the held and overdue jobs that are selected."""
+    states = frozenset({State.HELD}) if settlement is Settlement.RESEND else SETTLEABLE
+    plan = make_settling_plan(jobs, standings, states, lambda job_id: matches(job_id, options.ids))
+    if options.ids and not plan.entries:
+        raise UsageError(f"No held job has an id like {' or '.join(options.ids)}. `hedra-batch resolve` lists them.")
+    return plan
 
 
 def _make_no_such_job(options: RunOptions) -> UsageError:
@@ -53,5 +73,6 @@ def _within(standings: Iterable[Standing], jobs: Sequence[Job], chosen: Sequence
     return (standing for standing in standings if standing.identity not in passed_over)
 
 
-def _matches(text: str, patterns: Sequence[str]) -> bool:
+def matches(text: str, patterns: Sequence[str]) -> bool:
+    """Tell whether a text is like one of the patterns, or there are none."""
     return not patterns or any(fnmatchcase(text, pattern) for pattern in patterns)

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from hedra_batch import __version__
-from hedra_batch.api.client import HedraClient
-from hedra_batch.api.media import MediaClient
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.place import SIMULATED
-from hedra_batch.cli.selection import make_selected_plan, make_selected_retry
+from hedra_batch.cli.selection import make_selected_plan
 from hedra_batch.cli.signals import Stop
+from hedra_batch.cli.site import Site
 from hedra_batch.cli.telling import Teller
 from hedra_batch.errors import HedraBatchError, JobsChangedError, WriteError
 from hedra_batch.folder import RunFolder
-from hedra_batch.instant import now_text
-from hedra_batch.ledger.identity import Binding
+from hedra_batch.instant import CLOCK, to_text
 from hedra_batch.ledger.reading import LedgerReader, open_reader
 from hedra_batch.ledger.rows import Standing
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.manifest.loading import Manifest
 from hedra_batch.pipeline.outcome import Outcome, judge
-from hedra_batch.pipeline.plan import Plan
+from hedra_batch.pipeline.plan import Plan, Rules, Settlement
 from hedra_batch.pipeline.runner import Runner
 from hedra_batch.pipeline.settings import RunSettings
 from hedra_batch.progress import Progress
@@ -33,30 +31,29 @@ from hedra_batch.report.summary import ALWAYS, NAMED_LIMIT, SOMETIMES, describe_
 logger = logging.getLogger(__name__)
 
 
+#: How long a job may be overdue before a person must look.
+OVERDUE_LIMIT = timedelta(hours=24)
+#: New videos that a run buys without a budget and without being asked.
+UNCONFIRMED_LIMIT = 10
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Everything that is settled before the first request."""
 
     manifest: Manifest
-    folder: RunFolder
-    options: RunOptions
+    site: Site
     settings: RunSettings
-    api_key: str = field(repr=False)
-    base_url: str
-    #: Error codes of the failed jobs to retry; None for a plain run.
-    retried_codes: Sequence[str] | None = None
 
     @property
-    def binding(self) -> Binding:
-        """What the run folder must belong to."""
-        address = SIMULATED if self.options.is_simulated else self.base_url
-        return Binding(self.manifest.name, address, self.api_key)
+    def options(self) -> RunOptions:
+        """What the command was told."""
+        return self.site.options
 
-    def make_plan(self, standings: Iterable[Standing]) -> Plan:
-        """Find what there is to do, as the ledger stands."""
-        if self.retried_codes is not None:
-            return make_selected_retry(self.manifest.jobs, standings, self.options, self.retried_codes)
-        return make_selected_plan(self.manifest.jobs, standings, self.options)
+    @property
+    def folder(self) -> RunFolder:
+        """Where everything is written."""
+        return self.site.folder
 
 
 class Session:
@@ -66,29 +63,34 @@ class Session:
         self._batch = batch
         self._ledger = ledger
         self._progress = Progress()
-        self._teller = Teller(batch.manifest, batch.folder, batch.options, [batch.api_key])
+        self._teller = Teller(batch.manifest.name, batch.folder, batch.options, [batch.site.api_key])
         self._stop = Stop()
         #: Why nothing more was submitted, when the run itself went on.
         self._closed_by: HedraBatchError | None = None
-        self._started_at = now_text()
+        self._started_at = CLOCK.now_text()
 
     async def run(self) -> int:
         """Do what there is to do, and return the exit code."""
         with self._teller.open_log(), self._stop.watch(self._batch.options.max_runtime_seconds):
             logger.debug("hedra-batch %s, run %d: %s", __version__, self._ledger.run_number, self._batch.options)
-            plan = self._batch.make_plan(await self._ledger.standings())
-            self._teller.tell_plan(plan)
+            if self._ledger.loss:
+                logger.debug("a ledger was lost: attempts up to %d are looked for", self._ledger.loss.highest_attempt)
+            plan = self._make_plan(await self._ledger.standings())
             stopped_by: HedraBatchError | None = None
             try:
                 await self._refuse_changed(plan)
-                with self._teller.show(self._progress, self._batch.settings.limits.submit):
-                    await self._carry_out(plan)
+                await self._carry_out(plan)
             except HedraBatchError as error:
                 stopped_by = error
             except Exception as error:
                 logger.exception("internal error")
                 stopped_by = HedraBatchError(f"internal error ({error!r}): please report it with the last log.")
             return await self._end(plan, stopped_by)
+
+    def _make_plan(self, standings: Iterable[Standing]) -> Plan:
+        lost_attempts = self._ledger.loss.highest_attempt if self._ledger.loss else 0
+        rules = Rules(attempts=self._batch.settings.attempts, lost_attempts=lost_attempts)
+        return make_selected_plan(self._batch.manifest.jobs, standings, self._batch.options, rules)
 
     async def _refuse_changed(self, plan: Plan) -> None:
         """Raise JobsChangedError rather than buy jobs again in silence that were edited after they were paid for."""
@@ -107,12 +109,28 @@ class Session:
 
     async def _carry_out(self, plan: Plan) -> None:
         batch = self._batch
-        client = HedraClient(batch.base_url, batch.api_key, batch.settings.submit_timeout_seconds)
-        async with client, MediaClient() as media:
-            runner = Runner(self._ledger, client, media, batch.folder.path, batch.settings, self._progress)
+        client, media = batch.site.make_clients(batch.settings)
+        async with client, media:
+            settlement = batch.options.settlement or Settlement.RECHECK
+            runner = Runner(self._ledger, client, media, batch.folder.path, batch.settings, self._progress, settlement)
+            self._ledger.budget_credits = batch.settings.budget_credits
+            await self._stop.guard(self._offer(plan, runner))
+            if self._stop.is_stopped:
+                return
             self._progress.begin(entry.state for entry in plan.entries)
-            await self._stop.guard(runner.run(plan))
+            with self._teller.show(self._progress, batch.settings.limits.submit):
+                await self._stop.guard(runner.run(plan))
         self._closed_by = runner.closed_by
+
+    async def _offer(self, plan: Plan, runner: Runner) -> None:
+        """Say what would be bought and for how much, and have it confirmed where nothing else bounds it."""
+        purchase = await runner.price(plan)
+        budget = self._batch.settings.budget_credits
+        spending = await self._ledger.sum_spending(self._batch.options.edition) if budget is not None else None
+        self._teller.tell_plan(plan, purchase, budget, spending)
+        is_bounded = budget is not None or self._batch.options.is_confirmed or self._batch.site.is_local
+        if len(purchase.prices) > UNCONFIRMED_LIMIT and not is_bounded:
+            await self._teller.confirm(purchase)
 
     async def _end(self, plan: Plan, stopped_by: HedraBatchError | None) -> int:
         """Write down and tell how it ended, as the ledger has it."""
@@ -134,6 +152,7 @@ class Session:
         return judge(
             plan,
             reader.standings() if reader else (),
+            overdue_before=to_text(self._batch.settings.clock.now() - OVERDUE_LIMIT),
             stopped_by=stopped_by,
             closed_by=self._closed_by,
             signal_number=self._stop.signal_number,
@@ -155,6 +174,6 @@ class Session:
             "credits": reader.sum_credits(edition) if reader else {},
             "run": self._ledger.run_number,
             "started_at": self._started_at,
-            "ended_at": now_text(),
+            "ended_at": CLOCK.now_text(),
             "version": __version__,
         }

@@ -7,9 +7,11 @@ import logging
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -39,16 +41,18 @@ class Stop:
             if timer:
                 timer.cancel()
 
-    async def guard(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run the work to its end, or until it is stopped."""
-        self._task = asyncio.create_task(work, name="run")
+    async def guard(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Run the work to its end and return its result; None when it was stopped."""
+        task = asyncio.create_task(work, name="run")
+        self._task = task
         if self.is_stopped:
-            self._task.cancel()
+            task.cancel()
         try:
-            await self._task
+            return await task
         except asyncio.CancelledError:
             if not self.is_stopped:
                 raise
+            return None
         finally:
             self._task = None
 

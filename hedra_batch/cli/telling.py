@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shlex
 import sys
@@ -11,14 +12,15 @@ from contextlib import contextmanager, suppress
 from hedra_batch.cli.logs import RedactingFormatter, log_to, redact
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import shown
-from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, HedraBatchError
+from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, HedraBatchError, UnconfirmedError, UnfinishedError
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import State
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.rows import Standing
-from hedra_batch.manifest.loading import Manifest
+from hedra_batch.ledger.spending import Spending
 from hedra_batch.pipeline.outcome import Outcome
 from hedra_batch.pipeline.plan import Plan
+from hedra_batch.pipeline.purchase import Purchase
 from hedra_batch.progress import Progress
 from hedra_batch.quantity import Rate
 from hedra_batch.report.summary import NAMED_LIMIT, Trouble, write_last_line, write_troubles
@@ -30,6 +32,8 @@ QUIET_CODES = (EXIT_DONE, EXIT_UNFINISHED)
 #: Records of this go to the log file only: the person has been told already.
 transcript = logging.getLogger("hedra_batch.transcript")
 
+#: Commands that need no network.
+LOCAL_COMMANDS = frozenset({"plan", "results", "verify"})
 #: Failures that the same inputs meet again, so that editing the job is what helps.
 EDIT_CODES = frozenset(
     {"invalid_argument", "moderation_failed", "moderation_likeness", "not_found", "failed_precondition"}
@@ -39,8 +43,8 @@ EDIT_CODES = frozenset(
 class Teller:
     """Speaks to the person: words on stderr, nothing on stdout."""
 
-    def __init__(self, manifest: Manifest, folder: RunFolder, options: RunOptions, secrets: Sequence[str]) -> None:
-        self._manifest = manifest
+    def __init__(self, name: str, folder: RunFolder, options: RunOptions, secrets: Sequence[str]) -> None:
+        self._name = name
         self._folder = folder
         self._options = options
         self._secrets = secrets
@@ -63,7 +67,7 @@ class Teller:
 
         root = logging.getLogger("hedra_batch")
         level = logging.WARNING if not self._options.verbosity else logging.INFO
-        with show_live(self._manifest.name, progress, str(pace), level) as handler:
+        with show_live(self._name, progress, str(pace), level) as handler:
             handler.setFormatter(RedactingFormatter("%(message)s", self._secrets))
             root.addHandler(handler)
             try:
@@ -71,13 +75,24 @@ class Teller:
             finally:
                 root.removeHandler(handler)
 
-    def tell_plan(self, plan: Plan) -> None:
+    def tell_plan(self, plan: Plan, purchase: Purchase, budget: int | None, spending: Spending | None) -> None:
         """Say what will be bought, before the first POST."""
-        budget = self._manifest.budget_credits
-        line = f"{self._manifest.name}: {plan.describe()}" + (
-            f", budget {budget} credits" if budget is not None else ""
-        )
+        parts = [purchase.describe(), *plan.describe_rest()]
+        if budget is not None and spending is not None:
+            parts.append(f"budget {budget} credits ({spending.credits} spent)")
+        line = f"{self._name}: {', '.join(parts)}"
         self._say(line if plan.to_carry or plan.changed else f"{line}: nothing to do")
+
+    async def confirm(self, purchase: Purchase) -> None:
+        """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""
+        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UnconfirmedError(
+                f"{len(purchase.prices)} new videos would be bought, and neither a budget nor a person bounds that. "
+                "Nothing was sent. Add a line such as 'budget: 500 credits' to the manifest, or --budget, or --yes."
+            )
+        print(f"Buy {purchase.describe()}? [y/N] ", end="", file=sys.stderr, flush=True)
+        if (await _read_answer()).strip().casefold() not in ("y", "yes"):
+            raise UnfinishedError("Nothing was bought: it was not confirmed.")
 
     def tell_end(self, outcome: Outcome, reader: LedgerReader | None, reasons: Sequence[HedraBatchError]) -> None:
         """Print why it ended, the last line, and under it what a person may want to settle."""
@@ -86,7 +101,7 @@ class Teller:
         for reason in reasons:
             self._print(f"hedra-batch: {reason}")
         videos = shown(self._folder.path / "videos")
-        last_line = write_last_line(self._manifest.name, outcome.counts, outcome.exit_code, videos)
+        last_line = write_last_line(self._name, outcome.counts, outcome.exit_code, videos)
         self._print(last_line)
         standings = [*outcome.held, *outcome.failed]
         troubles = [self._explain(standing, reader) for standing in standings[:NAMED_LIMIT] if reader]
@@ -101,7 +116,7 @@ class Teller:
             words += ["--folder", str(options.folder)]
         if options.is_simulated:
             words.append("--simulate")
-        if options.base_url and name in ("run", "retry"):
+        if options.base_url and name not in LOCAL_COMMANDS:
             words += ["--base-url", options.base_url]
         edition = options.edition if edition is None else edition
         if edition and name in ("run", "retry", "plan"):
@@ -119,7 +134,9 @@ class Teller:
 
     def _settle(self, standing: Standing, code: str) -> str:
         if standing.state is State.HELD:
-            return f"look into the account's history; it is looked for again by: {self.command('run')}"
+            return f"look into the account's history, then settle it: {self.command('resolve')}"
+        if standing.state is State.STUCK:
+            return self.command("resolve", "--abandon", "--id", standing.job_id)
         if code in EDIT_CODES:
             return f"edit the job, then: {self.command('run', edition=standing.edition)}"
         return self.command("retry", "--id", standing.job_id, edition=standing.edition)
@@ -134,3 +151,15 @@ class Teller:
         # After SIGHUP the terminal may be gone; the summary is written all the same.
         with suppress(OSError):
             print(redact(line, self._secrets), file=sys.stderr, flush=True)
+
+
+async def _read_answer() -> str:
+    """Read a line of the terminal while signals are heeded."""
+    loop = asyncio.get_running_loop()
+    has_line = asyncio.Event()
+    loop.add_reader(sys.stdin, has_line.set)
+    try:
+        await has_line.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline()

@@ -32,13 +32,15 @@ class Identity:
     base_url: str
     key_salt: str
     key_fingerprint: str
+    #: The folder that holds the file: a copy has another. Empty in files of older versions.
+    place: str = ""
     #: As high as the ledger's own counter, or one lower after a crash at the start of a run.
     run_counter: int = 0
     #: Raised before an attempt of that number is sent, so that a lost ledger knows which ids to ask for.
     highest_attempt: int = 0
 
     @classmethod
-    def create(cls, binding: Binding) -> Identity:
+    def create(cls, binding: Binding, place: str) -> Identity:
         """Make a new identity with ids that no other batch has."""
         salt = secrets.token_hex(16)
         return cls(
@@ -47,6 +49,7 @@ class Identity:
             base_url=binding.base_url,
             key_salt=salt,
             key_fingerprint=fingerprint(salt, binding.api_key),
+            place=place,
         )
 
     @classmethod
@@ -69,15 +72,18 @@ class Identity:
         except OSError as error:
             raise WriteError(f"{path} cannot be written: {error.strerror or error}.") from error
 
-    def adopt(self, binding: Binding, *, same_account: bool) -> Identity:
-        """Refuse another manifest, API or account; a replaced key only where it is not said to be of the same account.
+    def adopt(self, binding: Binding, place: str, *, same_account: bool, is_moved: bool) -> Identity:
+        """Refuse another manifest, API or account, and a copy of the folder.
 
-        Raises ConfigurationError. As long as no attempt was ever made ready to be sent, nothing can have been paid for,
-        and a mistyped address or key is simply put right.
+        A replaced key passes where it is said to be of the same account, another place where the folder is said to
+        have moved. As long as no attempt was ever made ready to be sent, nothing can have been paid for, and a mistyped
+        address or key is simply put right. Raises ConfigurationError.
         """
         given = fingerprint(self.key_salt, binding.api_key)
         if not self.highest_attempt:
-            return replace(self, manifest=binding.manifest, base_url=binding.base_url, key_fingerprint=given)
+            return replace(
+                self, manifest=binding.manifest, base_url=binding.base_url, key_fingerprint=given, place=place
+            )
         if self.manifest != binding.manifest:
             raise ConfigurationError(
                 f"This run folder belongs to the manifest '{self.manifest}', not to '{binding.manifest}'. "
@@ -93,7 +99,12 @@ class Identity:
                 "This run folder was begun with another API key. Use that key, or another folder with --folder. "
                 "If the key was replaced and the account is the same, add --same-account once."
             )
-        return replace(self, key_fingerprint=given)
+        if self.place not in ("", place) and not is_moved:
+            raise ConfigurationError(
+                "This run folder is a copy of another one, or was moved to another disk. Nothing was sent: two copies "
+                "would buy the same videos. Use the one that ran last; if it is this one, add --moved once."
+            )
+        return replace(self, key_fingerprint=given, place=place)
 
     def raised(self, run_counter: int, highest_attempt: int) -> Identity:
         """Return the same identity with counters that never go down."""
@@ -102,6 +113,11 @@ class Identity:
             run_counter=max(self.run_counter, run_counter),
             highest_attempt=max(self.highest_attempt, highest_attempt),
         )
+
+
+def find_place(path: Path) -> str:
+    """Name the folder of a file so that a copy has another name, and a folder that was only renamed has not."""
+    return str(path.parent.stat().st_ino)
 
 
 def fingerprint(salt: str, api_key: str) -> str:

@@ -8,10 +8,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hedra_batch.errors import ConfigurationError, LedgerError
+from hedra_batch.job import SETTLEABLE, State, to_label
 from hedra_batch.ledger.rows import RESULT_COLUMNS, Standing, read_standings
+from hedra_batch.ledger.spending import sum_spending
+
+
+class ResultFile(NamedTuple):
+    """A result that is on disk, or can be."""
+
+    attempt_key: int
+    edition: str
+    job_id: str
+    state: State
+    #: Relative to the run folder.
+    output: str
+    #: None until it was fetched.
+    sha256: str | None
+
+    @property
+    def label(self) -> str:
+        """The job as messages name it."""
+        return to_label(self.edition, self.job_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +64,51 @@ class LedgerReader:
         where = "" if has_all_attempts else "WHERE latest = 1 "
         return self._select(f"FROM results_by_attempt {where}ORDER BY attempt_key")
 
+    def held(self) -> Iterator[dict[str, Any]]:
+        """Yield what is known of each job that a person can settle."""
+        columns = (
+            "id", "edition", "number", "state", "generation_id", "prompt", "submitted_at", "accepted_at", "sends",
+            "absent_at", "missing_at", "credits_estimated", "error",
+        )  # fmt: skip
+        names = ", ".join(columns).replace("id,", "job_id,", 1).replace(" prompt", " fields ->> '$.prompt'")
+        states = ", ".join(f"'{state}'" for state in sorted(SETTLEABLE))
+        rows = self.connection.execute(
+            f"SELECT {names} FROM attempts WHERE latest = 1 AND state IN ({states}) ORDER BY attempt_key"
+        )
+        return (dict(zip(columns, row, strict=True)) for row in rows)
+
+    def files(self) -> Iterator[ResultFile]:
+        """Yield every result that is here or ready to be fetched, those of earlier attempts too."""
+        rows = self.connection.execute(
+            "SELECT attempt_key, edition, job_id, state, output, sha256 FROM attempts WHERE state IN (?, ?) "
+            "ORDER BY attempt_key",
+            (State.DONE, State.READY),
+        )
+        for key, edition, job_id, state, *others in rows:
+            yield ResultFile(key, edition, job_id, State(state), *others)
+
+    def read_lost_attempts(self) -> int:
+        """Read the highest number that an attempt may have in a ledger that was lost; 0 where none was."""
+        row = self.connection.execute("SELECT value FROM info WHERE key = 'lost_attempts'").fetchone()
+        return int(row[0]) if row else 0
+
     def sum_credits(self, edition: str) -> dict[str, int | None]:
-        """Sum what the attempts of an edition were estimated at and charged, as far as it is known."""
+        """Sum what an edition has cost: as charged, as estimated where the charge is not known, and what may be more.
+
+        `unpriced` counts the attempts of which neither is known.
+        """
         row = self.connection.execute(
             "SELECT sum(credits_estimated), sum(credits_charged) FROM attempts "
             "WHERE edition = ? AND accepted_at IS NOT NULL",
             (edition,),
         ).fetchone()
-        return {"estimated": row[0], "charged": row[1]}
+        spending = sum_spending(self.connection, edition)
+        return {
+            "estimated": row[0],
+            "charged": row[1],
+            "may_be_charged": spending.credits,
+            "unpriced": spending.unpriced,
+        }
 
     def read_error(self, key: int) -> str:
         """Read why an attempt ended badly or is held."""

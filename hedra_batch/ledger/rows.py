@@ -11,8 +11,8 @@ from hedra_batch.job import Attempt, State, to_label
 
 ATTEMPT_COLUMNS = (
     "attempt_key, edition, job_id, number, state, digest, fields, wanted_output, generation_id, asset_id, body, "
-    "sends, unknown_sends, resends, unknown_at, submitted_at, accepted_at, missing_at, eta_seconds, "
-    "output, error_code, error"
+    "sends, unknown_sends, resends, unknown_at, unknown_mark, absent_at, ordered_at, submitted_at, accepted_at, "
+    "missing_at, eta_seconds, output, sha256, credits_estimated, error_code, error"
 )
 
 #: The columns of `results`, in its order; the view, the JSON and the CSV have the same.
@@ -33,6 +33,7 @@ class Standing(NamedTuple):
     state: State
     digest: str
     unknown_sends: int
+    accepted_at: str | None
     error_code: str | None
 
     @property
@@ -57,8 +58,8 @@ def to_attempt(row: tuple[object, ...]) -> Attempt:
 def read_standings(connection: sqlite3.Connection) -> Iterator[Standing]:
     """Yield the latest attempt of every job, oldest first."""
     rows = connection.execute(
-        "SELECT attempt_key, edition, job_id, number, state, digest, unknown_sends, error_code FROM attempts "
-        "WHERE latest = 1 ORDER BY attempt_key"
+        "SELECT attempt_key, edition, job_id, number, state, digest, unknown_sends, accepted_at, error_code "
+        "FROM attempts WHERE latest = 1 ORDER BY attempt_key"
     )
-    for key, edition, job_id, number, state, digest, unknown_sends, error_code in rows:
-        yield Standing(key, edition, job_id, number, State(state), digest, unknown_sends, error_code)
+    for key, edition, job_id, number, state, *others in rows:
+        yield Standing(key, edition, job_id, number, State(state), *others)

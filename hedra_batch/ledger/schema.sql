@@ -1,8 +1,8 @@
--- The ledger's schema, version 1 (PRAGMA user_version). All instants are UTC, ISO 8601 with a Z.
+-- The ledger's schema, version 2 (PRAGMA user_version). All instants are UTC, ISO 8601 with a Z.
 -- Only the view `results` is for others to rely on; all else may change with a version.
 
 CREATE TABLE info (
-    key TEXT PRIMARY KEY,          -- manifest, batch_uuid, run_counter
+    key TEXT PRIMARY KEY,          -- manifest, batch_uuid, run_counter; lost_attempts and lost_mark: see `Loss`
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -59,13 +59,16 @@ CREATE TABLE attempts (
     unknown_sends INTEGER NOT NULL DEFAULT 0, -- those of them whose outcome could not be told
     resends INTEGER NOT NULL DEFAULT 0,       -- sends again after a lost one, but for those surely not accepted
     unknown_at TEXT,               -- since when the outcome is unknown
+    unknown_mark TEXT,             -- the same moment: start of the machine, and seconds since then
+    absent_at TEXT,                -- when reading last found it absent
+    ordered_at TEXT,               -- when a person ordered that it is sent once more; empty once it is
     submitted_at TEXT,             -- begin of the last send
     accepted_at TEXT,
     missing_at TEXT,               -- since when the server does not know what it had accepted; empty while it does
-    finished_at TEXT,              -- entry into DONE, REJECTED or FAILED
+    finished_at TEXT,              -- entry into DONE, REJECTED, FAILED or ABANDONED
     changed_at TEXT NOT NULL,      -- last change of state
     asset_id TEXT,                 -- of the video
-    eta_seconds REAL,              -- the server's guess at acceptance
+    eta_seconds REAL,              -- the server's guess at acceptance, else the model's usual time
     output TEXT,                   -- relative to the run folder; claimed at READY, for ever
     sha256 TEXT,                   -- of the video's bytes, in hex
     bytes INTEGER,                 -- of the video

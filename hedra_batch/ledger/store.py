@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from hedra_batch import __version__
-from hedra_batch.errors import ConfigurationError, LedgerError
-from hedra_batch.instant import now_text
-from hedra_batch.job import Attempt, Job, State
+from hedra_batch.errors import ConfigurationError
+from hedra_batch.instant import CLOCK, Clock
+from hedra_batch.job import GIVEN_UP, OVERDUE, UNKNOWN_OUTCOME, Attempt, Job, State
+from hedra_batch.ledger import attempts
+from hedra_batch.ledger.assets import Assets
 from hedra_batch.ledger.identity import Binding, Identity
-from hedra_batch.ledger.opening import check_pair, open_prepared
-from hedra_batch.ledger.rows import ATTEMPT_COLUMNS, Standing, read_standings, to_attempt
+from hedra_batch.ledger.opening import Loss, open_pair
+from hedra_batch.ledger.rows import Standing, read_standings
+from hedra_batch.ledger.spending import Spending, require_budget, sum_spending
 from hedra_batch.ledger.writer import ConflictError, Writer
-
-#: `error_code` of a paid request of which it cannot be told whether it was accepted.
-UNKNOWN_OUTCOME = "unknown_outcome"
 
 #: Whether a server uses the ids that we reserve.
 IdsVerdict = Literal["unproven", "honoured", "ignored"]
@@ -32,10 +32,18 @@ class Ledger:
     not in the state that the event starts from. What it returned survives a crash of program and machine.
     """
 
-    def __init__(self, writer: Writer, identity: Identity, identity_path: Path) -> None:
+    def __init__(
+        self, writer: Writer, identity: Identity, identity_path: Path, loss: Loss | None, clock: Clock
+    ) -> None:
         self._writer = writer
         self._identity = identity
         self._identity_path = identity_path
+        self._clock = clock
+        #: What an earlier ledger of this batch took with it, when there was one.
+        self.loss = loss
+        self.assets = Assets(writer, clock)
+        #: The most that an edition may cost; no limit where it is None.
+        self.budget_credits: int | None = None
         #: Counts up with each run of this folder; set at the opening.
         self.run_number = 0
         self._ids_verdict: IdsVerdict = "unproven"
@@ -43,22 +51,25 @@ class Ledger:
         self.last_sent_at: str | None = None
 
     @classmethod
-    async def open(cls, path: Path, identity_path: Path, binding: Binding, *, same_account: bool = False) -> Ledger:
+    async def open(
+        cls,
+        path: Path,
+        identity_path: Path,
+        binding: Binding,
+        *,
+        same_account: bool = False,
+        is_moved: bool = False,
+        clock: Clock = CLOCK,
+    ) -> Ledger:
         """Open or create the ledger of a run folder, and begin a run in it.
 
         Raises ConfigurationError when folder, manifest, API and account do not belong together, or when the
-        ledger is not the one that the identity file was last used with.
+        ledger is not the one that the identity file was last used with. A ledger that was lost is begun anew.
         """
-        identity = Identity.load(identity_path)
-        check_pair(path, identity)
-        if identity is None:
-            identity = Identity.create(binding)
-            identity.save(identity_path)
-        adopted = identity.adopt(binding, same_account=same_account)
-        connection = open_prepared(path, adopted)
-        if adopted != identity:
-            adopted.save(identity_path)
-        ledger = cls(Writer(connection), adopted, identity_path)
+        connection, identity, loss = open_pair(
+            path, identity_path, binding, same_account=same_account, is_moved=is_moved, clock=clock
+        )
+        ledger = cls(Writer(connection), identity, identity_path, loss, clock)
         try:
             await ledger._writer.run(ledger._begin_run)
             await ledger._writer.run(lambda _: ledger._raise_identity(run_counter=ledger.run_number))
@@ -73,8 +84,14 @@ class Ledger:
 
     def derive_generation_id(self, attempt: Attempt) -> str:
         """Derive the id that this attempt has under every run of this batch, with or without its ledger."""
-        name = json.dumps([attempt.edition, attempt.job_id, attempt.digest, attempt.number], ensure_ascii=False)
-        return str(uuid.uuid5(uuid.UUID(self._identity.batch_uuid), name))
+        return self._derive_id(attempt.edition, attempt.job_id, attempt.digest, attempt.number)
+
+    def derive_lost_id(self, job: Job, number: int) -> str:
+        """Derive the id that an attempt of this job had in a ledger that was lost."""
+        return self._derive_id(job.edition, job.id, job.inputs.digest, number)
+
+    def _derive_id(self, *parts: str | int) -> str:
+        return str(uuid.uuid5(uuid.UUID(self._identity.batch_uuid), json.dumps(parts, ensure_ascii=False)))
 
     # Runs
 
@@ -83,28 +100,48 @@ class Ledger:
         if counter < self._identity.run_counter:
             raise ConfigurationError(
                 f"The ledger ends at run {counter}, but this folder has seen run {self._identity.run_counter}: it is "
-                "an older copy, and what was bought since then is not in it. Put the newest ledger.sqlite3 back."
+                "an older copy, and what was bought since then is not in it. Nothing was sent. Put the newest "
+                "ledger.sqlite3 back; if it is lost, move this one away: the next run then asks the server first."
             )
+        now = self._clock.now_text()
         self.run_number = counter + 1
         connection.execute("UPDATE info SET value = ? WHERE key = 'run_counter'", (str(self.run_number),))
-        values = (self.run_number, now_text(), __version__)
+        values = (self.run_number, now, __version__)
         connection.execute("INSERT INTO runs (number, started_at, version) VALUES (?, ?, ?)", values)
         statement = "SELECT ids_verdict FROM servers WHERE base_url = ?"
         row = connection.execute(statement, (self._identity.base_url,)).fetchone()
         self._ids_verdict = row[0] if row else "unproven"
         self.last_sent_at = connection.execute("SELECT max(submitted_at) FROM attempts").fetchone()[0]
-        # A send that was under way when the last run died has an unknown outcome, counted from now.
-        now = now_text()
+        self._recover(connection, now)
+
+    def _recover(self, connection: sqlite3.Connection, now: str) -> None:
+        """Settle what the last run left half-way, if it was killed."""
+        # A send that was under way has an unknown outcome; its quiet window begins now.
         connection.execute(
-            "UPDATE attempts SET state = ?, unknown_sends = unknown_sends + 1, unknown_at = ?, changed_at = ?, "
-            "error_code = ?, error = ? WHERE state = ?",
-            (State.UNKNOWN, now, now, UNKNOWN_OUTCOME, "The run ended before the answer came.", State.SUBMITTING),
+            "UPDATE attempts SET state = ?, unknown_sends = unknown_sends + 1, unknown_at = ?, unknown_mark = ?, "
+            "changed_at = ?, error_code = ?, error = ? WHERE state = ?",
+            (
+                *(State.UNKNOWN, now, self._clock.mark(), now, UNKNOWN_OUTCOME),
+                *("The run ended before the answer came.", State.SUBMITTING),
+            ),
+        )
+        # A reservation that nothing was sent for lasts as long as its run: another may have other prices and budgets.
+        connection.execute(
+            "UPDATE attempts SET state = ?, changed_at = ?, body = NULL WHERE state = ? AND unknown_sends = 0",
+            (State.NEW, now, State.RESERVED),
+        )
+        # Where an earlier send was lost, it is read again before it is sent again, but for a person's order.
+        connection.execute(
+            "UPDATE attempts SET state = ?, changed_at = ?, resends = max(resends - 1, 0) "
+            "WHERE state = ? AND unknown_sends > 0 AND ordered_at IS NULL",
+            (State.UNKNOWN, now, State.RESERVED),
         )
 
     async def end_run(self, exit_code: int) -> None:
         """Note that the run ended by itself, and how."""
         statement = "UPDATE runs SET ended_at = ?, exit_code = ? WHERE number = ?"
-        await self._writer.run(lambda db: db.execute(statement, (now_text(), exit_code, self.run_number)).rowcount)
+        values = (self._clock.now_text(), exit_code, self.run_number)
+        await self._writer.run(lambda db: db.execute(statement, values).rowcount)
 
     def _raise_identity(self, *, run_counter: int = 0, highest_attempt: int = 0) -> None:
         identity = self._identity.raised(run_counter, highest_attempt)
@@ -120,65 +157,98 @@ class Ledger:
 
     async def attempt(self, key: int) -> Attempt:
         """Read one attempt."""
-        return await self._writer.run(lambda db: _fetch(db, key))
+        return await self._writer.run(lambda db: attempts.fetch(db, key))
+
+    async def sum_spending(self, edition: str) -> Spending:
+        """Sum what an edition may have cost so far."""
+        return await self._writer.run(lambda db: sum_spending(db, edition))
 
     # Recording jobs
 
-    async def record(self, jobs: Iterable[tuple[Job, int]]) -> list[int]:
-        """Record attempts in NEW, each job with the number of its new attempt, all or none; returns their keys."""
+    async def record(
+        self,
+        jobs: Iterable[tuple[Job, int]],
+        estimate_credits: Callable[[dict[str, str | int]], int | None] = lambda _: None,
+    ) -> list[int]:
+        """Record attempts, each job with the number of its new attempt, all or none; returns their keys.
+
+        They are NEW, but for numbers that a lost ledger may have used: what became of those is UNKNOWN.
+        """
         chosen = list(jobs)
-        return await self._writer.run(lambda db: [_insert(db, job, number) for job, number in chosen])
+        return await self._writer.run(
+            lambda db: [self._insert(db, job, number, estimate_credits) for job, number in chosen]
+        )
+
+    def _insert(
+        self,
+        connection: sqlite3.Connection,
+        job: Job,
+        number: int,
+        estimate_credits: Callable[[dict[str, str | int]], int | None],
+    ) -> int:
+        now = self._clock.now_text()
+        if self.loss is None or number > self.loss.highest_attempt:
+            return attempts.insert(connection, job, number, state=State.NEW, changed_at=now)
+        return attempts.insert(
+            connection,
+            job,
+            number,
+            state=State.UNKNOWN,
+            changed_at=now,
+            generation_id=self.derive_lost_id(job, number),
+            sends=1,
+            unknown_sends=1,
+            unknown_at=now,
+            unknown_mark=self.loss.mark,
+            credits_estimated=estimate_credits(job.inputs.fields),
+            error_code=UNKNOWN_OUTCOME,
+            error="The ledger that would tell was lost.",
+        )
 
     async def rewrite(self, key: int, job: Job) -> Attempt:
         """Give an attempt that was surely never accepted the inputs that the manifest has now: back to NEW."""
 
         def operation(connection: sqlite3.Connection) -> Attempt:
-            attempt = _fetch(connection, key)
+            attempt = attempts.fetch(connection, key)
             if not attempt.is_surely_unsent:
                 raise ConflictError(f"{attempt.label} may have been accepted, so its inputs stay as they are.")
             if attempt.state is State.RESERVED:
-                _move(connection, attempt, State.NEW, generation_id=None, body=None)
-            columns = {**_job_columns(job), "sends": 0, "error_code": None, "error": None}
+                attempts.move(connection, attempt, State.NEW, changed_at=self._clock.now_text())
+            unsent = {"generation_id": None, "body": None, "sends": 0, "error_code": None, "error": None}
+            columns = attempts.job_columns(job) | unsent
             names = ", ".join(f"{name} = ?" for name in columns)
             connection.execute(f"UPDATE attempts SET {names} WHERE attempt_key = ?", (*columns.values(), key))
-            return _fetch(connection, key)
+            return attempts.fetch(connection, key)
 
         return await self._writer.run(operation)
-
-    # Assets
-
-    async def find_asset(self, sha256: str) -> str | None:
-        """Find the server's id of an image with this content, if one was uploaded and is still there."""
-        statement = "SELECT asset_id FROM assets WHERE sha256 = ? AND gone_at IS NULL"
-        row = await self._writer.run(lambda db: db.execute(statement, (sha256,)).fetchone())
-        return str(row[0]) if row else None
-
-    async def record_asset(self, sha256: str, asset_id: str, name: str) -> None:
-        """Record that an image is uploaded, whole."""
-        statement = "INSERT INTO assets (sha256, asset_id, name, uploaded_at) VALUES (?, ?, ?, ?)"
-        await self._writer.run(lambda db: db.execute(statement, (sha256, asset_id, name, now_text())).rowcount)
-
-    async def record_asset_gone(self, asset_id: str) -> None:
-        """Record that the server does not know an asset any more, so that its image is uploaded again."""
-        statement = "UPDATE assets SET gone_at = ? WHERE asset_id = ? AND gone_at IS NULL"
-        await self._writer.run(lambda db: db.execute(statement, (now_text(), asset_id)).rowcount)
 
     # Events of one attempt, in the order of its life
 
     async def reserve(
-        self, attempt: Attempt, generation_id: str, body: bytes, credits_estimated: int | None
+        self,
+        attempt: Attempt,
+        generation_id: str,
+        body: bytes,
+        credits_estimated: int | None,
+        eta_seconds: float | None = None,
     ) -> Attempt:
-        """Go from NEW to RESERVED: id, body and price are on disk before anything is sent."""
+        """Go from NEW to RESERVED: id, body and price are on disk before anything is sent.
+
+        Raises BudgetReachedError when the price does not fit into what the budget leaves.
+        """
 
         def operation(connection: sqlite3.Connection) -> Attempt:
+            require_budget(connection, attempt, credits_estimated, self.budget_credits, counts_reserved=True)
             self._raise_identity(highest_attempt=attempt.number)
-            return _move(
+            return attempts.move(
                 connection,
                 attempt,
                 State.RESERVED,
+                changed_at=self._clock.now_text(),
                 generation_id=generation_id,
                 body=body,
                 credits_estimated=credits_estimated,
+                eta_seconds=eta_seconds,
             )
 
         return await self._writer.run(operation)
@@ -188,10 +258,28 @@ class Ledger:
         return await self._change(attempt, State.NEW, body=None)
 
     async def begin_send(self, attempt: Attempt) -> Attempt:
-        """Go from RESERVED to SUBMITTING: on disk before the first byte of the request."""
-        return await self._change(
-            attempt, State.SUBMITTING, sends=attempt.sends + 1, submitted_at=now_text(), error_code=None, error=None
-        )
+        """Go from RESERVED to SUBMITTING: on disk before the first byte of the request.
+
+        Raises BudgetReachedError when the price does not fit beside what may have been charged.
+        """
+
+        def operation(connection: sqlite3.Connection) -> Attempt:
+            budget = self.budget_credits
+            require_budget(connection, attempt, attempt.credits_estimated, budget, counts_reserved=False)
+            now = self._clock.now_text()
+            return attempts.move(
+                connection,
+                attempt,
+                State.SUBMITTING,
+                changed_at=now,
+                submitted_at=now,
+                sends=attempt.sends + 1,
+                ordered_at=None,
+                error_code=None,
+                error=None,
+            )
+
+        return await self._writer.run(operation)
 
     async def accept(
         self,
@@ -209,15 +297,17 @@ class Ledger:
         verdict: IdsVerdict = "honoured" if generation_id == attempt.generation_id else "ignored"
 
         def operation(connection: sqlite3.Connection) -> Attempt:
-            accepted = _move(
+            now = self._clock.now_text()
+            accepted = attempts.move(
                 connection,
                 attempt,
                 State.ACCEPTED,
+                changed_at=now,
+                accepted_at=now,
                 generation_id=generation_id,
                 asset_id=asset_id,
-                eta_seconds=eta_seconds,
+                eta_seconds=attempt.eta_seconds if eta_seconds is None else eta_seconds,
                 request_id=request_id,
-                accepted_at=now_text(),
                 unknown_at=None,
                 error_code=None,
                 error=None,
@@ -231,9 +321,9 @@ class Ledger:
         """Go from SUBMITTING back to RESERVED: surely not accepted, so the same id may be sent again."""
         return await self._change(attempt, State.RESERVED, error_code=code, error=message)
 
-    async def resend(self, attempt: Attempt) -> Attempt:
+    async def resend(self, attempt: Attempt, body: bytes) -> Attempt:
         """Go from UNKNOWN back to RESERVED: absent for the whole quiet window, so the same bytes are sent again."""
-        return await self._change(attempt, State.RESERVED, resends=attempt.resends + 1)
+        return await self._change(attempt, State.RESERVED, body=body, resends=attempt.resends + 1)
 
     async def reject(self, attempt: Attempt, code: str, message: str, request_id: str | None) -> Attempt:
         """Go from NEW or SUBMITTING to REJECTED: refused as it stands, nothing charged."""
@@ -244,23 +334,51 @@ class Ledger:
 
         `counts` corrects what a lost send counts, where it was an earlier one of the id that was lost.
         """
-        columns = {"unknown_sends": attempt.unknown_sends + 1, **counts}
         return await self._change(
-            attempt, State.UNKNOWN, unknown_at=now_text(), error_code=UNKNOWN_OUTCOME, error=message, **columns
+            attempt,
+            State.UNKNOWN,
+            unknown_at=self._clock.now_text(),
+            unknown_mark=self._clock.mark(),
+            error_code=UNKNOWN_OUTCOME,
+            error=message,
+            **{"unknown_sends": attempt.unknown_sends + 1} | counts,
         )
+
+    async def record_absent(self, attempt: Attempt) -> None:
+        """Record that reading has just found it absent."""
+        statement = "UPDATE attempts SET absent_at = ? WHERE attempt_key = ?"
+        values = (self._clock.now_text(), attempt.key)
+        await self._writer.run(lambda db: db.execute(statement, values).rowcount)
 
     async def hold(self, attempt: Attempt, code: str, message: str) -> Attempt:
         """Go to HELD: a person must decide."""
         return await self._change(attempt, State.HELD, error_code=code, error=message)
 
     async def reopen(self, attempt: Attempt) -> Attempt:
-        """Go from HELD, or from RESERVED after a lost send, to UNKNOWN: it is read again."""
-        return await self._change(attempt, State.UNKNOWN)
+        """Go from HELD, or from RESERVED after a lost send, to UNKNOWN: it is read again.
+
+        The send that it was RESERVED for does not take place, so it does not count.
+        """
+        resends = max(attempt.resends - (attempt.state is State.RESERVED), 0)
+        return await self._change(attempt, State.UNKNOWN, resends=resends)
+
+    async def order_resend(self, attempt: Attempt, body: bytes) -> Attempt:
+        """Go from HELD to RESERVED: a person has decided that the same request is sent once more."""
+        return await self._change(attempt, State.RESERVED, body=body, ordered_at=self._clock.now_text())
+
+    async def abandon(self, attempt: Attempt) -> Attempt:
+        """Go from HELD or STUCK to ABANDONED: a person gives it up, though it may have been charged."""
+        reason = f"Given up by a person; it may have been charged. Before: {attempt.error or 'no reason was noted.'}"
+        return await self._finish(attempt, State.ABANDONED, error_code=GIVEN_UP, error=reason)
 
     async def record_missing(self, key: int, missing_at: str | None) -> None:
         """Record since when the server does not know what it had accepted; None once it does again."""
         statement = "UPDATE attempts SET missing_at = ? WHERE attempt_key = ?"
         await self._writer.run(lambda db: db.execute(statement, (missing_at, key)).rowcount)
+
+    async def mark_stuck(self, attempt: Attempt, message: str) -> Attempt:
+        """Go from ACCEPTED to STUCK: far over its expected time, and never to be sent again for that."""
+        return await self._change(attempt, State.STUCK, error_code=OVERDUE, error=message)
 
     async def fail(self, attempt: Attempt, code: str, message: str, credits_charged: int | None) -> Attempt:
         """Go from ACCEPTED or STUCK to FAILED: the server ended it with an error."""
@@ -274,11 +392,12 @@ class Ledger:
         """Go from ACCEPTED or STUCK to READY, and claim for ever the first of these file names that nobody has."""
 
         def operation(connection: sqlite3.Connection) -> Attempt:
-            return _move(
+            return attempts.move(
                 connection,
                 attempt,
                 State.READY,
-                output=next(output for output in outputs if not _is_claimed(connection, output)),
+                changed_at=self._clock.now_text(),
+                output=next(output for output in outputs if not attempts.is_claimed(connection, output)),
                 asset_id=asset_id or attempt.asset_id,
                 credits_charged=credits_charged,
                 error_code=None,
@@ -290,6 +409,16 @@ class Ledger:
     async def complete(self, attempt: Attempt, sha256: str, size_bytes: int) -> Attempt:
         """Go from READY to DONE: the verified file is in place under its final name."""
         return await self._finish(attempt, State.DONE, sha256=sha256, bytes=size_bytes)
+
+    async def record_restored(self, attempt: Attempt, sha256: str, size_bytes: int) -> Attempt:
+        """Record the file that was fetched anew for an attempt that is DONE and stays so."""
+
+        def operation(connection: sqlite3.Connection) -> Attempt:
+            statement = "UPDATE attempts SET sha256 = ?, bytes = ? WHERE attempt_key = ? AND state = ?"
+            connection.execute(statement, (sha256, size_bytes, attempt.key, State.DONE))
+            return attempts.fetch(connection, attempt.key)
+
+        return await self._writer.run(operation)
 
     # What the server does with our ids
 
@@ -310,64 +439,8 @@ class Ledger:
             self._ids_verdict = verdict
 
     async def _finish(self, attempt: Attempt, state: State, **columns: object) -> Attempt:
-        return await self._change(attempt, state, finished_at=now_text(), **columns)
+        return await self._change(attempt, state, finished_at=self._clock.now_text(), **columns)
 
     async def _change(self, attempt: Attempt, state: State, **columns: object) -> Attempt:
-        return await self._writer.run(lambda connection: _move(connection, attempt, state, **columns))
-
-
-def _fetch(connection: sqlite3.Connection, key: int) -> Attempt:
-    row = connection.execute(f"SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
-    if row is None:
-        raise LedgerError(f"The ledger has no attempt {key}.")
-    return to_attempt(row)
-
-
-def _is_claimed(connection: sqlite3.Connection, output: str) -> bool:
-    return connection.execute("SELECT 1 FROM attempts WHERE output = ?", (output,)).fetchone() is not None
-
-
-def _job_columns(job: Job) -> dict[str, object]:
-    return {
-        "digest": job.inputs.digest,
-        "fields": json.dumps(job.inputs.fields, ensure_ascii=False),
-        "prompt_id": job.prompt_id,
-        "image_id": job.image_id,
-        "image": job.inputs.image.source if job.inputs.image else None,
-        "wanted_output": job.output,
-    }
-
-
-def _insert(connection: sqlite3.Connection, job: Job, number: int) -> int:
-    connection.execute(
-        "UPDATE attempts SET latest = 0 WHERE edition = ? AND job_id = ? AND latest = 1", (job.edition, job.id)
-    )
-    columns = {
-        "edition": job.edition,
-        "job_id": job.id,
-        "number": number,
-        "latest": 1,
-        "state": State.NEW,
-        "changed_at": now_text(),
-        **_job_columns(job),
-    }
-    marks = ", ".join("?" * len(columns))
-    cursor = connection.execute(
-        f"INSERT INTO attempts ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values())
-    )
-    return int(cursor.lastrowid or 0)
-
-
-def _move(connection: sqlite3.Connection, attempt: Attempt, state: State, **columns: object) -> Attempt:
-    changes = {"state": state, "changed_at": now_text(), **columns}
-    names = ", ".join(f"{name} = ?" for name in changes)
-    statement = f"UPDATE attempts SET {names} WHERE attempt_key = ? AND state = ? RETURNING {ATTEMPT_COLUMNS}"
-    try:
-        row = connection.execute(statement, (*changes.values(), attempt.key, attempt.state)).fetchone()
-    except sqlite3.IntegrityError as error:
-        raise ConflictError(
-            f"{attempt.label}: {attempt.state} to {state} is against the ledger's rules ({error})."
-        ) from error
-    if row is None:
-        raise ConflictError(f"{attempt.label}: attempt {attempt.number} is not in {attempt.state} any more.")
-    return to_attempt(row)
+        now = self._clock.now_text()
+        return await self._writer.run(lambda db: attempts.move(db, attempt, state, changed_at=now, **columns))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from hedra_batch.manifest.exclusion import LONGEST_PATTERN
 from hedra_batch.manifest.naming import LONGEST_NAME, NAME_RULE, is_manifest_name, is_name
 from hedra_batch.manifest.output import check_template
 from hedra_batch.manifest.wording import kind, shown
@@ -23,6 +24,7 @@ LONGEST_QUANTITY = 30
 LONGEST_DURATION_MS = 10 * 60_000
 LONGEST_QUIET_WINDOW_MS = 24 * 3_600_000
 MOST_VARIATIONS = 100
+MOST_ATTEMPTS = 10
 MOST_AT_ONCE = 1_000
 
 _ASPECT_RATIO = re.compile(r"[1-9][0-9]?:[1-9][0-9]?")
@@ -142,6 +144,11 @@ def read_limit(value: object) -> int:
     return _read_count(value, MOST_AT_ONCE)
 
 
+def read_attempts(value: object) -> int:
+    """Take how many attempts of a job are made without a person."""
+    return _read_count(value, MOST_ATTEMPTS)
+
+
 def read_rate(value: object) -> Rate:
     """Take a rate such as 10/min."""
     return parse_rate(_read_quantity(value, "allowed: 10/min, 1/s, 300/h"))
@@ -154,7 +161,10 @@ def read_budget(value: object) -> int:
 
 def read_pattern(value: object) -> str:
     """Take a pattern of ids."""
-    return normalize("NFC", read_line(value))
+    pattern = normalize("NFC", read_line(value))
+    if len(pattern) > LONGEST_PATTERN:
+        raise ValueError(f"has {len(pattern)} characters (at most {LONGEST_PATTERN}, more than any id)")
+    return pattern
 
 
 def read_output(value: object) -> str:
@@ -272,6 +282,16 @@ Limit = Annotated[
     PlainValidator(read_limit),
     _described("integer", "How many at once.", minimum=1, maximum=MOST_AT_ONCE),
 ]
+Attempts = Annotated[
+    int,
+    PlainValidator(read_attempts),
+    _described(
+        "integer",
+        "How many attempts of a job are made without a person, where the server ends one for a passing reason.",
+        minimum=1,
+        maximum=MOST_ATTEMPTS,
+    ),
+]
 RequestRate = Annotated[
     Rate,
     PlainValidator(read_rate),
@@ -280,7 +300,12 @@ RequestRate = Annotated[
 Budget = Annotated[
     int | None,
     PlainValidator(read_budget),
-    _described("string", "The most that a run may spend.", pattern="^[0-9]+ *credits?$", examples=["500 credits"]),
+    _described(
+        "string",
+        "The most that one edition may cost, refunds not taken off.",
+        pattern="^[0-9]+ *credits?$",
+        examples=["500 credits"],
+    ),
 ]
 Pattern = Annotated[
     str,

@@ -33,8 +33,10 @@ class Manifest:
     #: Every variation of every job, in the order of the manifest.
     jobs: tuple[Job, ...]
     limits: Limits
-    #: The most that a run may spend; None where the manifest does not say.
+    #: The most that one edition may cost; None where the manifest does not say.
     budget_credits: int | None
+    #: Attempts of a job that are made without a person.
+    attempts: int
     on_unknown: Literal["resend", "hold"]
     quiet_window_seconds: float
 
@@ -56,6 +58,7 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
         jobs=tuple(_make_jobs(expansion, images, edition)),
         limits=Limits(**dict(entry.limits)),
         budget_credits=entry.budget,
+        attempts=entry.attempts,
         on_unknown=entry.on_unknown,
         quiet_window_seconds=entry.quiet_window_ms / 1000,
     )
@@ -99,6 +102,8 @@ def _read_images(expansion: Expansion, tree: Tree, folder: Path) -> dict[str, Im
             images[source] = read_image(source, folder)
         except ValueError as error:
             faults.append(Fault(loc, str(error)))
+            if len(faults) > MOST_FAULTS:
+                break
     if faults:
         raise InputFileError(render_faults(faults, tree))
     return images

@@ -23,7 +23,9 @@ _STAND_INS = {
     "prompts": f"{_MARK} {{}}",
     "images": _URL,
 }
-_NOT_ABOUT_JOBS = frozenset({"version", "name", "budget", "exclude", "limits", "output", "on_unknown", "quiet_window"})
+_NOT_ABOUT_JOBS = frozenset(
+    {"version", "name", "budget", "attempts", "exclude", "limits", "output", "on_unknown", "quiet_window"}
+)
 
 
 def mend(values: Any, faults: Iterable[Fault]) -> Any:

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from hedra_batch.manifest.fields import (
     AspectRatio,
+    Attempts,
     Budget,
     DurationMs,
     ImageSource,
@@ -102,6 +103,7 @@ class ManifestEntry(_Part):
     version: Version = Field(description="The version of this format: 1.")
     name: ManifestName = ""
     budget: Budget = None
+    attempts: Attempts = 2
     defaults: JobFields = JobFields()
     prompts: Prompts = Field(default_factory=list, description="Every prompt goes with every image.")
     images: Images = Field(default_factory=list, description="Every image goes with every prompt.")

@@ -67,6 +67,11 @@ class Catalogue:
         hint = f"; did you mean '{close[0]}'?" if close else ""
         return f"the API offers no one model named '{name}'{hint} (it offers: {', '.join(known) or 'none'})"
 
+    def find_eta_seconds(self, written: str | None) -> float | None:
+        """Find how long a video of this model usually takes."""
+        model = self.find(written)
+        return model.eta_seconds if model else None
+
     def estimate_credits(self, fields: dict[str, str | int]) -> int | None:
         """Estimate what a video will cost, by the published price list; None where the list does not tell.
 

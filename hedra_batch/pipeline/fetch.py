@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import logging
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import aiofiles
 
 from hedra_batch.api.client import HedraClient
 from hedra_batch.api.media import Download, MediaClient
-from hedra_batch.durable import publish, sync, sync_folder
+from hedra_batch.durable import hash_file, publish, sync, sync_folder
 from hedra_batch.errors import DownloadError, JobError, UnfinishedError, WriteError
-from hedra_batch.job import Attempt, Job
+from hedra_batch.job import Attempt, Job, State
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.container import check_container
 from hedra_batch.pipeline.reader import Reader
@@ -50,7 +51,10 @@ class Fetcher:
             self._links[key] = link
 
     async def process(self, attempt: Attempt, _job: Job | None) -> Attempt:
-        """Download with fresh links until the file is whole. Raises UnfinishedError after the last try."""
+        """Download with fresh links until the file is whole. Raises UnfinishedError after the last try.
+
+        For an attempt that is DONE, it makes its file anew: what stands in its place is moved aside.
+        """
         async with self._room:
             pause_seconds = self._settings.first_pause_seconds
             for _ in range(self._settings.download_tries):
@@ -70,10 +74,11 @@ class Fetcher:
             await asyncio.to_thread(_make_folder, path.parent, self._folder)
             async with self._media.open(link) as download:
                 content_hash, size_bytes = await _write(part, download)
-            await asyncio.to_thread(_verify_and_publish, part, path)
+            await asyncio.to_thread(_verify_and_publish, part, path, content_hash)
         except OSError as error:
             raise WriteError(f"{path} cannot be written: {error.strerror or error}.") from error
-        attempt = await self._ledger.complete(attempt, content_hash, size_bytes)
+        record = self._ledger.record_restored if attempt.state is State.DONE else self._ledger.complete
+        attempt = await record(attempt, content_hash, size_bytes)
         logger.info("%s: done -> %s (%d bytes)", attempt.label, attempt.output, size_bytes)
         return attempt
 
@@ -116,9 +121,17 @@ def _make_folder(folder: Path, root: Path) -> None:
             sync_folder(level.parent)
 
 
-def _verify_and_publish(part: Path, path: Path) -> None:
+def _verify_and_publish(part: Path, path: Path, content_hash: str) -> None:
     """Sync, verify, rename: whatever has the final name is whole, also after a power cut."""
     with part.open("rb") as file:
         sync(file.fileno())
     check_container(part)
+    if path.exists() and hash_file(path) != content_hash:
+        _move_aside(path)
     publish(part, path)
+
+
+def _move_aside(path: Path) -> None:
+    """Keep a file that is not the result, under a name that nothing has."""
+    names = (path.with_name(f"{path.name}.old{count or ''}") for count in itertools.count())
+    path.rename(next(name for name in names if not name.exists()))

@@ -14,7 +14,7 @@ from hedra_batch.errors import (
     EXIT_UNFINISHED,
     HedraBatchError,
 )
-from hedra_batch.job import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, Job, is_surely_unsent
+from hedra_batch.job import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, Job, State, is_surely_unsent
 from hedra_batch.ledger.rows import Standing
 from hedra_batch.pipeline.plan import Plan
 
@@ -26,6 +26,7 @@ class Outcome:
     counts: Counter[str]
     exit_code: int
     failed: list[Standing] = field(default_factory=list)
+    #: Those that a person must settle: held, or overdue for too long.
     held: list[Standing] = field(default_factory=list)
 
 
@@ -33,11 +34,15 @@ def judge(
     plan: Plan,
     standings: Iterable[Standing],
     *,
+    overdue_before: str = "",
     stopped_by: HedraBatchError | None = None,
     closed_by: HedraBatchError | None = None,
     signal_number: int | None = None,
 ) -> Outcome:
-    """Count the jobs of the plan as they stand now, and find the exit code."""
+    """Count the jobs of the plan as they stand now, and find the exit code.
+
+    Stuck ones that were accepted before an instant need a person.
+    """
     selected = {entry.identity: entry for entry in plan.entries}
     standing_now = [standing for standing in standings if standing.identity in selected]
     counts = Counter({"new": len(selected) - len(standing_now)})
@@ -48,18 +53,29 @@ def judge(
         if standing.state not in ENDED_BADLY or selected[standing.identity].job is not None
     ]
     counts.update(PUBLIC_STATES[standing.state] for standing in standing_now)
+    held = [
+        standing
+        for standing in standing_now
+        if PUBLIC_STATES[standing.state] == "held" or _is_overdue(standing, overdue_before)
+    ]
+    counts["overdue"] = sum(standing.state is State.STUCK for standing in held)
     counts["changed"] = sum(_is_changed(standing, selected[standing.identity].job) for standing in standing_now)
     return Outcome(
         counts=counts,
         exit_code=find_exit_code(counts, stopped_by=stopped_by, closed_by=closed_by, signal_number=signal_number),
         failed=[standing for standing in standing_now if PUBLIC_STATES[standing.state] == "failed"],
-        held=[standing for standing in standing_now if PUBLIC_STATES[standing.state] == "held"],
+        held=held,
     )
+
+
+def _is_overdue(standing: Standing, overdue_before: str) -> bool:
+    return standing.state is State.STUCK and (standing.accepted_at or "") < overdue_before
 
 
 def _is_changed(standing: Standing, job: Job | None) -> bool:
     """Tell whether what was sent, and may be paid for, is not what the manifest asks for now."""
-    is_sent = standing.state not in ENDED_BADLY and not is_surely_unsent(standing.state, standing.unknown_sends)
+    has_ended_unpaid = standing.state in ENDED_BADLY and standing.state is not State.ABANDONED
+    is_sent = not has_ended_unpaid and not is_surely_unsent(standing.state, standing.unknown_sends)
     return job is not None and is_sent and standing.digest != job.inputs.digest
 
 
@@ -76,7 +92,7 @@ def find_exit_code(
     for error in (stopped_by, closed_by):
         if error is not None:
             return error.exit_code
-    if counts["held"] or counts["changed"]:
+    if counts["held"] or counts["overdue"] or counts["changed"]:
         return EXIT_LOOK
     if any(counts[state] for state in UNFINISHED):
         return EXIT_UNFINISHED

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hedra_batch.job import ENDED_BADLY, OPEN, UNSENT, Job, State, is_surely_unsent, to_label
+from hedra_batch.job import ENDED_BADLY, OPEN, TRANSIENT_CODES, UNSENT, Job, State, is_surely_unsent, to_label
 from hedra_batch.ledger.rows import Standing
 
 
@@ -32,8 +32,21 @@ class Step(StrEnum):
     REWRITE = "rewrite"
     #: Carry the attempt on from where it stands.
     CARRY = "carry"
+    #: Look for a later attempt that was lost with a ledger, and carry it.
+    SEARCH = "search"
     #: Leave it alone.
     LEAVE = "leave"
+
+
+class Settlement(StrEnum):
+    """What a person can decide about a job that is held or overdue."""
+
+    #: Look for it once more.
+    RECHECK = "recheck"
+    #: Send the same request under the same id once more.
+    RESEND = "resend"
+    #: Give it up, though it may have been charged.
+    ABANDON = "abandon"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,11 @@ class Entry:
         return State.NEW if self.step is Step.ADD or self.standing is None else self.standing.state
 
     @property
+    def is_searched(self) -> bool:
+        """Whether a first attempt may be at the server already, unknown to a ledger that was begun anew."""
+        return self.reason is Reason.UNKNOWN and self.step is Step.ADD
+
+    @property
     def next_number(self) -> int:
         """The number of a further attempt."""
         return self.standing.number + 1 if self.standing else 1
@@ -84,30 +102,37 @@ class Plan:
         return [entry for entry in self.entries if entry.job is None]
 
     @property
+    def needs_models(self) -> bool:
+        """Whether a request may have to be written, for which the API's models must be known."""
+        reasons = (Reason.NEW, Reason.UNKNOWN, Reason.HELD)
+        return any(entry.reason in reasons or entry.step is Step.SEARCH for entry in self.entries)
+
+    @property
     def changed(self) -> list[Entry]:
         """Jobs that were edited after they may have been paid for, and are not bought again."""
         return [entry for entry in self.entries if entry.reason is Reason.CHANGED]
 
     @property
     def to_buy(self) -> list[Entry]:
-        """Jobs whose video may be submitted by the run."""
-        return [entry for entry in self.entries if entry.reason is Reason.NEW]
+        """Jobs whose video may be submitted by the run under a new id."""
+        return [entry for entry in self.entries if entry.reason is Reason.NEW or entry.is_searched]
+
+    @property
+    def searched(self) -> int:
+        """Count those of them that are looked for first, since the ledger that would know them was lost."""
+        return sum(entry.is_searched for entry in self.entries)
 
     @property
     def to_carry(self) -> list[Entry]:
         """Jobs for which the run does anything at all."""
         return [entry for entry in self.entries if entry.step is not Step.LEAVE]
 
-    def describe(self) -> str:
-        """Say what will be bought, as the line before the first POST does."""
-        counts = Counter(entry.reason for entry in self.entries if entry.job)
-        new = counts.pop(Reason.NEW, 0)
+    def describe_rest(self) -> list[str]:
+        """Say what becomes of the jobs that are not bought."""
+        bought = {entry.identity for entry in self.to_buy}
+        counts = Counter(entry.reason for entry in self.entries if entry.job and entry.identity not in bought)
         running = counts.pop(Reason.RUNNING, 0) + counts.pop(Reason.UNKNOWN, 0)
-        parts = [
-            f"{new} new video{'' if new == 1 else 's'}",
-            f"{running} running",
-            f"{counts.pop(Reason.DONE, 0)} done",
-        ]
+        parts = [f"{running} running", f"{counts.pop(Reason.DONE, 0)} done"]
         parts += [f"{count} {reason}" for reason, count in sorted(counts.items())]
         editions = {entry.job.edition for entry in self.entries if entry.job}
         left = sum(1 for entry in self.left if entry.identity[0] in editions)
@@ -115,16 +140,28 @@ class Plan:
             parts.append(f"{left} left the manifest")
         if len(self.left) > left:
             parts.append(f"{len(self.left) - left} of other editions")
-        return ", ".join(parts)
+        return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides about further attempts."""
+
+    #: Attempts of a job that are made without a person.
+    attempts: int = 2
+    #: The highest number that an attempt may have in a ledger that was lost.
+    lost_attempts: int = 0
+    #: Whether jobs that were edited after they may have been paid for are bought anew.
+    rebuys_changed: bool = False
 
 
 def make_plan(
     jobs: Iterable[Job],
     standings: Iterable[Standing],
+    rules: Rules,
     *,
     is_selected: Callable[[str], bool] = lambda _: True,
     selects_others: bool = True,
-    rebuys_changed: bool = False,
 ) -> Plan:
     """Hold the manifest against the ledger.
 
@@ -135,7 +172,7 @@ def make_plan(
     for job in jobs:
         standing = known.pop((job.edition, job.id), None)
         if is_selected(job.id):
-            entries.append(_judge(job, standing, rebuys_changed=rebuys_changed))
+            entries.append(_judge(job, standing, rules))
     if selects_others:
         others = (standing for standing in known.values() if is_selected(standing.job_id))
         entries += [entry for standing in others if (entry := _judge_left(standing))]
@@ -143,7 +180,7 @@ def make_plan(
 
 
 def make_retry_plan(
-    jobs: Iterable[Job], standings: Iterable[Standing], is_selected: Callable[[Standing], bool]
+    jobs: Iterable[Job], standings: Iterable[Standing], rules: Rules, is_selected: Callable[[Standing], bool]
 ) -> Plan:
     """Plan a new attempt for each failed job of the manifest that is selected, and nothing else.
 
@@ -156,8 +193,27 @@ def make_retry_plan(
         if standing and standing.state in ENDED_BADLY and is_selected(standing):
             entries.append(Entry(Reason.NEW, Step.ADD, job, standing))
         elif standing and standing.number > 1 and standing.state in UNSENT | OPEN:
-            entries.append(_judge(job, standing, rebuys_changed=False))
+            entries.append(_judge(job, standing, rules))
     return Plan(entries)
+
+
+def make_settling_plan(
+    jobs: Iterable[Job], standings: Iterable[Standing], states: frozenset[State], is_selected: Callable[[str], bool]
+) -> Plan:
+    """Plan to carry on what stands in some states and is selected, whatever the manifest says now."""
+    by_identity = {(job.edition, job.id): job for job in jobs}
+    return Plan(
+        [
+            Entry(_BY_STATE[standing.state][0], Step.CARRY, by_identity.get(standing.identity), standing)
+            for standing in standings
+            if standing.state in states and is_selected(standing.job_id)
+        ]
+    )
+
+
+def may_try_again(state: State, code: str | None, number: int, attempts: int) -> bool:
+    """Tell whether an ended attempt is followed by another without a person: the reason may pass, and few were made."""
+    return state is State.FAILED and code in TRANSIENT_CODES and number < attempts
 
 
 #: What an unchanged job's state means for a run.
@@ -173,25 +229,31 @@ _BY_STATE: dict[State, tuple[Reason, Step]] = {
     State.REJECTED: (Reason.FAILED, Step.LEAVE),
     State.FAILED: (Reason.FAILED, Step.LEAVE),
     State.HELD: (Reason.HELD, Step.CARRY),
+    State.ABANDONED: (Reason.FAILED, Step.LEAVE),
 }
 
 
-def _judge(job: Job, standing: Standing | None, *, rebuys_changed: bool) -> Entry:
+def _judge(job: Job, standing: Standing | None, rules: Rules) -> Entry:
     if standing is None:
-        return Entry(Reason.NEW, Step.ADD, job, None)
-    if standing.digest == job.inputs.digest:
-        return Entry(*_BY_STATE[standing.state], job, standing)
-    return _judge_changed(job, standing, rebuys_changed=rebuys_changed)
+        is_lost = rules.lost_attempts > 0
+        return Entry(Reason.UNKNOWN if is_lost else Reason.NEW, Step.ADD, job, None)
+    if standing.state in ENDED_BADLY and standing.number < rules.lost_attempts:
+        return Entry(Reason.FAILED, Step.SEARCH, job, standing)
+    if standing.digest != job.inputs.digest:
+        return _judge_changed(job, standing, rules)
+    if may_try_again(standing.state, standing.error_code, standing.number, rules.attempts):
+        return Entry(Reason.NEW, Step.ADD, job, standing)
+    return Entry(*_BY_STATE[standing.state], job, standing)
 
 
-def _judge_changed(job: Job, standing: Standing, *, rebuys_changed: bool) -> Entry:
+def _judge_changed(job: Job, standing: Standing, rules: Rules) -> Entry:
     if is_surely_unsent(standing.state, standing.unknown_sends):
         return Entry(Reason.NEW, Step.REWRITE, job, standing)
-    if standing.state in ENDED_BADLY:
+    if standing.state in ENDED_BADLY and standing.state is not State.ABANDONED:
         return Entry(Reason.NEW, Step.ADD, job, standing)
-    if not rebuys_changed:
+    if not rules.rebuys_changed:
         return Entry(Reason.CHANGED, Step.LEAVE, job, standing)
-    if standing.state is State.DONE:
+    if standing.state in (State.DONE, State.ABANDONED):
         return Entry(Reason.NEW, Step.ADD, job, standing)
     if standing.state is State.RESERVED:
         # It is not sent again, but an earlier send may still have been accepted.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,22 +14,24 @@ from hedra_batch.errors import (
     BudgetReachedError,
     HedraBatchError,
     JobError,
+    NotFoundError,
     OutOfCreditsError,
+    RetryError,
     StopRunError,
     SubmittingClosedError,
     UnfinishedError,
 )
-from hedra_batch.instant import age_seconds
-from hedra_batch.job import IN_FLIGHT, Attempt, Job, State
+from hedra_batch.job import ENDED_BADLY, IDS_UNPROVEN, IN_FLIGHT, UNSENT, Attempt, Job, State
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.catalogue import Catalogue, refuse_address
 from hedra_batch.pipeline.fetch import Fetcher
 from hedra_batch.pipeline.pace import Pace, Pause
-from hedra_batch.pipeline.plan import Entry, Plan, Step
+from hedra_batch.pipeline.plan import Entry, Plan, Settlement, Step, may_try_again
+from hedra_batch.pipeline.purchase import Purchase
 from hedra_batch.pipeline.reach import Reach
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
-from hedra_batch.pipeline.settle import IDS_UNPROVEN, Settler, is_unproven
+from hedra_batch.pipeline.settle import Settler, is_unproven
 from hedra_batch.pipeline.slots import Slots
 from hedra_batch.pipeline.submit import Submitter
 from hedra_batch.pipeline.track import Tracker
@@ -54,39 +56,66 @@ class Runner:
         folder: Path,
         settings: RunSettings,
         progress: Progress,
+        settlement: Settlement = Settlement.RECHECK,
     ) -> None:
         self._ledger = ledger
         self._client = client
         self._settings = settings
         self._progress = progress
+        self._settlement = settlement
         limits = settings.limits
         self._pause = Pause()
         self._reach = Reach(settings)
         self._reader = Reader(settings, self._reach, Pace(limits.poll, self._pause), self._pause)
         self._slots = Slots(limits.in_flight)
         self._submit_pace = Pace(
-            limits.submit, self._pause, age_seconds(ledger.last_sent_at) if ledger.last_sent_at else None
+            limits.submit, self._pause, settings.clock.age_seconds(ledger.last_sent_at) if ledger.last_sent_at else None
         )
         # Beside the jobs in flight, some have their images uploaded ahead, and some are being fetched.
         self._room = asyncio.Semaphore(limits.in_flight + limits.uploads + limits.downloads)
         self._watch = Watch(client, self._reader, settings, progress.note_fraction, ledger.record_missing)
         self._fetcher = Fetcher(ledger, client, media, self._reader, folder, settings)
         self._tracker = Tracker(ledger, self._watch, folder, self._fetcher.offer_link)
+        self._catalogue = Catalogue([])
         self._stations: dict[State, Station] = {}
+        #: Attempts that keep the run going: neither at their end for this run, nor stuck.
+        self._active: set[int] = set()
         #: Held in this run until something proves that the server uses our ids.
         self._unproven: list[tuple[int, Entry]] = []
         #: Why nothing more was submitted, when the run itself went on.
         self.closed_by: StopRunError | None = None
 
+    async def price(self, plan: Plan) -> Purchase:
+        """Ask for the models and the balance when requests may have to be written, and price what is new.
+
+        It is also the first sign that key and address are right. Raises StopRunError and UserError where they are not.
+        """
+        if not plan.needs_models:
+            return Purchase([])
+        try:
+            models = await self._reader.read(self._client.list_models)
+        except JobError as error:
+            raise refuse_address(self._client.base_url, error) from error
+        self._catalogue = Catalogue(models)
+        self._catalogue.check({entry.job.inputs.model: entry.label for entry in plan.to_buy if entry.job})
+        prices = [self._catalogue.estimate_credits(entry.job.inputs.fields) for entry in plan.to_buy if entry.job]
+        return Purchase(prices, await self._read_balance() if prices else None, plan.searched)
+
+    async def _read_balance(self) -> int | None:
+        try:
+            return await self._reader.read_once(self._client.read_balance)
+        except (JobError, RetryError, OutOfCreditsError) as error:
+            logger.debug("the balance cannot be read: %s", error)
+            return None
+
     async def run(self, plan: Plan) -> None:
-        """Carry all jobs of the plan as far as they go. Raises StopRunError when the run cannot go on."""
+        """Carry all jobs of a plan that was priced as far as they go. Raises StopRunError when the run cannot go on."""
         if not plan.to_carry:
             return
-        self._stations = self._wire(await self._load_catalogue(plan))
-        keyed = await self._record(plan)
+        self._stations = self._wire()
         watching = asyncio.create_task(self._watch.run(), name="watch")
         try:
-            await self._carry_all(keyed)
+            await self._carry_all(await self._record(plan))
             waiting, self._unproven = self._unproven, []
             if self._ledger.ids_verdict == "honoured":
                 # The proof that these were held for came from another job meanwhile.
@@ -95,29 +124,32 @@ class Runner:
             watching.cancel()
             await asyncio.wait({watching})
 
-    async def _load_catalogue(self, plan: Plan) -> Catalogue:
-        """Ask for the models, only when something is bought: also the first sign that key and address are right."""
-        if not plan.to_buy:
-            return Catalogue([])
-        try:
-            models = await self._reader.read(self._client.list_models)
-        except JobError as error:
-            raise refuse_address(self._client.base_url, error) from error
-        catalogue = Catalogue(models)
-        catalogue.check({entry.job.inputs.model: entry.label for entry in plan.to_buy if entry.job})
-        return catalogue
+    async def restore(self, keys: Sequence[int]) -> int:
+        """Fetch anew what is done or ready, by its ids alone; returns how many could not be fetched now."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._restore(key)) for key in keys]
+        return sum(not task.result() for task in tasks)
 
-    def _wire(self, catalogue: Catalogue) -> dict[State, Station]:
+    async def _restore(self, key: int) -> bool:
+        attempt = await self._ledger.attempt(key)
+        try:
+            await self._fetcher.process(attempt, None)
+        except (UnfinishedError, JobError) as reason:
+            logger.warning("%s: %s", attempt.label, reason)
+            return False
+        return True
+
+    def _wire(self) -> dict[State, Station]:
         """Name the station of each state; a state without one is an end."""
         ledger, client, reader, settings = self._ledger, self._client, self._reader, self._settings
-        uploader = Uploader(ledger, client, reader, catalogue, settings.limits.uploads)
+        uploader = Uploader(ledger, client, reader, self._catalogue, settings.limits.uploads)
         submitter = Submitter(ledger, client, self._reach, self._submit_pace, self._pause, self._slots, settings)
-        settler = Settler(ledger, client, reader, settings)
+        settler = Settler(ledger, client, reader, settings, uploader.make_body)
         return {
             State.NEW: uploader.process,
             State.RESERVED: submitter.process,
             State.UNKNOWN: settler.process,
-            State.HELD: settler.revisit,
+            State.HELD: settler.order_resend if self._settlement is Settlement.RESEND else settler.revisit,
             State.ACCEPTED: self._tracker.process,
             State.STUCK: self._tracker.process,
             State.READY: self._fetcher.process,
@@ -125,25 +157,54 @@ class Runner:
 
     async def _record(self, plan: Plan) -> list[tuple[int, Entry]]:
         """Make sure that every job to carry has its row; new attempts are recorded all at once."""
-        added = [entry for entry in plan.to_carry if entry.step is Step.ADD]
-        keys = iter(await self._ledger.record([(entry.job, entry.next_number) for entry in added if entry.job]))
-        return [
-            (next(keys) if entry.step is Step.ADD or entry.standing is None else entry.standing.attempt_key, entry)
+        numbers = {
+            entry.identity: number
             for entry in plan.to_carry
+            if entry.step in (Step.ADD, Step.SEARCH) and (number := await self._choose_number(entry)) is not None
+        }
+        added = [entry for entry in plan.to_carry if entry.identity in numbers]
+        for entry in added:
+            self._progress.note(0, entry.label, entry.state, State.NEW)
+        jobs = [(entry.job, numbers[entry.identity]) for entry in added if entry.job]
+        keys = await self._ledger.record(jobs, self._catalogue.estimate_credits)
+        carried = [entry for entry in plan.to_carry if entry.step in (Step.CARRY, Step.REWRITE)]
+        return [
+            *((entry.standing.attempt_key, entry) for entry in carried if entry.standing),
+            *((key, replace(entry, step=Step.ADD)) for key, entry in zip(keys, added, strict=True)),
         ]
+
+    async def _choose_number(self, entry: Entry) -> int | None:
+        """Find the number of the next attempt; one that a lost ledger may have had is looked for by its id first."""
+        loss = self._ledger.loss
+        is_searched = entry.step is Step.SEARCH
+        # The first one that is missing is looked for where its outcome is settled.
+        first = entry.next_number + (0 if is_searched else 1)
+        for number in range(first, (loss.highest_attempt if loss else 0) + 1):
+            if entry.job and await self._is_at_server(self._ledger.derive_lost_id(entry.job, number)):
+                return number
+        return None if is_searched else entry.next_number
+
+    async def _is_at_server(self, generation_id: str) -> bool:
+        try:
+            await self._reader.read(lambda: self._client.read_status(generation_id))
+        except NotFoundError:
+            return False
+        return True
 
     async def _carry_all(self, keyed: list[tuple[int, Entry]]) -> None:
         """Carry what was sent before at once, all of it; new jobs as there is room for them."""
+        self._active = {key for key, _ in keyed}
         try:
             async with asyncio.TaskGroup() as group:
                 for key, entry in keyed:
                     if _is_sent(entry):
                         self._take_over(key, entry)
-                        group.create_task(self._carry(key, entry))
+                        group.create_task(self._carry(key, entry, group))
                 for key, entry in keyed:
                     if not _is_sent(entry):
                         await self._room.acquire()
-                        group.create_task(self._carry(key, entry)).add_done_callback(lambda _: self._room.release())
+                        task = group.create_task(self._carry(key, entry, group))
+                        task.add_done_callback(lambda _: self._room.release())
         except BaseExceptionGroup as errors:
             raise _choose(errors) from errors
 
@@ -152,20 +213,12 @@ class Runner:
             self._slots.take_over(key)
         self._progress.note(key, entry.label, entry.state, entry.state)
 
-    async def _carry(self, key: int, entry: Entry) -> None:
+    async def _carry(self, key: int, entry: Entry, group: asyncio.TaskGroup) -> None:
         """Take one attempt from station to station until a state has none."""
         try:
-            attempt = await self._begin(key, entry)
-            while station := self._stations.get(attempt.state):
-                before = attempt.state
-                attempt = await station(attempt, entry.job)
-                await self._note(attempt, before)
-                if attempt.state is State.HELD and before is not State.HELD:
-                    # Asking again at once would change nothing.
-                    self._unproven += [(key, _as_held(entry))] if is_unproven(attempt) else []
-                    return
+            await self._carry_on(await self._begin(key, entry), entry, group)
         except SubmittingClosedError:
-            pass
+            await self._put_back(key)
         except (UnfinishedError, JobError) as reason:
             logger.warning("%s: %s", entry.label, reason)
             if entry.state is State.HELD and entry.standing and entry.standing.error_code == IDS_UNPROVEN:
@@ -174,18 +227,67 @@ class Runner:
             await self._close_submitting(reason)
         finally:
             await self._slots.leave(key)
+            self._note_inactive(key)
+
+    async def _put_back(self, key: int) -> None:
+        """Leave what is not submitted in this run; of what was lost once, the next reads first what became of it."""
+        attempt = await self._ledger.attempt(key)
+        if attempt.state is State.RESERVED and attempt.unknown_sends and not attempt.ordered_at:
+            await self._ledger.reopen(attempt)
 
     async def _begin(self, key: int, entry: Entry) -> Attempt:
-        if self._slots.is_closed and not _is_sent(entry):
+        attempt = await self._ledger.attempt(key)
+        if self._slots.is_closed and attempt.state in UNSENT:
             raise SubmittingClosedError
         if entry.step is Step.REWRITE and entry.job:
-            return await self._ledger.rewrite(key, entry.job)
-        return await self._ledger.attempt(key)
+            attempt = await self._ledger.rewrite(key, entry.job)
+        if entry.step is Step.ADD:
+            self._progress.note(key, entry.label, State.NEW, attempt.state)
+        return attempt
+
+    async def _carry_on(self, attempt: Attempt, entry: Entry, group: asyncio.TaskGroup) -> None:
+        if attempt.state is State.STUCK:
+            self._note_inactive(attempt.key)
+        while station := self._stations.get(attempt.state):
+            before = attempt.state
+            attempt = await station(attempt, entry.job)
+            await self._note(attempt, before)
+            if attempt.state is State.HELD and before is not State.HELD:
+                # Asking again at once would change nothing.
+                self._unproven += [(attempt.key, _as_held(entry))] if is_unproven(attempt) else []
+                return
+            if attempt.state is State.STUCK:
+                # Followed beside the others, so that it takes no room among the new ones.
+                group.create_task(self._carry(attempt.key, replace(entry, step=Step.CARRY), group))
+                return
+        if attempt.state in ENDED_BADLY:
+            await self._follow_up(attempt, entry, group)
+
+    async def _follow_up(self, attempt: Attempt, entry: Entry, group: asyncio.TaskGroup) -> None:
+        """Begin a further attempt where the reason of the end may pass; the one that ended is on disk."""
+        if attempt.error_code == "insufficient_balance":
+            raise OutOfCreditsError(f"The account is out of credits: {attempt.error}")
+        number = attempt.number + 1
+        is_lost = self._ledger.loss is not None and number <= self._ledger.loss.highest_attempt
+        code, limit = attempt.error_code, self._settings.attempts
+        if entry.job is None or not (is_lost or may_try_again(attempt.state, code, attempt.number, limit)):
+            return
+        logger.warning("%s: attempt %d follows the one that failed: %s", attempt.label, number, code)
+        [key] = await self._ledger.record([(entry.job, number)], self._catalogue.estimate_credits)
+        self._progress.note(key, entry.label, attempt.state, State.NEW)
+        self._active.add(key)
+        group.create_task(self._carry(key, replace(entry, step=Step.ADD), group))
 
     async def _note(self, attempt: Attempt, before: State) -> None:
         self._progress.note(attempt.key, attempt.label, before, attempt.state)
         if attempt.state not in IN_FLIGHT:
             await self._slots.leave(attempt.key)
+
+    def _note_inactive(self, key: int) -> None:
+        """Let the run end once only those are followed that are stuck."""
+        self._active.discard(key)
+        if not self._active:
+            self._watch.let_go()
 
     async def _close_submitting(self, reason: StopRunError) -> None:
         """Send nothing more; what is at the server is followed and fetched all the same."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hedra_batch.instant import CLOCK, Clock
 from hedra_batch.quantity import Limits
 
 
@@ -13,6 +14,8 @@ class RunSettings:
     """How a run behaves; the defaults are those of the command line."""
 
     limits: Limits = field(default_factory=Limits)
+    #: The most that one edition may cost; no limit where it is None.
+    budget_credits: int | None = None
     #: What to do with a paid request that is absent after the quiet window, on a server that honours our ids.
     on_unknown: Literal["resend", "hold"] = "resend"
     #: How often a lost request is sent again at most; after that a person decides.
@@ -39,3 +42,11 @@ class RunSettings:
     download_tries: int = 6
     #: How long the server may not know a generation that it accepted, until a person must look.
     missing_seconds: float = 86_400.0
+    #: Attempts of one job that a run makes by itself where the server ended the last one for a passing reason.
+    attempts: int = 2
+    #: A generation is overdue after the longer of a time and a multiple of its expected time; it is then read rarely.
+    overdue_seconds: float = 7200.0
+    overdue_factor: float = 10.0
+    overdue_poll_seconds: float = 600.0
+    #: The time that instants and quiet windows are read from.
+    clock: Clock = CLOCK

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from hedra_batch.api.answers import Generation
-from hedra_batch.api.client import HedraClient
+from hedra_batch.api.client import PAGE_SIZE, HedraClient
 from hedra_batch.errors import JobError, NotFoundError, UnfinishedError
-from hedra_batch.instant import age_seconds, from_text, to_text
-from hedra_batch.job import Attempt, Job, State
-from hedra_batch.ledger.store import UNKNOWN_OUTCOME, Ledger
+from hedra_batch.instant import from_text, to_text
+from hedra_batch.job import IDS_UNPROVEN, UNKNOWN_OUTCOME, Attempt, Job, State
+from hedra_batch.ledger.store import Ledger
 from hedra_batch.ledger.writer import ConflictError
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
@@ -21,18 +21,26 @@ logger = logging.getLogger(__name__)
 
 #: By how much the server's clock may differ from ours.
 CLOCK_TOLERANCE = timedelta(minutes=10)
-#: `error_code` of an attempt that waits for the proof that the server uses our ids.
-IDS_UNPROVEN = "ids_unproven"
+#: Pages of the account's list that are searched at most for the echo of one request.
+ECHO_PAGES_LIMIT = 50
 
 
 class Settler:
     """Takes an attempt from UNKNOWN to ACCEPTED, RESERVED or HELD, and from HELD back when it can go on."""
 
-    def __init__(self, ledger: Ledger, client: HedraClient, reader: Reader, settings: RunSettings) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: HedraClient,
+        reader: Reader,
+        settings: RunSettings,
+        make_body: Callable[[Attempt, Job], Awaitable[bytes]],
+    ) -> None:
         self._ledger = ledger
         self._client = client
         self._reader = reader
         self._settings = settings
+        self._make_body = make_body
 
     async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
         """Read with growing pauses until the generation is found, or absent after the whole quiet window.
@@ -50,6 +58,7 @@ class Settler:
             else:
                 if found:
                     return await self._adopt(attempt, found)
+                await self._ledger.record_absent(attempt)
                 if remaining_seconds <= 0:
                     return await self._decide(attempt, job)
             await asyncio.sleep(min(pause_seconds, max(remaining_seconds, 0)))
@@ -65,16 +74,38 @@ class Settler:
             return await self._ledger.reopen(attempt)
         try:
             found = await self._look(attempt)
-        except JobError:
-            found = None
+        except JobError as error:
+            raise UnfinishedError(f"What became of it cannot be read now: {error}") from error
         if found:
             return await self._adopt(attempt, found)
+        await self._ledger.record_absent(attempt)
         raise UnfinishedError(attempt.error or "A person must decide.")
 
+    async def order_resend(self, attempt: Attempt, job: Job | None) -> Attempt:
+        """Have a held request sent again because a person says so, once it is certain that it cannot arrive any more.
+
+        Raises UnfinishedError where that is not so, or where its video was accepted, or its request is lost.
+        """
+        if attempt.accepted_at:
+            raise UnfinishedError("It was accepted, so another send could be paid for again. Abandon it, then retry.")
+        try:
+            found = await self._look(attempt)
+        except JobError as error:
+            raise UnfinishedError(f"Whether it was accepted cannot be read now: {error}") from error
+        if found:
+            return await self._adopt(attempt, found)
+        await self._ledger.record_absent(attempt)
+        if self._count_window(attempt) > 0:
+            raise UnfinishedError("Its quiet window is not over: it may still arrive. Try again later.")
+        body = await self._find_body(attempt, job)
+        if body is None:
+            raise UnfinishedError("The request was lost with an earlier ledger, and its job is not in the manifest.")
+        return await self._ledger.order_resend(attempt, body)
+
     def _count_window(self, attempt: Attempt) -> float:
-        """Count the seconds until absence is an answer."""
-        assert attempt.unknown_at, "it is written with the state"
-        return self._settings.quiet_window_seconds - age_seconds(attempt.unknown_at)
+        """Count the seconds until absence is an answer, on a clock that nobody can set and that runs through sleep."""
+        assert attempt.unknown_mark, "it is written with the state"
+        return self._settings.quiet_window_seconds - self._settings.clock.least_seconds_since(attempt.unknown_mark)
 
     async def _look(self, attempt: Attempt) -> Generation | None:
         """Ask by id, then in the list; None when it is absent from all. Raises JobError when that cannot be told.
@@ -87,10 +118,21 @@ class Settler:
             return await self._reader.read(lambda: self._client.read_status(generation_id))
         except NotFoundError:
             listed = await self._list(lambda: self._client.list_generations([generation_id]))
-        if self._ledger.ids_verdict != "honoured" and attempt.submitted_at:
-            since = to_text(from_text(attempt.submitted_at) - CLOCK_TOLERANCE)
-            listed += await self._list(lambda: self._client.list_recent(since))
-        return next((item for item in listed if generation_id in (item.generation_id, item.requested_id)), None)
+        found = _find(generation_id, listed)
+        if found is None and self._ledger.ids_verdict != "honoured":
+            found = await self._find_echo(attempt)
+        return found
+
+    async def _find_echo(self, attempt: Attempt) -> Generation | None:
+        """Search what the account has had made since the send, page by page."""
+        since = to_text(from_text(attempt.submitted_at) - CLOCK_TOLERANCE) if attempt.submitted_at else None
+        for page in range(ECHO_PAGES_LIMIT):
+            offset = page * PAGE_SIZE
+            listed = await self._list(lambda offset=offset: self._client.list_recent(since, offset))  # type: ignore[misc]
+            found = _find(attempt.generation_id or "", listed)
+            if found or len(listed) < PAGE_SIZE:
+                return found
+        return None
 
     async def _list(self, request: Callable[[], Awaitable[list[Generation]]]) -> list[Generation]:
         """Read a list; one that the server refuses has nothing in it, and the answer by id stands."""
@@ -100,6 +142,7 @@ class Settler:
             return []
 
     async def _adopt(self, attempt: Attempt, found: Generation) -> Attempt:
+        """Take over what bears the id: made of the batch and the inputs, it is nobody else's."""
         logger.info("%s: found at the server as %s; it was accepted", attempt.label, found.generation_id)
         try:
             return await self._ledger.accept(
@@ -114,8 +157,17 @@ class Settler:
             return await self._hold(attempt, IDS_UNPROVEN, "nothing shows yet that this server uses our ids")
         if reason := self._find_reason_to_hold(attempt, job):
             return await self._hold(attempt, UNKNOWN_OUTCOME, reason)
+        body = await self._find_body(attempt, job)
+        assert body is not None, "there is a job, or it would be held"
         logger.warning("%s: absent after the quiet window, so the same request is sent again", attempt.label)
-        return await self._ledger.resend(attempt)
+        return await self._ledger.resend(attempt, body)
+
+    async def _find_body(self, attempt: Attempt, job: Job | None) -> bytes | None:
+        """Take the bytes that were sent; those that were lost with a ledger are written anew for the same inputs."""
+        if attempt.body is not None:
+            return attempt.body
+        is_same = job is not None and job.inputs.digest == attempt.digest
+        return await self._make_body(attempt, job) if job is not None and is_same else None
 
     def _find_reason_to_hold(self, attempt: Attempt, job: Job | None) -> str | None:
         if self._ledger.ids_verdict == "ignored":
@@ -131,9 +183,10 @@ class Settler:
         return None
 
     async def _hold(self, attempt: Attempt, code: str, reason: str) -> Attempt:
+        sent = f"sent at {attempt.submitted_at}" if attempt.submitted_at else "maybe sent before the ledger was lost"
         message = (
-            f"Whether this paid request was accepted is unknown (sent at {attempt.submitted_at}, absent since), and it "
-            f"is not sent again now: {reason}. Each run looks for it again."
+            f"Whether this paid request was accepted is unknown ({sent}, absent since), and it is not sent again now: "
+            f"{reason}. Each run looks for it again."
         )
         logger.error("%s: held. %s", attempt.label, message)
         return await self._ledger.hold(attempt, code, message)
@@ -142,3 +195,8 @@ class Settler:
 def is_unproven(attempt: Attempt) -> bool:
     """Tell whether a held attempt only waits for the proof that the server uses our ids."""
     return attempt.state is State.HELD and attempt.error_code == IDS_UNPROVEN
+
+
+def _find(generation_id: str, listed: list[Generation]) -> Generation | None:
+    """Find the generation with this id, or whose echoed request asked for it."""
+    return next((item for item in listed if generation_id in (item.generation_id, item.requested_id)), None)

@@ -77,11 +77,13 @@ class Submitter:
     async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
         """Wait for room and for the pace, then send once.
 
-        What was lost once is not sent but read again when the manifest does not ask for it any more.
+        What was lost once is not sent but read again when the manifest does not ask for it any more, unless a person
+        has ordered it.
 
         Raises SubmittingClosedError when this run submits no more, StopRunError when the server refused the account.
         """
-        if attempt.unknown_sends and (job is None or job.inputs.digest != attempt.digest):
+        is_wanted = job is not None and job.inputs.digest == attempt.digest
+        if attempt.unknown_sends and not is_wanted and not attempt.ordered_at:
             return await self._ledger.reopen(attempt)
         await self._slots.enter(attempt.key)
         await self._pace.wait()
@@ -157,7 +159,7 @@ class Submitter:
     async def _record_verdict(self, attempt: Attempt, refusal: HedraBatchError) -> Attempt:
         if isinstance(refusal, AssetGoneError):
             for asset_id in refusal.asset_ids:
-                await self._ledger.record_asset_gone(asset_id)
+                await self._ledger.assets.record_gone(asset_id)
         if attempt.unknown_sends or not isinstance(refusal, (RejectedError, *NOT_ACCEPTED)):
             # Once a send of an id was unknown, no refusal of a later one can tell what became of it.
             return await self._ledger.mark_unknown(attempt, str(refusal), **_count_refused(attempt, refusal))

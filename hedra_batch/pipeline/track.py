@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hedra_batch.api.answers import ERROR
-from hedra_batch.errors import JobError
-from hedra_batch.job import Attempt, Job
+from hedra_batch.api.answers import COMPLETE, ERROR, Generation
+from hedra_batch.errors import JobError, UnfinishedError
+from hedra_batch.job import Attempt, Job, State
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.watch import Watch
 
@@ -28,7 +28,10 @@ class Tracker:
         self._offer_link = offer_link
 
     async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
-        """Wait for the end; the charge and a fresh link come with the read that sees it."""
+        """Wait for the end; the charge and a fresh link come with the read that sees it.
+
+        Raises UnfinishedError for one that is stuck when the run has nothing else to wait for.
+        """
         try:
             generation = await self._watch.follow(attempt)
         except JobError as error:
@@ -39,12 +42,29 @@ class Tracker:
             logger.error("%s: failed: %s", attempt.label, message)
             code = generation.error_code or "unknown"
             return await self._ledger.fail(attempt, code, message, generation.credits_charged)
+        if generation.status != COMPLETE:
+            return await self._leave_running(attempt, generation)
         self._offer_link(attempt.key, generation.link)
-        outputs = self._list_takes(job.output if job else attempt.wanted_output)
+        outputs = self._list_takes(job.output if job else attempt.wanted_output, is_recovered=attempt.body is None)
         return await self._ledger.mark_ready(attempt, outputs, generation.asset_id, generation.credits_charged)
 
-    def _list_takes(self, wanted: str) -> Iterator[str]:
-        """Yield the file names that a result may have: a paid file is never overwritten, so then a further take."""
+    async def _leave_running(self, attempt: Attempt, generation: Generation) -> Attempt:
+        """Write down that it is far over its time. It is not sent again for that: it is paid for and may end."""
+        message = (
+            f"It was accepted at {attempt.accepted_at} and is still at {generation.progress:.0%}, far over its "
+            "expected time. It is read more rarely from now on."
+        )
+        if attempt.state is State.STUCK:
+            raise UnfinishedError(message)
+        logger.warning("%s: overdue: %s", attempt.label, message)
+        return await self._ledger.mark_stuck(attempt, message)
+
+    def _list_takes(self, wanted: str, *, is_recovered: bool) -> Iterator[str]:
+        """Yield the file names that a result may have: a paid file is never overwritten, so then a further take.
+
+        After the loss of a ledger, a file that is there already is the result itself, most likely.
+        """
         path = Path(wanted)
         takes = (path.with_suffix(f".take{take}{path.suffix}").as_posix() for take in itertools.count(2))
-        return (output for output in itertools.chain([wanted], takes) if not (self._folder / output).exists())
+        names = itertools.chain([wanted], takes)
+        return (output for output in names if is_recovered or not (self._folder / output).exists())

@@ -39,16 +39,24 @@ class Uploader:
         """
         assert job is not None, "an attempt in NEW is carried for a job of the manifest only"
         try:
-            keyframes = await self._upload_keyframes(job)
+            body = await self.make_body(attempt, job)
         except JobError as refusal:
             logger.error("%s: its image was refused: %s", attempt.label, refusal)
             return await self._ledger.reject(attempt, refusal.code, str(refusal), refusal.request_id)
         generation_id = self._ledger.derive_generation_id(attempt)
-        model = self._catalogue.name_on_wire(job.inputs.model)
-        body = build_video_request(attempt.fields, generation_id=generation_id, model=model, keyframes=keyframes)
         price = self._catalogue.estimate_credits(attempt.fields)
         logger.debug("%s: attempt %d is reserved as %s", attempt.label, attempt.number, generation_id)
-        return await self._ledger.reserve(attempt, generation_id, body, price)
+        eta_seconds = self._catalogue.find_eta_seconds(job.inputs.model)
+        return await self._ledger.reserve(attempt, generation_id, body, price, eta_seconds)
+
+    async def make_body(self, attempt: Attempt, job: Job) -> bytes:
+        """Upload the images that are not there yet, and write the request. Raises JobError for a refused image."""
+        return build_video_request(
+            attempt.fields,
+            generation_id=self._ledger.derive_generation_id(attempt),
+            model=self._catalogue.name_on_wire(job.inputs.model),
+            keyframes=await self._upload_keyframes(job),
+        )
 
     async def _upload_keyframes(self, job: Job) -> dict[str, str]:
         fields = {}
@@ -64,7 +72,7 @@ class Uploader:
     async def _find_or_upload(self, image: ImageInput, path: Path) -> str:
         content_hash = image.sha256 or ""
         async with self._by_content[content_hash]:
-            asset_id = await self._ledger.find_asset(content_hash)
+            asset_id = await self._ledger.assets.find(content_hash)
             if asset_id is None:
                 async with self._room:
                     asset_id = await self._upload(path, image)
@@ -80,7 +88,7 @@ class Uploader:
             logger.debug("%s: an upload whose answer was lost had arrived", path.name)
         except NotFoundError as error:
             raise UnfinishedError(f"{image.source} could not be uploaded: {error}") from error
-        await self._ledger.record_asset(content_hash, asset_id, path.name)
+        await self._ledger.assets.record(content_hash, asset_id, path.name)
         logger.info("%s: uploaded (%d bytes)", image.source, len(content))
         return asset_id
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 NAMED_LIMIT = 10
 #: Counts that the last line always has, in its order; the others only when there are any.
 ALWAYS = ("done", "failed", "running", "held")
-SOMETIMES = ("unknown", "new", "changed")
+SOMETIMES = ("unknown", "new", "overdue", "changed")
 
 
 @dataclass(frozen=True, slots=True)

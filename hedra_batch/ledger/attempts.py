@@ -1,0 +1,70 @@
+"""The rows of attempts: how one is read, recorded, and moved from state to state."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from hedra_batch.errors import LedgerError
+from hedra_batch.job import Attempt, Job, State
+from hedra_batch.ledger.rows import ATTEMPT_COLUMNS, to_attempt
+from hedra_batch.ledger.writer import ConflictError
+
+
+def fetch(connection: sqlite3.Connection, key: int) -> Attempt:
+    """Read one attempt."""
+    row = connection.execute(f"SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
+    if row is None:
+        raise LedgerError(f"The ledger has no attempt {key}.")
+    return to_attempt(row)
+
+
+def is_claimed(connection: sqlite3.Connection, output: str) -> bool:
+    """Tell whether a file name belongs to an attempt already."""
+    return connection.execute("SELECT 1 FROM attempts WHERE output = ?", (output,)).fetchone() is not None
+
+
+def job_columns(job: Job) -> dict[str, object]:
+    """Write what an attempt takes over from its job."""
+    return {
+        "digest": job.inputs.digest,
+        "fields": json.dumps(job.inputs.fields, ensure_ascii=False),
+        "prompt_id": job.prompt_id,
+        "image_id": job.image_id,
+        "image": job.inputs.image.source if job.inputs.image else None,
+        "wanted_output": job.output,
+    }
+
+
+def insert(connection: sqlite3.Connection, job: Job, number: int, **columns: object) -> int:
+    """Record a new attempt, which is its job's latest from now on; returns its key."""
+    connection.execute(
+        "UPDATE attempts SET latest = 0 WHERE edition = ? AND job_id = ? AND latest = 1", (job.edition, job.id)
+    )
+    values = {
+        "edition": job.edition,
+        "job_id": job.id,
+        "number": number,
+        "latest": 1,
+        **job_columns(job),
+        **columns,
+    }
+    marks = ", ".join("?" * len(values))
+    cursor = connection.execute(f"INSERT INTO attempts ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+    return int(cursor.lastrowid or 0)
+
+
+def move(connection: sqlite3.Connection, attempt: Attempt, state: State, **columns: object) -> Attempt:
+    """Change the state by compare-and-set. Raises ConflictError when it is not the one that `attempt` has."""
+    changes = {"state": state, **columns}
+    names = ", ".join(f"{name} = ?" for name in changes)
+    statement = f"UPDATE attempts SET {names} WHERE attempt_key = ? AND state = ? RETURNING {ATTEMPT_COLUMNS}"
+    try:
+        row = connection.execute(statement, (*changes.values(), attempt.key, attempt.state)).fetchone()
+    except sqlite3.IntegrityError as error:
+        raise ConflictError(
+            f"{attempt.label}: {attempt.state} to {state} is against the ledger's rules ({error})."
+        ) from error
+    if row is None:
+        raise ConflictError(f"{attempt.label}: attempt {attempt.number} is not in {attempt.state} any more.")
+    return to_attempt(row)

@@ -1,0 +1,31 @@
+"""What a person must know of a held job to settle it. Pure: yields text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hedra_batch.job import to_label
+from hedra_batch.printable import to_line
+
+PROMPT_LENGTH = 80
+
+
+def write_held(row: dict[str, Any]) -> Iterator[str]:
+    """Write one job in a few lines: its id, when it was sent, what was read since, what it may cost."""
+    price = row["credits_estimated"]
+    yield f"{to_label(row['edition'], row['id'])}: {row['state'].lower()}, attempt {row['number']}\n"
+    yield f"    prompt   {to_line(row['prompt'] or '', PROMPT_LENGTH)}\n"
+    yield f"    id       {row['generation_id']}\n"
+    yield f"    sent     {row['submitted_at'] or 'before the ledger was lost'} ({row['sends']} times in all)\n"
+    yield f"    read     {_describe_reading(row)}\n"
+    yield f"    cost     {'unknown' if price is None else f'{price} credits'}, if it was accepted\n"
+    yield f"    why      {row['error']}\n"
+
+
+def _describe_reading(row: dict[str, Any]) -> str:
+    if row["missing_at"]:
+        return f"accepted at {row['accepted_at']}, not known to the server since {row['missing_at']}"
+    if row["accepted_at"]:
+        return f"accepted at {row['accepted_at']}, still running"
+    return f"absent, last at {row['absent_at']}" if row["absent_at"] else "not yet"
