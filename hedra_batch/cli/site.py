@@ -26,6 +26,8 @@ class Site:
     #: Empty until the simulated API of a trial is there.
     api_key: str = field(repr=False)
     base_url: str
+    #: Whether the API is on this machine, so that nothing can be paid for.
+    is_local: bool
 
     @property
     def binding(self) -> Binding:
@@ -33,24 +35,19 @@ class Site:
         address = SIMULATED if self.options.is_simulated else self.base_url
         return Binding(self.name, address, self.api_key)
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the API is on this machine, so that nothing can be paid for."""
-        return is_loopback(self.base_url)
-
     def make_clients(self, settings: RunSettings) -> tuple[HedraClient, MediaClient]:
         """Make the two clients, to be opened: that of the API, and that of its media, which knows no key."""
         client = HedraClient(self.base_url, self.api_key, settings.submit_timeout_seconds)
-        return client, MediaClient(allows_private_hosts=self.is_local)
+        return client, MediaClient(allows_private_hosts=is_loopback(self.base_url))
 
 
 def find_site(options: RunOptions, name: str, environment: Mapping[str, str]) -> Site:
     """Settle folder, address and key. Raises ConfigurationError."""
     folder = find_folder(options.manifest, name, options.folder, is_simulated=options.is_simulated)
     if options.is_simulated:
-        return Site(name, folder, options, "", "")
+        return Site(name, folder, options, "", "", is_local=True)
     base_url = check_base_url(options.base_url or environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL)
-    return Site(name, folder, options, find_key(environment), base_url)
+    return Site(name, folder, options, find_key(environment), base_url, is_local=is_loopback(base_url))
 
 
 @asynccontextmanager

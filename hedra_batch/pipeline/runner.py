@@ -223,8 +223,12 @@ class Runner:
             logger.warning("%s: %s", entry.label, reason)
             if entry.state is State.HELD and entry.standing and entry.standing.error_code == IDS_UNPROVEN:
                 self._unproven.append((key, entry))
-        except (OutOfCreditsError, BudgetReachedError) as reason:
-            await self._close_submitting(reason)
+        except BudgetReachedError as reason:
+            # What is reserved is within the budget, and is sent all the same.
+            self._note_closed(reason)
+        except OutOfCreditsError as reason:
+            self._note_closed(reason)
+            await self._slots.close()
         finally:
             await self._slots.leave(key)
             self._note_inactive(key)
@@ -237,7 +241,7 @@ class Runner:
 
     async def _begin(self, key: int, entry: Entry) -> Attempt:
         attempt = await self._ledger.attempt(key)
-        if self._slots.is_closed and attempt.state in UNSENT:
+        if self.closed_by and attempt.state in UNSENT:
             raise SubmittingClosedError
         if entry.step is Step.REWRITE and entry.job:
             attempt = await self._ledger.rewrite(key, entry.job)
@@ -289,12 +293,11 @@ class Runner:
         if not self._active:
             self._watch.let_go()
 
-    async def _close_submitting(self, reason: StopRunError) -> None:
-        """Send nothing more; what is at the server is followed and fetched all the same."""
+    def _note_closed(self, reason: StopRunError) -> None:
+        """Begin with nothing new; what is at the server is followed and fetched all the same."""
         if self.closed_by is None:
             logger.error("%s", reason)
             self.closed_by = reason
-        await self._slots.close()
 
 
 def _as_held(entry: Entry) -> Entry:

@@ -1,0 +1,164 @@
+"""What a run may cost: prices, balance, budget, and the word of a person."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import sys
+from contextlib import suppress
+
+import pytest
+from conftest import Desk
+from test_faults import count_states, list_charged, open_desk
+
+from hedra_batch.cli.session import UNCONFIRMED_LIMIT
+from hedra_batch.simulator.service import Simulator
+
+PRICED = "defaults: {model: fal/grok-video-t2v, duration: 5s, resolution: 720p}"
+
+
+def write_jobs(desk: Desk, count: int, rest: str = PRICED) -> None:
+    jobs = "\n".join(f"  - {{id: job-{number}, prompt: Scene {number}}}" for number in range(count))
+    desk.write_manifest(f"{rest}\njobs:\n{jobs}")
+
+
+async def test_the_line_before_the_first_post_says_price_and_balance(desk: Desk) -> None:
+    write_jobs(desk, 2)
+    finished = await desk.call("run", "batch.yaml")
+    assert "batch: 2 new videos, about 70 credits (35 each), balance 10000, 0 running, 0 done" in finished.err
+
+
+async def test_a_balance_that_cannot_be_read_stops_nothing(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, 1)
+    simulator.plan_fault("5xx-before", route="GET /billing/credits")
+    finished = await desk.call("run", "batch.yaml")
+    assert (finished.code, "balance unknown" in finished.err) == (0, True)
+
+
+async def test_the_budget_ends_submitting_with_6_and_what_was_bought_is_fetched(
+    desk: Desk, simulator: Simulator
+) -> None:
+    write_jobs(desk, 4, f"{PRICED}\nbudget: 100 credits")
+    finished = await desk.call("run", "batch.yaml")
+    assert (finished.code, len(list_charged(simulator))) == (6, 2)
+    assert "The budget of 100 credits is reached: 70 are spent or reserved" in finished.err
+    assert finished.last_line.startswith("batch: done=2 failed=0 running=0 held=0 new=2 exit=6")
+
+
+async def test_the_flag_goes_over_the_manifest_and_counts_earlier_runs(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, 4, f"{PRICED}\nbudget: 100 credits")
+    await desk.run_here()
+    assert (await desk.run_here(budget_credits=139), len(list_charged(simulator))) == (6, 3)
+    assert (await desk.run_here(budget_credits=140), len(list_charged(simulator))) == (0, 4)
+
+
+async def test_with_the_budget_used_up_exactly_the_run_is_simply_done(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, 2, f"{PRICED}\nbudget: 70 credits")
+    assert (await desk.run_here(), len(list_charged(simulator))) == (0, 2)
+
+
+async def test_another_edition_has_the_whole_budget(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, 2, f"{PRICED}\nbudget: 70 credits")
+    await desk.run_here()
+    assert (await desk.run_here(edition="june"), len(list_charged(simulator))) == (0, 4)
+
+
+async def test_under_a_budget_nothing_of_unknown_price_is_bought(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, 2, "budget: 500 credits")
+    finished = await desk.call("run", "batch.yaml")
+    assert (finished.code, len(list_charged(simulator))) == (6, 0)
+    assert "under a budget nothing is sent whose price is not known" in finished.err
+
+
+async def test_the_charge_of_a_refused_job_is_free_for_another(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest(
+        f"{PRICED}\nbudget: 35 credits\njobs:\n"
+        "  - {id: bad, prompt: Something forbidden}\n  - {id: good, prompt: A scene}"
+    )
+    await desk.run_here(in_flight=1)
+    assert (await desk.run_here(), count_states(desk)) == (1, {"failed": 1, "done": 1})
+    assert len(list_charged(simulator)) == 1
+
+
+async def test_out_of_credits_ends_submitting_and_follows_what_runs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async with open_desk(tmp_path_factory.mktemp("poor"), credits=80) as (desk, simulator):
+        write_jobs(desk, 4)
+        code = await desk.run_here(in_flight=1)
+        assert (code, count_states(desk)["done"], len(list_charged(simulator))) == (5, 2, 2)
+
+
+#: Runs `batch.yaml` as if its API were not on this machine.
+FAR_RUN = """
+import asyncio, dataclasses, os, pathlib, sys
+from hedra_batch.cli import main, options, running
+from hedra_batch.pipeline.settings import RunSettings
+
+def run():
+    told = options.RunOptions(pathlib.Path("batch.yaml"), is_confirmed="--yes" in sys.argv)
+    batch = running.prepare(told, RunSettings(), os.environ)
+    batch.folder.create()
+    far = dataclasses.replace(batch.site, is_local=False)
+    return asyncio.run(running.run_batch(dataclasses.replace(batch, site=far)))
+
+sys.exit(main.guard(run))
+"""
+
+
+async def run_far(desk: Desk, *words: str, answer: str | None = None) -> tuple[int, str]:
+    """Run with nobody there, or on a terminal at which somebody gives an answer."""
+    environment = {**os.environ, "HEDRA_API_KEY": "key-of-the-tests", "HEDRA_BASE_URL": desk.base_url, "TERM": "dumb"}
+    near, far = pty.openpty()
+    stream = asyncio.subprocess.DEVNULL if answer is None else far
+    output = asyncio.subprocess.PIPE if answer is None else far
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", FAR_RUN, *words), cwd=desk.folder, env=environment, stdin=stream, stderr=output
+    )
+    os.close(far)
+    if answer is not None:
+        os.write(near, f"{answer}\n".encode())
+    said = (await process.stderr.read()).decode() if process.stderr else await asyncio.to_thread(read_terminal, near)
+    code = await process.wait()
+    os.close(near)
+    return code, said
+
+
+def read_terminal(near: int) -> str:
+    said = b""
+    # The terminal reports an error once the last process has left it.
+    with suppress(OSError):
+        while chunk := os.read(near, 4096):
+            said += chunk
+    return said.decode()
+
+
+async def test_many_new_videos_without_a_bound_are_not_bought_by_a_machine(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, UNCONFIRMED_LIMIT + 1)
+    code, said = await run_far(desk)
+    assert (code, list_charged(simulator)) == (78, [])
+    assert "'budget: 500 credits' to the manifest, or --budget, or --yes" in said
+
+
+@pytest.mark.parametrize(
+    ("count", "rest", "words"),
+    [
+        (UNCONFIRMED_LIMIT, PRICED, []),
+        (UNCONFIRMED_LIMIT + 1, PRICED, ["--yes"]),
+        (UNCONFIRMED_LIMIT + 1, f"{PRICED}\nbudget: 1000 credits", []),
+    ],
+)
+async def test_a_few_videos_a_word_or_a_budget_are_enough(
+    desk: Desk, simulator: Simulator, count: int, rest: str, words: list[str]
+) -> None:
+    write_jobs(desk, count, rest)
+    assert ((await run_far(desk, *words))[0], len(list_charged(simulator))) == (0, count)
+
+
+@pytest.mark.parametrize(("answer", "code", "bought"), [("y", 0, 11), ("n", 3, 0), ("", 3, 0)])
+async def test_on_a_terminal_a_person_is_asked(
+    desk: Desk, simulator: Simulator, answer: str, code: int, bought: int
+) -> None:
+    write_jobs(desk, UNCONFIRMED_LIMIT + 1)
+    ended, said = await run_far(desk, answer=answer)
+    assert "Buy 11 new videos, about 385 credits (35 each), balance 10000? [y/N]" in said
+    assert (ended, len(list_charged(simulator))) == (code, bought)

@@ -1,0 +1,138 @@
+"""`resolve`, and jobs that do not end: what a person is told, and what a decision does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from conftest import IMPATIENT, Desk
+from test_faults import TWO_JOBS, count_states, list_charged, list_history, open_desk, run
+
+from hedra_batch.pipeline.plan import Settlement
+from hedra_batch.simulator.service import Simulator
+
+#: A generation is overdue at the first reading.
+HASTY = replace(IMPATIENT, overdue_seconds=0.0, overdue_factor=0.0, overdue_poll_seconds=0.05)
+#: One job that never ends among two that do.
+WITH_ENDLESS = f"{TWO_JOBS}\n  - {{id: slow, prompt: An endless scene}}"
+
+
+async def hold_first(desk: Desk, simulator: Simulator) -> None:
+    """Lose the request of the first job on a server of which nothing shows that it uses our ids."""
+    desk.write_manifest(TWO_JOBS)
+    simulator.plan_fault("lost-request")
+    assert await run(desk, "first") == 4
+
+
+async def test_resolve_lists_what_is_known_of_a_held_job(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    listed = await desk.call("resolve", "batch.yaml")
+    [posted] = [request.generation_id for request in simulator.requests if request.generation_id]
+    assert listed.code == 4
+    assert listed.out.startswith("first: held, attempt 1\n    prompt   One scene\n")
+    assert f"    id       {posted}\n    sent     20" in listed.out
+    assert "    read     absent, last at 20" in listed.out
+    assert "    cost     unknown, if it was accepted" in listed.out
+
+
+async def test_resolve_says_what_it_may_cost_where_the_price_is_known(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest(f"{TWO_JOBS}\ndefaults: {{model: fal/grok-video-t2v, duration: 5s}}")
+    simulator.plan_fault("lost-request")
+    await run(desk, "first")
+    assert "    cost     35 credits, if it was accepted" in (await desk.call("resolve", "batch.yaml")).out
+
+
+async def test_nothing_held_is_said_so(desk: Desk) -> None:
+    desk.write_manifest(TWO_JOBS)
+    listed = await desk.call("resolve", "batch.yaml")
+    assert (listed.code, listed.out, listed.err) == (0, "", "0 held or overdue\n")
+
+
+async def test_recheck_finds_what_arrived_late_and_fetches_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async with open_desk(tmp_path_factory.mktemp("late"), arrival_delay_seconds=600.0) as (desk, simulator):
+        desk.write_manifest(TWO_JOBS)
+        simulator.plan_fault("lost-answer")
+        assert (await run(desk, "first", window_seconds=0.05), list_charged(simulator)) == (4, [])
+        code = None
+        while code != 0:
+            code = await desk.run_here(settlement=Settlement.RECHECK)
+        assert (count_states(desk), len(list_charged(simulator))) == ({"done": 1}, 1)
+
+
+async def test_a_person_can_have_the_same_request_sent_again(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    code = await desk.run_here(settlement=Settlement.RESEND, ids=("first",), quiet_window_seconds=0.01)
+    posted = [request.generation_id for request in simulator.requests if request.generation_id]
+    assert (code, len(posted), len(set(posted)), len(list_charged(simulator))) == (0, 2, 1, 1)
+
+
+async def test_the_same_request_is_not_sent_again_while_it_may_still_arrive(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    code = await desk.run_here(settlement=Settlement.RESEND, ids=("first",), quiet_window_seconds=3600.0)
+    assert (code, len([request for request in simulator.requests if request.generation_id])) == (4, 1)
+
+
+async def test_a_request_is_sent_again_though_its_job_left_the_manifest(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    desk.write_manifest("jobs: [{id: other, prompt: Another scene}]")
+    code = await desk.run_here(settlement=Settlement.RESEND, ids=("first",), quiet_window_seconds=0.01)
+    assert (code, count_states(desk), len(list_charged(simulator))) == (0, {"done": 1}, 1)
+
+
+async def test_what_was_given_up_is_bought_anew_by_retry_only(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    given_up = await desk.call("resolve", "batch.yaml", "--abandon", "--id", "first")
+    assert (given_up.code, given_up.out) == (0, "first: abandoned\n")
+    assert (await run(desk, "first"), len(list_charged(simulator))) == (1, 0)
+    assert (await desk.run_here(retried_codes=("*",)), len(list_charged(simulator))) == (0, 1)
+    assert list_history(desk, "first")[:5] == ["NEW", "RESERVED", "SUBMITTING", "UNKNOWN", "HELD"]
+
+
+async def test_a_job_that_was_given_up_and_edited_is_not_bought_in_silence(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    await desk.call("resolve", "batch.yaml", "--abandon", "--id", "first")
+    desk.write_manifest("jobs: [{id: first, prompt: Edited}]")
+    assert (await run(desk), len(list_charged(simulator))) == (4, 0)
+    assert (await desk.run_here(rebuys_changed=True), len(list_charged(simulator))) == (0, 1)
+
+
+@pytest.mark.parametrize("decision", ["--abandon", "--resend-same-id"])
+async def test_a_decision_that_may_cost_names_its_jobs(desk: Desk, simulator: Simulator, decision: str) -> None:
+    await hold_first(desk, simulator)
+    refused = await desk.call("resolve", "batch.yaml", decision)
+    unknown = await desk.call("resolve", "batch.yaml", decision, "--id", "nobody")
+    assert (refused.code, "--id '*' is all of them" in refused.err) == (2, True)
+    assert (unknown.code, "No held job has an id like nobody" in unknown.err) == (2, True)
+
+
+async def test_a_run_whose_only_open_jobs_are_stuck_ends(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest(WITH_ENDLESS)
+    assert (await desk.run_here(replace(HASTY, overdue_seconds=0.3)), count_states(desk)["running"]) == (3, 1)
+    assert (await desk.run_here(HASTY), len(list_charged(simulator))) == (3, 3)
+    assert list_history(desk, "slow") == ["NEW", "RESERVED", "SUBMITTING", "ACCEPTED", "STUCK"]
+
+
+async def test_stuck_jobs_keep_no_slots(desk: Desk, simulator: Simulator) -> None:
+    jobs = "\n".join(f"  - {{id: slow-{number}, prompt: Endless scene {number}}}" for number in range(20))
+    desk.write_manifest(f"jobs:\n{jobs}\n  - {{id: good, prompt: A scene}}")
+    code = await desk.run_here(replace(HASTY, overdue_seconds=0.3), in_flight=1)
+    assert (code, count_states(desk), len(list_charged(simulator))) == (3, {"running": 20, "done": 1}, 21)
+
+
+async def test_a_stuck_job_that_ends_after_all_is_fetched(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async with open_desk(tmp_path_factory.mktemp("slow"), generation_seconds=600.0) as (desk, simulator):
+        desk.write_manifest("jobs: [{id: scene, prompt: One scene}]")
+        assert await desk.run_here(HASTY) == 3
+        code = 3
+        while code == 3:
+            code = await desk.run_here(HASTY)
+        assert (code, count_states(desk), len(list_charged(simulator))) == (0, {"done": 1}, 1)
+
+
+async def test_a_stuck_job_can_be_given_up(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: slow, prompt: An endless scene}]")
+    await desk.run_here(HASTY)
+    listed = await desk.call("resolve", "batch.yaml")
+    assert (listed.code, "slow: stuck, attempt 1" in listed.out, "still running" in listed.out) == (4, True, True)
+    await desk.call("resolve", "batch.yaml", "--abandon", "--id", "slow")
+    assert count_states(desk) == {"failed": 1}
