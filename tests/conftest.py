@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from hedra_batch.cli.options import RunOptions
+from hedra_batch.cli.recovering import fetch_results
 from hedra_batch.cli.running import prepare, run_batch
+from hedra_batch.cli.site import find_site
 from hedra_batch.pipeline.settings import RunSettings
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
@@ -96,6 +98,11 @@ class Desk:
         batch = prepare(told, settings, {"HEDRA_API_KEY": "key-of-the-tests"})
         batch.folder.create()
         return await run_batch(batch)
+
+    async def fetch_here(self) -> int:
+        """Fetch the results of `batch.yaml` in this process; returns the exit code."""
+        told = RunOptions(self.folder / "batch.yaml", base_url=self.base_url)
+        return await fetch_results(find_site(told, "batch", {"HEDRA_API_KEY": "key-of-the-tests"}), IMPATIENT)
 
     async def start(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
         """Start a command and leave it running."""

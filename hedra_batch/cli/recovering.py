@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 
@@ -56,14 +57,14 @@ def verify(options: RunOptions) -> int:
     for file, condition in found:
         if condition is not Condition.GOOD:
             print(f"{condition}: {file.label}: {folder.path / file.output}")
-    bad = [condition for _, condition in found if condition in (Condition.MISSING, Condition.DAMAGED)]
-    print(f"{len(found) - len(bad)} of {len(found)} results are good or still to be fetched", file=sys.stderr)
-    if bad:
+    counts = Counter(condition for _, condition in found)
+    print(f"{counts[Condition.GOOD]} of {len(found)} results are good", file=sys.stderr)
+    if counts[Condition.MISSING] or counts[Condition.DAMAGED]:
         raise DamagedFilesError(
-            f"{bad.count(Condition.MISSING)} files are missing and {bad.count(Condition.DAMAGED)} damaged. "
+            f"{counts[Condition.MISSING]} files are missing and {counts[Condition.DAMAGED]} damaged. "
             "`hedra-batch fetch` gets them again by their ids, at no cost."
         )
-    return EXIT_DONE
+    return EXIT_UNFINISHED if counts[Condition.READY] else EXIT_DONE
 
 
 def _inspect(folder: RunFolder, options: RunOptions) -> Iterator[tuple[ResultFile, Condition]]:
