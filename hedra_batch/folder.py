@@ -69,7 +69,11 @@ class RunFolder:
         """Make the folder, for its owner only. Raises CannotCreateError, UsageError for a folder of other things."""
         try:
             self._refuse_foreign()
+            is_new = not self.identity.exists()
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if is_new:
+                # One that was there already may be open to others.
+                self.path.chmod(0o700)
             # A power cut must not take the whole folder away from under what was paid for.
             sync_folder(self.path.parent)
             (self.path / "logs").mkdir(mode=0o700, exist_ok=True)
@@ -88,6 +92,19 @@ class RunFolder:
         foreign = sorted({path.name for path in self.path.iterdir()} - FIRST_NAMES)
         if foreign:
             raise UsageError(f"{self.path} holds other things ({foreign[0]}), so it cannot become a run folder.")
+
+    def locate(self, output: str) -> Path:
+        """Find where a result goes. Raises WriteError where a link would lead it out of the folder."""
+        path = self.path / output
+        for level in (path, *path.parents):
+            if level == self.path:
+                break
+            if level.is_symlink():
+                raise WriteError(
+                    f"{level} is a symbolic link, and results go into the run folder only. Take the link away, or "
+                    "put the whole run folder elsewhere with --folder."
+                )
+        return path
 
     @contextmanager
     def lock(self) -> Iterator[None]:

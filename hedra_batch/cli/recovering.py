@@ -121,4 +121,4 @@ async def _restore(site: Site, ledger: Ledger, settings: RunSettings, keys: list
         return 0
     client, media = site.make_clients(settings)
     async with client, media:
-        return await Runner(ledger, client, media, site.folder.path, settings, Progress()).restore(keys)
+        return await Runner(ledger, client, media, site.folder, settings, Progress()).restore(keys)

@@ -6,12 +6,14 @@ import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import PurePath
 
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import find_edition
 from hedra_batch.cli.session import Batch, Session
 from hedra_batch.cli.site import find_site, open_site
 from hedra_batch.errors import ConfigurationError, LockedError
+from hedra_batch.folder import RunFolder
 from hedra_batch.manifest.loading import Manifest, load_manifest
 from hedra_batch.pipeline.settings import RunSettings
 
@@ -35,19 +37,25 @@ def prepare(options: RunOptions, settings: RunSettings, environment: Mapping[str
     """Read everything that can be wrong, in the order in which a person would mend it. Raises UserError."""
     options = replace(options, edition=find_edition(options.edition))
     manifest = load_manifest(options.manifest, edition=options.edition)
-    _check_names(manifest)
+    site = find_site(options, manifest.name, environment)
+    _check_names(manifest, site.folder)
     return Batch(
         manifest=manifest,
-        site=find_site(options, manifest.name, environment),
+        site=site,
         settings=_settle(settings, manifest, options),
     )
 
 
-def _check_names(manifest: Manifest) -> None:
-    """Refuse names that this locale cannot write, before anything is paid for. Raises ConfigurationError."""
+def _check_names(manifest: Manifest, folder: RunFolder) -> None:
+    """Refuse names that this locale cannot write, and links in their way, before anything is paid for.
+
+    Raises ConfigurationError and WriteError.
+    """
     try:
         for job in manifest.jobs:
             os.fsencode(job.output)
+        for parent in {str(PurePath(job.output).parent) for job in manifest.jobs}:
+            folder.locate(parent)
     except UnicodeEncodeError as error:
         raise ConfigurationError(
             f"This locale cannot write the file name of the job {job.id!a}. Set LC_ALL=C.UTF-8, in cron too."

@@ -112,7 +112,7 @@ class Session:
         client, media = batch.site.make_clients(batch.settings)
         async with client, media:
             settlement = batch.options.settlement or Settlement.RECHECK
-            runner = Runner(self._ledger, client, media, batch.folder.path, batch.settings, self._progress, settlement)
+            runner = Runner(self._ledger, client, media, batch.folder, batch.settings, self._progress, settlement)
             self._ledger.budget_credits = batch.settings.budget_credits
             await self._stop.guard(self._offer(plan, runner))
             if self._stop.is_stopped:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import itertools
 import logging
+import os
 from pathlib import Path
 
 import aiofiles
@@ -14,6 +15,7 @@ from hedra_batch.api.client import HedraClient
 from hedra_batch.api.media import Download, MediaClient
 from hedra_batch.durable import hash_file, publish, sync, sync_folder
 from hedra_batch.errors import DownloadError, JobError, UnfinishedError, WriteError
+from hedra_batch.folder import RunFolder
 from hedra_batch.job import Attempt, Job, State
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.container import check_container
@@ -32,7 +34,7 @@ class Fetcher:
         client: HedraClient,
         media: MediaClient,
         reader: Reader,
-        folder: Path,
+        folder: RunFolder,
         settings: RunSettings,
     ) -> None:
         self._ledger = ledger
@@ -68,10 +70,10 @@ class Fetcher:
 
     async def _fetch(self, attempt: Attempt) -> Attempt:
         link = self._links.pop(attempt.key, None) or await self._find_link(attempt)
-        path = self._folder / (attempt.output or attempt.wanted_output)
+        path = self._folder.locate(attempt.output or attempt.wanted_output)
         part = path.with_name(path.name + ".part")
         try:
-            await asyncio.to_thread(_make_folder, path.parent, self._folder)
+            await asyncio.to_thread(_make_folder, path.parent, self._folder.path)
             async with self._media.open(link) as download:
                 content_hash, size_bytes = await _write(part, download)
             await asyncio.to_thread(_verify_and_publish, part, path, content_hash)
@@ -103,7 +105,7 @@ async def _write(part: Path, download: Download) -> tuple[str, int]:
     """Stream a body to a file; returns its SHA-256 in hex and its size. Raises DownloadError when it is cut short."""
     content_hash = hashlib.sha256()
     size_bytes = 0
-    async with aiofiles.open(part, "wb") as file:
+    async with aiofiles.open(part, "wb", opener=_open_own) as file:
         async for chunk in download.chunks:
             content_hash.update(chunk)
             size_bytes += len(chunk)
@@ -111,6 +113,11 @@ async def _write(part: Path, download: Download) -> tuple[str, int]:
     if download.length_bytes is not None and size_bytes != download.length_bytes:
         raise DownloadError(f"Only {size_bytes} of {download.length_bytes} bytes arrived.")
     return content_hash.hexdigest(), size_bytes
+
+
+def _open_own(path: str, flags: int) -> int:
+    """Open a file for its owner only, and never through a link that somebody left in its place."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def _make_folder(folder: Path, root: Path) -> None:

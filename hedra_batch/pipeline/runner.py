@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from hedra_batch.api.client import HedraClient
 from hedra_batch.api.media import MediaClient
@@ -21,6 +20,7 @@ from hedra_batch.errors import (
     SubmittingClosedError,
     UnfinishedError,
 )
+from hedra_batch.folder import RunFolder
 from hedra_batch.job import ENDED_BADLY, IDS_UNPROVEN, IN_FLIGHT, UNSENT, Attempt, Job, State
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.catalogue import Catalogue, refuse_address
@@ -53,7 +53,7 @@ class Runner:
         ledger: Ledger,
         client: HedraClient,
         media: MediaClient,
-        folder: Path,
+        folder: RunFolder,
         settings: RunSettings,
         progress: Progress,
         settlement: Settlement = Settlement.RECHECK,
@@ -75,7 +75,7 @@ class Runner:
         self._room = asyncio.Semaphore(limits.in_flight + limits.uploads + limits.downloads)
         self._watch = Watch(client, self._reader, settings, progress.note_fraction, ledger.record_missing)
         self._fetcher = Fetcher(ledger, client, media, self._reader, folder, settings)
-        self._tracker = Tracker(ledger, self._watch, folder, self._fetcher.offer_link)
+        self._tracker = Tracker(ledger, self._watch, folder.path, self._fetcher.offer_link)
         self._catalogue = Catalogue([])
         self._stations: dict[State, Station] = {}
         #: Attempts that keep the run going: neither at their end for this run, nor stuck.
