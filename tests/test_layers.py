@@ -23,7 +23,7 @@ ALLOWED = {
     "manifest": GROUND | {"job"},
     "api": GROUND,
     "ledger": GROUND | {"job"},
-    "pipeline": GROUND | {"job", "api", "ledger", "progress"},
+    "pipeline": GROUND | {"job", "api", "ledger", "progress", "folder"},
     "report": GROUND | {"job", "progress"},
     "simulator": {"", "errors"},
     "cli": GROUND | {"job", "progress", "folder", "manifest", "api", "ledger", "pipeline", "report", "simulator"},
