@@ -140,6 +140,9 @@ def test_numbers_that_are_none_are_taken_as_absent() -> None:
         ({"error_message": "m"}, None, "m"),
         ({"error": {"type": "X_Y"}, "error_message": "m"}, "x_y", "m"),
         ({"error": "m"}, None, "m"),
+        ({"error": {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS"}}, "moderation_likeness", None),
+        ({"error": {"type": "INTERNAL", "reason_code": "NEWS", "message": "m"}}, "internal", "m (NEWS)"),
+        ({"error": {"type": "INTERNAL", "reason_code": "NEWS"}}, "internal", "no message (NEWS)"),
         ({}, None, None),
     ],
 )

@@ -76,8 +76,7 @@ async def test_the_charge_of_a_refused_job_is_free_for_another(desk: Desk, simul
         f"{PRICED}\nbudget: 35 credits\njobs:\n"
         "  - {id: bad, prompt: Something forbidden}\n  - {id: good, prompt: A scene}"
     )
-    await desk.run_here(in_flight=1)
-    assert (await desk.run_here(), count_states(desk)) == (1, {"failed": 1, "done": 1})
+    assert (await desk.run_here(in_flight=1), count_states(desk)) == (1, {"failed": 1, "done": 1})
     assert len(list_charged(simulator)) == 1
 
 
@@ -130,6 +129,14 @@ def read_terminal(near: int) -> str:
         while chunk := os.read(near, 4096):
             said += chunk
     return said.decode()
+
+
+async def test_a_generation_that_ends_for_want_of_credits_closes_submitting_too(
+    desk: Desk, simulator: Simulator
+) -> None:
+    desk.write_manifest("jobs:\n  - {id: first, prompt: An overdrawn scene}\n  - {id: second, prompt: A scene}")
+    assert (await desk.run_here(in_flight=1), len(list_charged(simulator))) == (5, 1)
+    assert (await desk.run_here(), count_states(desk)) == (1, {"failed": 1, "done": 1})
 
 
 async def test_many_new_videos_without_a_bound_are_not_bought_by_a_machine(desk: Desk, simulator: Simulator) -> None:

@@ -82,8 +82,11 @@ class Runner:
         self._active: set[int] = set()
         #: Held in this run until something proves that the server uses our ids.
         self._unproven: list[tuple[int, Entry]] = []
+        #: What the budget had no credits for.
+        self._unaffordable: list[tuple[int, Entry]] = []
         #: Why nothing more was submitted, when the run itself went on.
         self.closed_by: StopRunError | None = None
+        self._has_told = False
 
     async def price(self, plan: Plan) -> Purchase:
         """Ask for the models and the balance when requests may have to be written, and price what is new.
@@ -116,6 +119,7 @@ class Runner:
         watching = asyncio.create_task(self._watch.run(), name="watch")
         try:
             await self._carry_all(await self._record(plan))
+            await self._carry_unaffordable()
             waiting, self._unproven = self._unproven, []
             if self._ledger.ids_verdict == "honoured":
                 # The proof that these were held for came from another job meanwhile.
@@ -208,6 +212,15 @@ class Runner:
         except BaseExceptionGroup as errors:
             raise _choose(errors) from errors
 
+    async def _carry_unaffordable(self) -> None:
+        """Try again what the budget refused: what the server refused meanwhile costs nothing after all."""
+        while isinstance(self.closed_by, BudgetReachedError):
+            waiting, self._unaffordable = self._unaffordable, []
+            self.closed_by = None
+            await self._carry_all(waiting)
+            if len(self._unaffordable) == len(waiting):
+                return
+
     def _take_over(self, key: int, entry: Entry) -> None:
         if entry.state in IN_FLIGHT:
             self._slots.take_over(key)
@@ -219,6 +232,7 @@ class Runner:
             await self._carry_on(await self._begin(key, entry), entry, group)
         except SubmittingClosedError:
             await self._put_back(key)
+            self._unaffordable.append((key, entry))
         except (UnfinishedError, JobError) as reason:
             logger.warning("%s: %s", entry.label, reason)
             if entry.state is State.HELD and entry.standing and entry.standing.error_code == IDS_UNPROVEN:
@@ -226,6 +240,7 @@ class Runner:
         except BudgetReachedError as reason:
             # What is reserved is within the budget, and is sent all the same.
             self._note_closed(reason)
+            self._unaffordable.append((key, entry))
         except OutOfCreditsError as reason:
             self._note_closed(reason)
             await self._slots.close()
@@ -296,8 +311,8 @@ class Runner:
     def _note_closed(self, reason: StopRunError) -> None:
         """Begin with nothing new; what is at the server is followed and fetched all the same."""
         if self.closed_by is None:
-            logger.error("%s", reason)
-            self.closed_by = reason
+            logger.log(logging.DEBUG if self._has_told else logging.ERROR, "%s", reason)
+            self.closed_by, self._has_told = reason, True
 
 
 def _as_held(entry: Entry) -> Entry:

@@ -16,6 +16,11 @@ _LIKENESS: GenerationError = {
     "reason_code": "MODERATION_LIKENESS",
     "message": "The result shows the likeness of a real person.",
 }
+_OVERDRAWN: GenerationError = {
+    "type": "INSUFFICIENT_BALANCE",
+    "reason_code": None,
+    "message": "The account has no credits left.",
+}
 _INTERNAL: GenerationError = {"type": "INTERNAL", "reason_code": None, "message": "The model failed."}
 
 
@@ -39,6 +44,7 @@ MAGIC_WORDS: dict[str, MagicWord] = {
     ),
     "likeness": MagicWord("accepted, then ends with a moderation error and a refund", error=_LIKENESS),
     "doomed": MagicWord("accepted, then ends with an internal error and a refund", error=_INTERNAL),
+    "overdrawn": MagicWord("accepted, then ends for want of credits, with a refund", error=_OVERDRAWN),
     "flaky": MagicWord("as doomed the first time that the prompt is tried, later a video", error=_INTERNAL),
     "endless": MagicWord("accepted and never ends"),
 }
