@@ -178,3 +178,11 @@ async def test_fetch_without_a_ledger_says_so(desk: Desk) -> None:
     desk.write_manifest(TWO_JOBS)
     refused = await desk.call("fetch", "batch.yaml")
     assert (refused.code, "has no ledger" in refused.err) == (78, True)
+
+
+async def test_after_a_loss_a_final_failure_stays_one(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest("jobs: [{id: flaky, prompt: A flaky scene}, {id: likeness, prompt: A likeness of somebody}]")
+    assert (await run(desk), len(list_charged(simulator))) == (1, 3)
+    lose_ledger(desk)
+    assert (await run(desk), count_states(desk), len(list_charged(simulator))) == (1, {"done": 1, "failed": 1}, 3)
+    assert (await run(desk), len(list_charged(simulator))) == (1, 3)

@@ -73,7 +73,9 @@ class Entry:
     @property
     def state(self) -> State:
         """Where the attempt stands that the run is about."""
-        return State.NEW if self.step is Step.ADD or self.standing is None else self.standing.state
+        if self.standing is None or self.step in (Step.ADD, Step.SEARCH):
+            return State.NEW
+        return self.standing.state
 
     @property
     def is_searched(self) -> bool:

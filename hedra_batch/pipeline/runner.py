@@ -13,7 +13,6 @@ from hedra_batch.errors import (
     BudgetReachedError,
     HedraBatchError,
     JobError,
-    NotFoundError,
     OutOfCreditsError,
     RetryError,
     StopRunError,
@@ -26,10 +25,11 @@ from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.catalogue import Catalogue, refuse_address
 from hedra_batch.pipeline.fetch import Fetcher
 from hedra_batch.pipeline.pace import Pace, Pause
-from hedra_batch.pipeline.plan import Entry, Plan, Settlement, Step, may_try_again
+from hedra_batch.pipeline.plan import Entry, Plan, Settlement, Step
 from hedra_batch.pipeline.purchase import Purchase
 from hedra_batch.pipeline.reach import Reach
 from hedra_batch.pipeline.reader import Reader
+from hedra_batch.pipeline.record import Recorder
 from hedra_batch.pipeline.settings import RunSettings
 from hedra_batch.pipeline.settle import Settler, is_unproven
 from hedra_batch.pipeline.slots import Slots
@@ -77,6 +77,7 @@ class Runner:
         self._fetcher = Fetcher(ledger, client, media, self._reader, folder, settings)
         self._tracker = Tracker(ledger, self._watch, folder.path, self._fetcher.offer_link)
         self._catalogue = Catalogue([])
+        self._recorder = Recorder(ledger, client, self._reader, self._estimate_credits, settings.attempts)
         self._stations: dict[State, Station] = {}
         #: Attempts that keep the run going: neither at their end for this run, nor stuck.
         self._active: set[int] = set()
@@ -118,7 +119,7 @@ class Runner:
         self._stations = self._wire()
         watching = asyncio.create_task(self._watch.run(), name="watch")
         try:
-            await self._carry_all(await self._record(plan))
+            await self._carry_all(await self._recorder.record(plan))
             await self._carry_unaffordable()
             waiting, self._unproven = self._unproven, []
             if self._ledger.ids_verdict == "honoured":
@@ -127,6 +128,9 @@ class Runner:
         finally:
             watching.cancel()
             await asyncio.wait({watching})
+
+    def _estimate_credits(self, fields: dict[str, str | int]) -> int | None:
+        return self._catalogue.estimate_credits(fields)
 
     async def restore(self, keys: Sequence[int]) -> int:
         """Fetch anew what is done or ready, by its ids alone; returns how many could not be fetched now."""
@@ -158,42 +162,6 @@ class Runner:
             State.STUCK: self._tracker.process,
             State.READY: self._fetcher.process,
         }
-
-    async def _record(self, plan: Plan) -> list[tuple[int, Entry]]:
-        """Make sure that every job to carry has its row; new attempts are recorded all at once."""
-        numbers = {
-            entry.identity: number
-            for entry in plan.to_carry
-            if entry.step in (Step.ADD, Step.SEARCH) and (number := await self._choose_number(entry)) is not None
-        }
-        added = [entry for entry in plan.to_carry if entry.identity in numbers]
-        for entry in added:
-            self._progress.note(0, entry.label, entry.state, State.NEW)
-        jobs = [(entry.job, numbers[entry.identity]) for entry in added if entry.job]
-        keys = await self._ledger.record(jobs, self._catalogue.estimate_credits)
-        carried = [entry for entry in plan.to_carry if entry.step in (Step.CARRY, Step.REWRITE)]
-        return [
-            *((entry.standing.attempt_key, entry) for entry in carried if entry.standing),
-            *((key, replace(entry, step=Step.ADD)) for key, entry in zip(keys, added, strict=True)),
-        ]
-
-    async def _choose_number(self, entry: Entry) -> int | None:
-        """Find the number of the next attempt; one that a lost ledger may have had is looked for by its id first."""
-        loss = self._ledger.loss
-        is_searched = entry.step is Step.SEARCH
-        # The first one that is missing is looked for where its outcome is settled.
-        first = entry.next_number + (0 if is_searched else 1)
-        for number in range(first, (loss.highest_attempt if loss else 0) + 1):
-            if entry.job and await self._is_at_server(self._ledger.derive_lost_id(entry.job, number)):
-                return number
-        return None if is_searched else entry.next_number
-
-    async def _is_at_server(self, generation_id: str) -> bool:
-        try:
-            await self._reader.read(lambda: self._client.read_status(generation_id))
-        except NotFoundError:
-            return False
-        return True
 
     async def _carry_all(self, keyed: list[tuple[int, Entry]]) -> None:
         """Carry what was sent before at once, all of it; new jobs as there is room for them."""
@@ -260,8 +228,7 @@ class Runner:
             raise SubmittingClosedError
         if entry.step is Step.REWRITE and entry.job:
             attempt = await self._ledger.rewrite(key, entry.job)
-        if entry.step is Step.ADD:
-            self._progress.note(key, entry.label, State.NEW, attempt.state)
+        self._progress.note(key, entry.label, entry.state, attempt.state)
         return attempt
 
     async def _carry_on(self, attempt: Attempt, entry: Entry, group: asyncio.TaskGroup) -> None:
@@ -286,16 +253,11 @@ class Runner:
         """Begin a further attempt where the reason of the end may pass; the one that ended is on disk."""
         if attempt.error_code == "insufficient_balance":
             raise OutOfCreditsError(f"The account is out of credits: {attempt.error}")
-        number = attempt.number + 1
-        is_lost = self._ledger.loss is not None and number <= self._ledger.loss.highest_attempt
-        code, limit = attempt.error_code, self._settings.attempts
-        if entry.job is None or not (is_lost or may_try_again(attempt.state, code, attempt.number, limit)):
-            return
-        logger.warning("%s: attempt %d follows the one that failed: %s", attempt.label, number, code)
-        [key] = await self._ledger.record([(entry.job, number)], self._catalogue.estimate_credits)
-        self._progress.note(key, entry.label, attempt.state, State.NEW)
-        self._active.add(key)
-        group.create_task(self._carry(key, replace(entry, step=Step.ADD), group))
+        key = await self._recorder.record_next(attempt, entry.job) if entry.job else None
+        if key is not None:
+            self._progress.note(key, entry.label, attempt.state, State.NEW)
+            self._active.add(key)
+            group.create_task(self._carry(key, replace(entry, step=Step.ADD), group))
 
     async def _note(self, attempt: Attempt, before: State) -> None:
         self._progress.note(attempt.key, attempt.label, before, attempt.state)
