@@ -11,11 +11,16 @@ from pathlib import Path
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file as a whole: sync of the new one, rename, sync of the folder."""
     part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
+    with open(part, "w", encoding="utf-8", opener=open_own) as file:
         file.write(text)
         file.flush()
         sync(file.fileno())
     publish(part, path)
+
+
+def open_own(path: str, flags: int) -> int:
+    """Open a file for its owner only, and never through a link that somebody left in its place."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def publish(part: Path, path: Path) -> None:

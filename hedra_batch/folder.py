@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from hedra_batch.durable import sync_folder, write_atomically
+from hedra_batch.durable import open_own, sync_folder, write_atomically
 from hedra_batch.errors import CannotCreateError, LockedError, UsageError, WriteError
 from hedra_batch.instant import CLOCK
 
@@ -78,6 +78,8 @@ class RunFolder:
             sync_folder(self.path.parent)
             (self.path / "logs").mkdir(mode=0o700, exist_ok=True)
             readme = self.path / "README.txt"
+            if linked := next((path for path in (self.path / "logs", readme) if path.is_symlink()), None):
+                raise UsageError(f"{linked} is a symbolic link, and a run writes into its folder only. Take it away.")
             if not readme.exists():
                 readme.write_text(README.format(kept=LOGS_KEPT), "utf-8")
         except OSError as error:
@@ -110,7 +112,7 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the folder against other runs until the process ends, however it ends. Raises LockedError."""
         try:
-            file = self.lock_file.open("a+", encoding="utf-8")
+            file = open(self.lock_file, "a+", encoding="utf-8", opener=open_own)  # noqa: SIM115 - closed below
         except OSError as error:
             raise WriteError(f"{self.lock_file} cannot be written: {error.strerror or error}.") from error
         with file:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode, urlsafe_b64encode
+from functools import lru_cache
 
 #: Longest text of a server's that a message repeats.
 MESSAGE_LENGTH = 400
 #: Shorter texts stand in ordinary words too.
 SHORTEST_SECRET = 8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
-_SIGNED_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
+#: A link and its query; without one it matches too, so that a row of links is not read again for each of them.
+_LINK = re.compile(r"(https?://[^\s?\"'<>]*)(\?[^\s\"'<>]*)?", re.IGNORECASE)
+#: What signs, also where its link was torn apart, has no host, or is quoted within another link.
+_SIGNATURE = re.compile(
+    r"((?:signature|credential|token|policy|\bsig)(?:=|%(?:25)?3D|\\u003d))[^\s&\"'<>]+", re.IGNORECASE
+)
 
 
 def to_line(text: str, length: int) -> str:
@@ -24,10 +31,31 @@ def clean(text: str) -> str:
 
 
 def hide_secret(text: str, secret: str) -> str:
-    """Take a secret out of a text; what is too short to be one, as a made-up key for a trial may be, stays."""
-    return text.replace(secret, "[key]") if len(secret) >= SHORTEST_SECRET else text
+    """Take a secret out of a text, also as JSON, links and Base64 spell it.
+
+    What is too short to be one, as a made-up key for a trial may be, stays.
+    """
+    for spelling in _find_spellings(secret.strip()):
+        text = spelling.sub("[key]", text)
+    return text
+
+
+@lru_cache(maxsize=8)
+def _find_spellings(secret: str) -> list[re.Pattern[str]]:
+    if len(secret) < SHORTEST_SECRET:
+        return []
+    encoded = {encode(secret.encode()).decode().rstrip("=") for encode in (b64encode, urlsafe_b64encode)}
+    return [re.compile("".join(map(_spell, text))) for text in (secret, *encoded)]
+
+
+def _spell(letter: str) -> str:
+    # Each way begins with a letter of its own, so that the search skips fast to where a secret can begin.
+    code = f"(?i:{ord(letter):02x})"
+    ways = [rf"\\\\{{0,2}}(?i:{re.escape(letter)}|u00{code})", f"%(?:25)?{code}"]
+    return f"(?:{'|'.join([*ways, *map(re.escape, {letter.lower(), letter.upper()})])})"
 
 
 def hide_signatures(text: str) -> str:
-    """Take the queries out of links, since that is where their signatures are."""
-    return _SIGNED_QUERY.sub(r"\1?[signed]", text)
+    """Take the queries out of links, since that is where signatures are, and signatures out of all else."""
+    text = _LINK.sub(lambda link: f"{link[1]}?[signed]" if link[2] else link[1], text)
+    return _SIGNATURE.sub(r"\1[signed]", text)

@@ -61,6 +61,17 @@ async def test_nothing_is_written_through_a_link_in_the_place_of_a_part_file(des
     assert (desk.folder / "precious.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["run.lock", "logs", "README.txt", "identity.json.part"])
+async def test_nothing_is_written_through_a_link_in_the_place_of_a_file_of_ours(desk: Desk, name: str) -> None:
+    desk.write_manifest(TWO_JOBS)
+    precious = desk.write("precious.txt", "mine")
+    (desk.folder / "batch.out").mkdir()
+    (desk.folder / "batch.out" / name).symlink_to(precious if name != "logs" else desk.folder)
+    refused = await desk.call("run", "batch.yaml")
+    assert refused.code in (2, 73, 74)
+    assert (precious.read_text(), list(desk.folder.glob("*.log"))) == ("mine", [])
+
+
 async def test_a_link_that_appears_during_the_run_is_not_followed(desk: Desk) -> None:
     desk.write_manifest(TWO_JOBS)
     await run(desk, "first")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from hedra_batch.errors import GarbledError
-from hedra_batch.printable import clean
+from hedra_batch.printable import clean, to_line
 
 #: The status values after which nothing changes any more; any other, also one not published, is still running.
 COMPLETE = "complete"
 ERROR = "error"
+_LONGEST_ID = 200
+#: Ids are stored, logged and put into addresses.
+_ID = re.compile(rf"[!-~]{{1,{_LONGEST_ID}}}")
+_CODE = re.compile(r"[A-Za-z_]{3,40}")
 #: The published refinements of an error's class.
 REASON_CODES = frozenset({"moderation_likeness", "moderation_output_transient"})
 
@@ -62,10 +67,10 @@ def read_submission(answer: object, request_id: str | None) -> Submission:
     """Read a 200 of POST /generations."""
     fields = _fields(answer)
     return Submission(
-        generation_id=_text(fields, "id").lower(),
-        asset_id=_optional_text(fields, "asset_id"),
+        generation_id=_id(fields).lower(),
+        asset_id=_optional_id(fields, "asset_id"),
         eta_seconds=_optional_number(fields, "eta_sec"),
-        request_id=request_id,
+        request_id=read_request_id(request_id),
     )
 
 
@@ -75,16 +80,16 @@ def read_generation(answer: object) -> Generation:
     code, message = _read_error(fields)
     echoed = fields.get("input")
     return Generation(
-        generation_id=_text(fields, "id").lower(),
+        generation_id=_id(fields).lower(),
         status=_text(fields, "status"),
         progress=min(max(_optional_number(fields, "progress") or 0.0, 0.0), 1.0),
-        asset_id=_optional_text(fields, "asset_id") or _asset_id(fields),
+        asset_id=_optional_id(fields, "asset_id") or _asset_id(fields),
         eta_seconds=_optional_number(fields, "eta_sec"),
         credits_charged=_optional_whole(fields, "credit_cost"),
         link=_link(fields),
         error_code=code,
         error=message,
-        requested_id=_optional_text(echoed, "generation_id") if isinstance(echoed, dict) else None,
+        requested_id=_optional_id(echoed, "generation_id") if isinstance(echoed, dict) else None,
     )
 
 
@@ -103,15 +108,26 @@ def read_generations(answer: object) -> list[Generation]:
 
 
 def read_models(answer: object) -> list[Model]:
-    """Read GET /models."""
+    """Read GET /models. A model that cannot be read is left out: a slug or an id can be sent without the list."""
     if not isinstance(answer, list):
         raise GarbledError("The API's list of models is no list.")
-    return [_read_model(_fields(item)) for item in answer]
+    models = []
+    for item in answer:
+        with suppress(GarbledError):
+            models.append(_read_model(_fields(item)))
+    if answer and not models:
+        raise GarbledError("The API's list of models has no item that can be read.")
+    return models
 
 
 def read_asset_id(answer: object) -> str:
     """Read the id of POST /assets."""
-    return _text(_fields(answer), "id")
+    return _id(_fields(answer))
+
+
+def read_request_id(header: str | None) -> str | None:
+    """Make the id that the server gave a request fit to be stored: a header can hold any bytes."""
+    return to_line(header, _LONGEST_ID) or None if header else None
 
 
 def read_asset_links(answer: object) -> dict[str, str]:
@@ -119,16 +135,16 @@ def read_asset_links(answer: object) -> dict[str, str]:
     if not isinstance(answer, list):
         raise GarbledError("The API's list of assets is no list.")
     items = [_fields(item) for item in answer]
-    links = {_text(item, "id"): _link({"asset": item}) for item in items}
+    links = {_id(item): _link({"asset": item}) for item in items}
     return {asset_id: link for asset_id, link in links.items() if link}
 
 
 def _read_model(fields: dict[str, Any]) -> Model:
     pricing = fields.get("pricing")
     return Model(
-        slug=_text(fields, "slug"),
-        id=_optional_text(fields, "id"),
-        name=_text(fields, "name"),
+        slug=_id(fields, "slug"),
+        id=_optional_id(fields, "id"),
+        name=clean(_text(fields, "name")),
         pricing=pricing if isinstance(pricing, dict) else None,
         eta_seconds=eta_ms / 1000 if (eta_ms := _optional_number(fields, "eta_ms")) is not None else None,
     )
@@ -151,7 +167,7 @@ def _read_error(fields: dict[str, Any]) -> tuple[str | None, str | None]:
         # One that is not published counts as its class, and is told in the message.
         message, reason = f"{message or 'no message'} ({reason})", None
     code = reason or kind
-    return (code.lower()[:40] if code else None, _clean_optional(message))
+    return (code.lower() if code and _CODE.fullmatch(code) else None, _clean_optional(message))
 
 
 def _clean_optional(message: str | None) -> str | None:
@@ -172,13 +188,25 @@ def _link(fields: dict[str, Any]) -> str | None:
 
 def _asset_id(fields: dict[str, Any]) -> str | None:
     nested = fields.get("asset")
-    return _optional_text(nested, "id") if isinstance(nested, dict) else None
+    return _optional_id(nested, "id") if isinstance(nested, dict) else None
 
 
 def _fields(answer: object) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise GarbledError(f"The API answered a {type(answer).__name__} where an object was expected.")
     return answer
+
+
+def _id(fields: dict[str, Any], name: str = "id") -> str:
+    value = _optional_id(fields, name)
+    if value is None:
+        raise GarbledError(f"The API's answer has no '{name}' that can be one.")
+    return value
+
+
+def _optional_id(fields: dict[str, Any], name: str) -> str | None:
+    value = _optional_text(fields, name)
+    return value if value and _ID.fullmatch(value) else None
 
 
 def _text(fields: dict[str, Any], name: str) -> str:

@@ -38,6 +38,7 @@ ANSWER_LIMIT_BYTES = 16 * 2**20
 READ_TIMEOUT_SECONDS = 60.0
 UPLOAD_TIMEOUT_SECONDS = 600.0
 CONNECT_TIMEOUT_SECONDS = 15.0
+READ_HEADERS = ("x-request-id", "Retry-After")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -157,7 +158,7 @@ class HedraClient:
         except GarbledError as error:
             raise UnknownOutcomeError(f"The answer could not be read ({error})") from error
 
-    async def _send_paid(self, body: bytes) -> tuple[int, Any, str]:
+    async def _send_paid(self, body: bytes) -> tuple[int, dict[str, str], str]:
         timeout = aiohttp.ClientTimeout(total=self._submit_timeout_seconds, sock_connect=CONNECT_TIMEOUT_SECONDS)
         async with self._submit_session.post(
             self.base_url + "/generations",
@@ -168,7 +169,7 @@ class HedraClient:
         ) as response:
             text = await self._read_text(response)
             logger.debug("POST /generations -> %s", response.status)
-            return response.status, response.headers, text
+            return response.status, self._read_head(response), text
 
     async def _get(self, route: str, **query: str) -> Any:
         return await self._exchange("GET", route, params=query)
@@ -182,7 +183,7 @@ class HedraClient:
                 text = await self._read_text(response)
                 logger.debug("%s %s -> %s", method, route, response.status)
                 if response.status != 200:
-                    raise read_refusal(response.status, response.headers, text)
+                    raise read_refusal(response.status, self._read_head(response), text)
         except aiohttp.ClientConnectorError as error:
             raise NotSentError(f"No connection to the API: {clean(str(error))}") from error
         except aiohttp.ConnectionTimeoutError as error:
@@ -190,6 +191,14 @@ class HedraClient:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswerError(f"{method} {route} got no answer ({_describe(error)}).") from error
         return _parse(text)
+
+    def _read_head(self, response: aiohttp.ClientResponse) -> dict[str, str]:
+        """Read the headers that mean anything, without the key should the server repeat it."""
+        return {
+            name: hide_secret(response.headers[name], self._api_key)
+            for name in READ_HEADERS
+            if name in response.headers
+        }
 
     async def _read_text(self, response: aiohttp.ClientResponse) -> str:
         """Read the whole body, within a bound, and without the key should the server repeat it."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from hedra_batch.api.answers import read_request_id
 from hedra_batch.api.requests import RequestIds
 from hedra_batch.errors import (
     AlreadyExistsError,
@@ -23,6 +24,9 @@ from hedra_batch.errors import (
 )
 from hedra_batch.printable import clean
 
+#: What is read of a message before it is made safe to print and cut: that would take long for a large answer.
+_LONGEST_READ = 4_000
+_MOST_MESSAGES = 20
 _ALREADY = frozenset({"already_exists", "already_in_progress"})
 _BY_STATUS = {
     400: "invalid_argument",
@@ -41,7 +45,7 @@ def read_refusal(status: int, headers: Mapping[str, str], text: str) -> HedraBat
     body = _parse(text)
     message = extract_message(body, text).rstrip(".") or f"HTTP {status} without a message"
     code = extract_code(body) or _BY_STATUS.get(status, f"http_{status}")
-    request_id = headers.get("x-request-id")
+    request_id = read_request_id(headers.get("x-request-id"))
     # First, whatever the body says: a gateway's answer tells nothing of what was done behind it.
     if status < 400 or status == 408 or status >= 500:
         return UnavailableError(f"The API answered HTTP {status}: {message}", read_retry_after(headers))
@@ -110,7 +114,8 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 def extract_message(body: Any, text: str) -> str:
     """Find the sentence in the many forms of the API's errors, safe to print on one line."""
-    return clean(_find_message(body) or ("" if body is not None else text))
+    message = _find_message(body) or ("" if body is not None else text)
+    return clean(message[:_LONGEST_READ])
 
 
 def extract_code(body: Any) -> str | None:
@@ -132,20 +137,32 @@ def _find_message(body: Any) -> str:
     candidates = (
         error.get("message") if isinstance(error, dict) else error,
         body.get("error_message"),
-        "; ".join(str(item) for item in messages) if isinstance(messages, list) else messages,
-        "; ".join(_describe(item) for item in detail) if isinstance(detail, list) else detail,
+        _join(messages) if isinstance(messages, list) else messages,
+        _join(detail) if isinstance(detail, list) else detail,
         body.get("message"),
     )
     return next((text for text in candidates if isinstance(text, str) and text), "")
 
 
-def _describe(problem: Any) -> str:
-    """One item of a 422's `detail`: where and what."""
-    if not isinstance(problem, dict):
-        return str(problem)
-    location = problem.get("loc")
-    place = ".".join(str(part) for part in location) if isinstance(location, list) else ""
-    return f"{place}: {problem.get('msg', '')}".removeprefix(": ")
+def _join(items: list[Any]) -> str:
+    return "; ".join(_describe(item) for item in items[:_MOST_MESSAGES])
+
+
+def _describe(item: Any) -> str:
+    """One of several messages; an item of a 422's `detail` says where and what."""
+    if not isinstance(item, dict) or "msg" not in item:
+        return _to_text(item)
+    location = item.get("loc")
+    place = ".".join(map(_to_text, location[:_MOST_MESSAGES])) if isinstance(location, list) else ""
+    return f"{place}: {_to_text(item['msg'])}".removeprefix(": ")
+
+
+def _to_text(value: Any) -> str:
+    try:
+        return str(value)[:_LONGEST_READ]
+    except RecursionError:
+        # JSON can be nested just so deep that it can be read and not be written.
+        return "…"
 
 
 def _parse(text: str) -> Any:

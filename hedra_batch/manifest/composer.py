@@ -13,7 +13,7 @@ from unicodedata import normalize
 import yaml
 
 from hedra_batch.manifest.credentials import WHY_REFUSED, holds_credential, names_credential
-from hedra_batch.manifest.problems import Fault, Loc
+from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc
 from hedra_batch.manifest.syntax import explain_syntax_error
 from hedra_batch.manifest.text import ManifestText
 from hedra_batch.manifest.tree import Mapping, Sequence, Tree
@@ -23,6 +23,8 @@ from hedra_batch.manifest.wording import shown
 DEEPEST = 16
 #: Keys and values, counted as often as aliases repeat them: enough for 20,000 single jobs with seven fields.
 MOST_VALUES = 300_000
+#: A key is a field or a name; what is this long was meant as a text.
+LONGEST_KEY = 1_000
 #: A long text counts as several values, so that aliases of it are bounded too.
 _CHARACTERS_PER_VALUE = 100
 
@@ -40,6 +42,8 @@ _READERS: dict[str | None, Callable[[str], Any]] = {
     "float": lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
 }
 _MERGE = "<<"
+#: The parser would compare each such line with all others; a manifest has no use for one.
+_TAG_LINE = re.compile(r"(?:\A|[\n\r\x85\u2028\u2029])(%TAG)")
 _TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
 #: Control characters, those that turn the direction of writing, and halves of characters.
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -93,6 +97,8 @@ class _Composer:
         return next((prefix for prefix in prefixes if prefix in self._secrets), self._at)
 
     def _read_document(self) -> Tree:
+        if line := _TAG_LINE.search(self._text.content):
+            raise _FatalFaultError(Fault((), "has a line for tags, '%TAG' (allowed: plain values)", line.start(1)))
         next(self._events)
         if not isinstance(next(self._events), yaml.DocumentStartEvent):
             raise _FatalFaultError(Fault((), "is empty (version: 1 is its first line)", 0))
@@ -204,7 +210,11 @@ class _Composer:
             if not isinstance(event, yaml.ScalarEvent):
                 self._read_value(event, (*loc, ""))
             what = "has a key that is no plain text (allowed: text; if this is a text itself, put the text in quotes)"
-            self._faults.append(Fault(loc, what, offset))
+            self._note(Fault(loc, what, offset))
+            return ""
+        if len(event.value) > LONGEST_KEY:
+            what = f"has a key of {len(event.value):,} characters (at most {LONGEST_KEY:,}; put a text in quotes)"
+            self._note(Fault(loc, what, offset))
             return ""
         key = normalize("NFC", event.value)
         place = (*loc, key)
@@ -216,34 +226,38 @@ class _Composer:
     def _refuse_repetition(self, mapping: Mapping, place: Loc, offset: int) -> None:
         line = self._text.place(mapping.marks[str(place[-1])][0]).line
         what = f"stands here a second time, first on line {line} (a key stands once in a mapping)"
-        self._faults.append(Fault(place, what, offset))
+        self._note(Fault(place, what, offset))
 
     def _merge(self, value: Any, mapping: Mapping, refusal: Fault) -> None:
         for source in value if isinstance(value, Sequence) else [value]:
             if not isinstance(source, Mapping):
-                self._faults.append(refusal)
+                self._note(refusal)
                 continue
             for key in source:
                 if key not in mapping:
                     mapping[key] = source[key]
                     mapping.marks[key] = source.marks[key]
 
+    def _note(self, fault: Fault) -> None:
+        if fault.is_secret or len(self._faults) <= MOST_FAULTS:
+            self._faults.append(fault)
+
     def _refuse_tag(self, event: Any, loc: Loc) -> None:
         if event.tag not in _TEXT_TAGS or not isinstance(event, yaml.ScalarEvent):
             what = f"has the tag {shown(event.tag)} (allowed: plain values; put a text that begins with '!' in quotes)"
-            self._faults.append(Fault(loc, what, event.start_mark.index))
+            self._note(Fault(loc, what, event.start_mark.index))
 
     def _check_text(self, text: str, loc: Loc, offset: int) -> None:
         if holds_credential(text):
             self._refuse_credential(loc, offset)
         if not text.isprintable() and (unsafe := _UNSAFE.search(text)):
             what = f"holds the character U+{ord(unsafe[0]):04X} (allowed: text, line ends and tabs)"
-            self._faults.append(Fault(loc, what, offset))
+            self._note(Fault(loc, what, offset))
 
     def _refuse_credential(self, loc: Loc, offset: int) -> None:
         if loc not in self._secrets:
             self._secrets.add(loc)
-            self._faults.append(Fault(loc, WHY_REFUSED, offset, is_secret=True))
+            self._note(Fault(loc, WHY_REFUSED, offset, is_secret=True))
 
 
 def _fatal(what: str, event: Any) -> _FatalFaultError:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from hedra_batch.manifest.images import find_images, is_pattern
 from hedra_batch.manifest.naming import collision_key, glob_name, image_name, pair_id, prompt_slug
+from hedra_batch.manifest.patterns import Search
 from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc, render_key
 from hedra_batch.manifest.schema import JobEntry, JobFields, ManifestEntry
 from hedra_batch.manifest.tree import Tree
@@ -51,6 +52,7 @@ class Drafting:
         self._entry = entry
         self._tree = tree
         self._folder = folder
+        self._search = Search(folder)
         #: False when faults found before keep some jobs unknown, so that nothing is said of what seems absent.
         self._has_all_jobs = has_all_jobs
         self.faults: list[Fault] = []
@@ -90,7 +92,7 @@ class Drafting:
 
     def _find(self, pattern: str, loc: Loc) -> Iterator[Named]:
         try:
-            found = find_images(pattern, self._folder)
+            found = find_images(pattern, self._folder, self._search)
         except ValueError as error:
             self.file_faults.append(Fault(loc, str(error)))
             return

@@ -8,8 +8,15 @@ from collections.abc import Collection, Iterable
 
 from hedra_batch.manifest.naming import has_wildcard
 
-#: Each is tried on every id, so their number is bounded; plain ids are free.
 MOST_WILDCARDS = 100
+#: Each pattern with a wildcard is tried on every id; plain ids are free.
+MOST_TRIES = 1_000_000
+LONGEST_PATTERN = 250
+
+
+def count_allowed(ids: Collection[str]) -> int:
+    """Count how many patterns with a wildcard there may be for so many ids."""
+    return min(MOST_WILDCARDS, MOST_TRIES // max(len(ids), 1))
 
 
 def find_excluded(patterns: Iterable[str], ids: Collection[str]) -> set[str]:

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from hedra_batch.manifest.drafts import Draft, Drafting
-from hedra_batch.manifest.exclusion import MOST_WILDCARDS, find_excluded
+from hedra_batch.manifest.exclusion import count_allowed, find_excluded
 from hedra_batch.manifest.naming import collision_key, has_wildcard, variation_ids
 from hedra_batch.manifest.output import DEFAULT_TEMPLATE, find_empty_field, find_fault, settle_edition
 from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc, render_key
@@ -71,10 +71,10 @@ def _tell_clash(job_id: str, draft: Draft, other: Draft, tree: Tree) -> str:
 
 
 def _exclude(patterns: list[str], expansion: Expansion, *, has_all_jobs: bool) -> None:
-    if sum(map(has_wildcard, patterns)) > MOST_WILDCARDS:
-        expansion.faults.append(
-            Fault(("exclude",), f"has too many patterns (at most {MOST_WILDCARDS} with a wildcard)")
-        )
+    most = count_allowed(expansion.drafts)
+    if sum(map(has_wildcard, patterns)) > most:
+        what = f"has too many patterns (at most {most} with a wildcard, for {len(expansion.drafts):,} jobs)"
+        expansion.faults.append(Fault(("exclude",), what))
         return
     excluded = find_excluded(patterns, expansion.drafts.keys())
     if has_all_jobs:
@@ -113,11 +113,11 @@ def _fill(template: str, expansion: Expansion) -> dict[str, list[str]]:
     owners: dict[str, str] = {}
     for job_id, draft in expansion.drafts.items():
         output = template.format(id=job_id, image=draft.image_id, prompt=draft.prompt_id)
-        expansion.outputs[job_id] = output
-        owner = owners.setdefault(collision_key(output), job_id)
         fault = find_empty_field(template, draft.image_id, draft.prompt_id) or find_fault(output)
-        if owner is not job_id:
+        if not fault and (owner := owners.setdefault(collision_key(output), job_id)) is not job_id:
             fault = f"be that of {shown(owner)} too (allowed: a file for each; {{id}} makes one)"
         if fault:
             faulty[fault].append(job_id)
+        else:
+            expansion.outputs[job_id] = output
     return faulty

@@ -14,7 +14,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from hedra_batch.manifest.exclusion import LONGEST_PATTERN
 from hedra_batch.manifest.naming import LONGEST_NAME, NAME_RULE, is_manifest_name, is_name
-from hedra_batch.manifest.output import check_template
+from hedra_batch.manifest.output import LONGEST_TEMPLATE, check_template
 from hedra_batch.manifest.wording import kind, shown
 from hedra_batch.quantity import Rate, parse_credits, parse_duration_ms, parse_rate
 
@@ -310,7 +310,13 @@ Budget = Annotated[
 Pattern = Annotated[
     str,
     PlainValidator(read_pattern),
-    _described("string", "An id, or a pattern of ids (*, ?, [).", minLength=1, examples=["hero--storm", "*--storm"]),
+    _described(
+        "string",
+        "An id, or a pattern of ids (*, ?, [).",
+        minLength=1,
+        maxLength=LONGEST_PATTERN,
+        examples=["hero--storm", "*--storm"],
+    ),
 ]
 OutputTemplate = Annotated[
     str,
@@ -318,6 +324,7 @@ OutputTemplate = Annotated[
     _described(
         "string",
         "Where each video goes inside the run folder, by {id}, {image}, {prompt} and {edition}.",
+        maxLength=LONGEST_TEMPLATE,
         pattern=r"\.mp4$",
         examples=["videos/{id}.mp4", "{edition}/{image}/{prompt}.mp4"],
     ),

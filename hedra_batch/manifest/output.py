@@ -9,6 +9,10 @@ DEFAULT_TEMPLATE = "videos/{edition}/{id}.mp4"
 FIELDS = ("id", "image", "prompt", "edition")
 #: File systems allow 255 bytes; the rest is for `.take2` and `.part`.
 LONGEST_PART_BYTES = 230
+#: Some systems allow 1,024 bytes for a whole path, with the run folder in front.
+LONGEST_OUTPUT_BYTES = 800
+#: Every job's output is made of it, so a long one would fill the memory.
+LONGEST_TEMPLATE = 200
 
 _ENDING = ".mp4"
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -25,6 +29,8 @@ _RESERVED = frozenset(
 )
 _LATER_TAKE = re.compile(r"\.take[0-9]+\.mp4$", re.IGNORECASE)
 _LONGEST_TAKE = 16
+#: Windows keeps these names for devices, in any folder and with any ending: no copy of such a file can be made there.
+_DEVICE = re.compile(r"(?<![^/])(con|prn|aux|nul|(?:com|lpt)[0-9¹²³]) *[./]", re.IGNORECASE)
 
 
 def check_template(template: str) -> str:
@@ -38,6 +44,7 @@ def check_template(template: str) -> str:
         "is an absolute path (allowed: a path inside the run folder)": template.startswith("/"),
         "has an empty part (allowed: one '/' between folders)": "" in parts[1:],
         "has a hidden part, or '..' (allowed: names that do not begin with '.')": any(p.startswith(".") for p in parts),
+        f"has {len(template):,} characters (at most {LONGEST_TEMPLATE})": len(template) > LONGEST_TEMPLATE,
         f"does not end in {_ENDING}": not template.endswith(_ENDING),
         "goes where the run keeps its own files (allowed: another folder, such as videos/)": is_reserved(template),
     }
@@ -80,8 +87,17 @@ def find_fault(output: str) -> str | None:
     if _LATER_TAKE.search(output, len(output) - _LONGEST_TAKE):
         return "have the name of a later take of another (.take2, .take3 and so on)"
     # Seldom is the whole longer than one part may be, and a letter has at most four bytes.
-    if len(output) * 4 > LONGEST_PART_BYTES:
-        longest = max(len(part.encode()) for part in output.split("/"))
-        if longest > LONGEST_PART_BYTES:
-            return f"have a name of {longest} bytes (at most {LONGEST_PART_BYTES}; shorten the names)"
+    if len(output) * 4 > LONGEST_PART_BYTES and (fault := _find_excess(output)):
+        return fault
+    device = _DEVICE.search(output)
+    return f"have the name of a device on Windows, {device[1]!r} (allowed: any other)" if device else None
+
+
+def _find_excess(output: str) -> str | None:
+    size = len(output.encode())
+    longest = max(len(part.encode()) for part in output.split("/"))
+    if longest > LONGEST_PART_BYTES:
+        return f"have a name of {longest} bytes (at most {LONGEST_PART_BYTES}; shorten the names)"
+    if size > LONGEST_OUTPUT_BYTES:
+        return f"have a path of {size:,} bytes (at most {LONGEST_OUTPUT_BYTES}; shorten the names)"
     return None

@@ -64,6 +64,9 @@ def _read_bytes(path: Path, file: str) -> bytes:
             # Opening a pipe or a device could wait for ever.
             what = "is not a regular file" if path.exists() else "does not exist"
             raise InputFileError([f"{file}: the manifest {what}"])
+        if not path.stat().st_size:
+            # So say streams of the kernel too, and reading one could wait for ever.
+            return b""
         with path.open("rb") as stream:
             return stream.read(LARGEST_BYTES + 1)
     except OSError as error:

@@ -11,6 +11,7 @@ from hedra_batch.manifest.credentials import holds_credential
 _LONGEST_SHOWN = 60
 #: Comparing words is slow, so it is done among so many at most.
 _MOST_COMPARED = 500
+_MOST_LOOKED_AT = 20_000
 _LONGEST_COMPARED = 250
 
 
@@ -43,6 +44,7 @@ def kind(value: object) -> str:
 
 def suggestion(word: str, candidates: Iterable[str]) -> str:
     """Ask whether one of the candidates was meant, as the end of a clause; empty when none is close."""
+    candidates = islice(candidates, _MOST_LOOKED_AT)
     near = islice((one for one in candidates if abs(len(one) - len(word)) <= 3), _MOST_COMPARED)
     closest = get_close_matches(word, list(near), n=1, cutoff=0.7) if len(word) <= _LONGEST_COMPARED else []
     return f"; did you mean {shown(closest[0])}?" if closest else ""

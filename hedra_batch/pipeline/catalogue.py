@@ -15,6 +15,7 @@ from hedra_batch.errors import ConfigurationError, JobError, ManifestError
 
 #: In credits; beyond it the list cannot be right.
 HIGHEST_PRICE = 10**9
+_DECIMAL = re.compile(r"\d{1,12}(\.\d{1,18})?")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -85,9 +86,9 @@ class Catalogue:
         if (base is None and rate is None) or (rate and duration_ms is None):
             return None
         try:
-            cost = Fraction(base or 0) + Fraction(rate or 0) * Fraction(int(duration_ms or 0), 1000)
+            cost = _to_fraction(base or 0) + _to_fraction(rate or 0) * Fraction(int(duration_ms or 0), 1000)
             price = math.ceil(cost * _multiply_modifiers(model.pricing.get("modifiers"), fields))
-        except (AttributeError, TypeError, ValueError, OverflowError):
+        except (AttributeError, TypeError, ValueError):
             # The list has something else than numbers where they belong.
             return None
         return price if 0 <= price <= HIGHEST_PRICE else None
@@ -98,9 +99,16 @@ def _multiply_modifiers(modifiers: Any, fields: dict[str, str | int]) -> Fractio
     for dimension, factors in (modifiers or {}).items():
         option = fields.get(dimension)
         if option is not None and option in factors:
-            # Through the shortest decimal text: 0.1 means one tenth.
-            product *= Fraction(str(factors[option]))
+            product *= _to_fraction(factors[option])
     return product
+
+
+def _to_fraction(number: Any) -> Fraction:
+    """Read a number of the list through its shortest decimal text: 0.1 means one tenth. Raises ValueError."""
+    text = str(number)
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no number that a price can have")
+    return Fraction(text)
 
 
 def refuse_address(base_url: str, error: JobError) -> ConfigurationError:

@@ -6,14 +6,13 @@ import asyncio
 import hashlib
 import itertools
 import logging
-import os
 from pathlib import Path
 
 import aiofiles
 
 from hedra_batch.api.client import HedraClient
 from hedra_batch.api.media import Download, MediaClient
-from hedra_batch.durable import hash_file, publish, sync, sync_folder
+from hedra_batch.durable import hash_file, open_own, publish, sync, sync_folder
 from hedra_batch.errors import DownloadError, JobError, UnfinishedError, WriteError
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import Attempt, Job, State
@@ -105,7 +104,7 @@ async def _write(part: Path, download: Download) -> tuple[str, int]:
     """Stream a body to a file; returns its SHA-256 in hex and its size. Raises DownloadError when it is cut short."""
     content_hash = hashlib.sha256()
     size_bytes = 0
-    async with aiofiles.open(part, "wb", opener=_open_own) as file:
+    async with aiofiles.open(part, "wb", opener=open_own) as file:
         async for chunk in download.chunks:
             content_hash.update(chunk)
             size_bytes += len(chunk)
@@ -113,11 +112,6 @@ async def _write(part: Path, download: Download) -> tuple[str, int]:
     if download.length_bytes is not None and size_bytes != download.length_bytes:
         raise DownloadError(f"Only {size_bytes} of {download.length_bytes} bytes arrived.")
     return content_hash.hexdigest(), size_bytes
-
-
-def _open_own(path: str, flags: int) -> int:
-    """Open a file for its owner only, and never through a link that somebody left in its place."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def _make_folder(folder: Path, root: Path) -> None:
