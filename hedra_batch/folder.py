@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -122,7 +122,9 @@ class RunFolder:
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {CLOCK.now_text()}\n")
             file.flush()
             yield
-            file.truncate(0)
+            # Who holds it is told by the lock alone; on a full disk the note may stay.
+            with suppress(OSError):
+                file.truncate(0)
 
     def read_holder(self) -> str:
         """Who noted that it holds the lock."""

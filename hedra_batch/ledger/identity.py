@@ -7,6 +7,7 @@ import json
 import secrets
 import uuid
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from hedra_batch.durable import write_atomically
@@ -54,12 +55,17 @@ class Identity:
 
     @classmethod
     def load(cls, path: Path) -> Identity | None:
-        """Read the file; None where there is none. Raises ConfigurationError when it is damaged."""
+        """Read the file; None where there is none.
+
+        Raises WriteError when it cannot be read, ConfigurationError when it is damaged.
+        """
         try:
             return cls(**json.loads(path.read_text("utf-8")))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
+        except OSError as error:
+            raise WriteError(f"{path} cannot be read: {error.strerror or error}. Nothing was sent.") from error
+        except (ValueError, TypeError) as error:
             raise ConfigurationError(
                 f"{path}: the identity of this run folder cannot be read ({error}). Restore the file from a backup: "
                 "without it the folder's paid requests cannot be recognised."
@@ -120,6 +126,7 @@ def find_place(path: Path) -> str:
     return str(path.parent.stat().st_ino)
 
 
+@lru_cache(maxsize=4)
 def fingerprint(salt: str, api_key: str) -> str:
     """Tell keys apart without keeping them; slow on purpose, so that a weak key is not found by trying."""
     return hashlib.scrypt(api_key.encode(), salt=bytes.fromhex(salt), n=2**12, r=8, p=1, dklen=16).hex()

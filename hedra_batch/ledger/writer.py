@@ -33,7 +33,11 @@ class _Pending:
 def open_connection(path: Path) -> sqlite3.Connection:
     """Open the writing connection: WAL, and a commit that returns is on the disk (synchronous=FULL)."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-    connection.execute("PRAGMA journal_mode=WAL")
+    mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    if mode != "wal":
+        # SQLite only says so: in its other modes a power cut could take back the last commit.
+        connection.close()
+        raise sqlite3.OperationalError(f"its journal stays in mode {mode!r}")
     connection.execute("PRAGMA synchronous=FULL")
     # Only macOS knows this one: its fsync alone leaves data in the drive's cache.
     connection.execute("PRAGMA fullfsync=ON")
