@@ -99,10 +99,10 @@ class Desk:
         batch.folder.create()
         return await run_batch(batch)
 
-    async def fetch_here(self) -> int:
+    async def fetch_here(self, settings: RunSettings = IMPATIENT) -> int:
         """Fetch the results of `batch.yaml` in this process; returns the exit code."""
         told = RunOptions(self.folder / "batch.yaml", base_url=self.base_url)
-        return await fetch_results(find_site(told, "batch", {"HEDRA_API_KEY": "key-of-the-tests"}), IMPATIENT)
+        return await fetch_results(find_site(told, "batch", {"HEDRA_API_KEY": "key-of-the-tests"}), settings)
 
     async def start(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
         """Start a command and leave it running."""

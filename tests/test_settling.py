@@ -113,10 +113,10 @@ async def test_a_run_whose_only_open_jobs_are_stuck_ends(desk: Desk, simulator: 
 
 
 async def test_stuck_jobs_keep_no_slots(desk: Desk, simulator: Simulator) -> None:
-    jobs = "\n".join(f"  - {{id: slow-{number}, prompt: Endless scene {number}}}" for number in range(20))
+    jobs = "\n".join(f"  - {{id: slow-{number}, prompt: Endless scene {number}}}" for number in range(10))
     desk.write_manifest(f"jobs:\n{jobs}\n  - {{id: good, prompt: A scene}}")
     code = await desk.run_here(replace(HASTY, overdue_seconds=0.3), in_flight=1)
-    assert (code, count_states(desk), len(list_charged(simulator))) == (3, {"running": 20, "done": 1}, 21)
+    assert (code, count_states(desk), len(list_charged(simulator))) == (3, {"running": 10, "done": 1}, 11)
 
 
 async def test_a_stuck_job_that_ends_after_all_is_fetched(tmp_path_factory: pytest.TempPathFactory) -> None:

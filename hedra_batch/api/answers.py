@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hedra_batch.errors import GarbledError
-from hedra_batch.printable import clean, to_line
+from hedra_batch.printable import clean, hide_signatures, to_line
 
 #: The status values after which nothing changes any more; any other, also one not published, is still running.
 COMPLETE = "complete"
 ERROR = "error"
 _LONGEST_ID = 200
 #: Ids are stored, logged and put into addresses.
-_ID = re.compile(rf"[!-~]{{1,{_LONGEST_ID}}}")
+_ID = re.compile(rf"[\w.:/@+-]{{1,{_LONGEST_ID}}}", re.ASCII)
 _CODE = re.compile(r"[A-Za-z_]{3,40}")
 #: The published refinements of an error's class.
 REASON_CODES = frozenset({"moderation_likeness", "moderation_output_transient"})
@@ -127,7 +127,7 @@ def read_asset_id(answer: object) -> str:
 
 def read_request_id(header: str | None) -> str | None:
     """Make the id that the server gave a request fit to be stored: a header can hold any bytes."""
-    return to_line(header, _LONGEST_ID) or None if header else None
+    return to_line(hide_signatures(header), _LONGEST_ID) or None if header else None
 
 
 def read_asset_links(answer: object) -> dict[str, str]:

@@ -49,7 +49,10 @@ def _read_key_file(path: Path) -> str:
             raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} is no regular file.")
         key = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} cannot be read ({error}).") from error
+        # A name without a folder may be the key itself, by mistake.
+        named = path if path.parent.name or path.is_absolute() else "the file that it names"
+        reason = (error.strerror if isinstance(error, OSError) else None) or "it is no text"
+        raise ConfigurationError(f"HEDRA_API_KEY_FILE: {named} cannot be read ({reason}).") from error
     if not key:
         raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} is empty. Write the API key into it.")
     return key

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import itertools
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 import aiofiles
@@ -76,6 +77,11 @@ class Fetcher:
             async with self._media.open(link) as download:
                 content_hash, size_bytes = await _write(part, download)
             await asyncio.to_thread(_verify_and_publish, part, path, content_hash)
+        except DownloadError:
+            # What is no video can be anything, a page that repeats the signed link too.
+            with suppress(OSError):
+                part.unlink()
+            raise
         except OSError as error:
             raise WriteError(f"{path} cannot be written: {error.strerror or error}.") from error
         record = self._ledger.record_restored if attempt.state is State.DONE else self._ledger.complete

@@ -134,8 +134,11 @@ class Runner:
 
     async def restore(self, keys: Sequence[int]) -> int:
         """Fetch anew what is done or ready, by its ids alone; returns how many could not be fetched now."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._restore(key)) for key in keys]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._restore(key)) for key in keys]
+        except BaseExceptionGroup as errors:
+            raise _choose(errors) from errors
         return sum(not task.result() for task in tasks)
 
     async def _restore(self, key: int) -> bool:
