@@ -154,6 +154,14 @@ class RunFolder:
             raise WriteError(f"{logs} cannot be tidied: {error.strerror or error}.") from error
         return logs / f"{CLOCK.now_text().replace(':', '').replace('.', '')}.log"
 
+    def read_last_run(self) -> int:
+        """Read the number of the last run that ended in order; 0 where none is known."""
+        try:
+            number = json.loads((self.path / "summary.json").read_text("utf-8"))["run"]
+        except (OSError, ValueError, LookupError, TypeError):
+            return 0
+        return number if isinstance(number, int) else 0
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json, whole or not at all. Raises WriteError."""
         try:

@@ -196,15 +196,14 @@ class Attempt:
     unknown_sends: int = 0
     #: Sends again after a lost one, but for those that were surely not accepted.
     resends: int = 0
-    unknown_at: str | None = None
-    #: The moment of `unknown_at` on the clock that runs through sleep: the quiet window is counted from it.
+    #: Since when its outcome is unknown, on the clock that runs through sleep: the quiet window is counted from it.
     unknown_mark: str | None = None
-    #: When reading last found it absent.
-    absent_at: str | None = None
     #: When a person ordered that it is sent once more.
     ordered_at: str | None = None
     submitted_at: str | None = None
     accepted_at: str | None = None
+    #: The same moment, on the clock that runs through sleep.
+    accepted_mark: str | None = None
     #: Since when the server says that it does not know the generation, which it had accepted.
     missing_at: str | None = None
     eta_seconds: float | None = None

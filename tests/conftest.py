@@ -41,7 +41,7 @@ IMPATIENT = RunSettings(
 )
 
 
-#: How much the exhaustive suites do; the defaults are what a checkout is judged by.
+#: How much the exhaustive suites do; the defaults are those of `.ci/run`.
 EFFORTS = {"manifests": 5000, "answers": 5000, "schedules": 5000, "kills": 100, "seed": 0}
 
 

@@ -15,7 +15,7 @@ PRICING = {"credits_per_second": 7, "modifiers": {"resolution": {"540p": 0.5, "7
 
 
 def make_catalogue(pricing: dict[str, Any] | None = None) -> Catalogue:
-    grok = Model("fal/grok", ID, "Grok Video", pricing=PRICING if pricing is None else pricing)
+    grok = Model("fal/grok", ID, "Grok Video", PRICING if pricing is None else pricing, default_resolution="540p")
     return Catalogue([grok, Model("x/y", None, "Other")])
 
 
@@ -47,7 +47,10 @@ def test_names_that_no_model_has_are_refused_all_at_once() -> None:
     [
         (PRICING, {"duration_ms": 5000, "resolution": "720p"}, 35),
         (PRICING, {"duration_ms": 5000, "resolution": "540p"}, 18),
-        (PRICING, {"duration_ms": 5000}, 35),
+        (PRICING, {"duration_ms": 5000}, 18),
+        ({"base_cost": 1, "modifiers": {"aspect_ratio": {"16:9": 2}}}, {}, None),
+        ({"base_cost": 1, "modifiers": {"aspect_ratio": {"16:9": 1, "1:1": 1}}}, {}, 1),
+        ({"base_cost": "1e99999999"}, {}, None),
         (PRICING, {}, None),
         ({"base_cost": 12}, {}, 12),
         ({"base_cost": 3, "credits_per_second": 2}, {"duration_ms": 2500}, 8),

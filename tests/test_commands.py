@@ -87,7 +87,7 @@ async def test_quiet_stays_quiet_when_the_weather_is_bad(desk: Desk, simulator: 
 async def test_status_tells_of_a_run_that_is_going(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest("jobs: [{id: scene, prompt: An endless scene}]")
     process = await desk.start("run", "batch.yaml")
-    await wait_until(lambda: len(simulator.billing) == 1)
+    await wait_until(lambda: len(simulator.billing) >= 1)
     status = await desk.call("status", "batch.yaml")
     process.kill()
     await process.communicate()
@@ -149,7 +149,7 @@ async def test_an_edition_that_is_no_label_is_refused(desk: Desk, label: str) ->
 async def test_jobs_of_an_older_edition_that_were_not_sent_are_not_started(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest("jobs:\n  - {id: a, prompt: One}\n  - {id: b, prompt: Two}")
     interrupted = await desk.start("run", "batch.yaml", "--edition", "old", "--submit", "1/h")
-    await wait_until(lambda: len(simulator.billing) == 1)
+    await wait_until(lambda: len(simulator.billing) >= 1)
     interrupted.kill()
     await interrupted.communicate()
     finished = await desk.call("run", "batch.yaml", "--edition", "new", "--id", "a")

@@ -155,7 +155,7 @@ async def test_74_when_the_disk_is_full_in_the_middle_and_every_charge_has_its_r
 async def test_75_when_another_run_holds_the_folder_and_it_says_who(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest("jobs: [{id: scene, prompt: An endless scene}]")
     first = await desk.start("run", "batch.yaml")
-    await wait_until(lambda: count_posts(simulator) == 1)
+    await wait_until(lambda: count_posts(simulator) >= 1)
     second = await desk.call("run", "batch.yaml")
     quiet = await desk.call("run", "batch.yaml", "-q")
     first.kill()
@@ -215,7 +215,7 @@ async def test_128_and_the_number_of_the_signal_that_stopped_it(
 ) -> None:
     desk.write_manifest("jobs: [{id: scene, prompt: An endless scene}]")
     process = await desk.start("run", "batch.yaml")
-    await wait_until(lambda: count_posts(simulator) == 1)
+    await wait_until(lambda: count_posts(simulator) >= 1)
     process.send_signal(number)
     _, err = await process.communicate()
     assert process.returncode == 128 + number

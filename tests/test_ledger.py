@@ -9,8 +9,9 @@ import shutil
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import closing, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,8 @@ def make_job(job_id: str = "market", prompt: str = "A storm", edition: str = "")
     return Job(job_id, edition, Inputs(prompt), f"videos/{job_id}.mp4")
 
 
-async def open_ledger(folder: Path, binding: Binding = BINDING, **allowed: bool) -> Ledger:
-    return await Ledger.open(folder / "ledger.sqlite3", folder / "identity.json", binding, **allowed)  # type: ignore[arg-type]
+async def open_ledger(folder: Path, binding: Binding = BINDING, **allowed: Any) -> Ledger:
+    return await Ledger.open(folder / "ledger.sqlite3", folder / "identity.json", binding, **allowed)
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ async def test_a_send_cut_short_by_a_crash_is_unknown_to_the_next_run(tmp_path: 
     second = await open_ledger(tmp_path)
     recovered = await second.attempt(sending.key)
     await second.close()
-    assert (recovered.state, recovered.unknown_sends, recovered.unknown_at is not None) == (State.UNKNOWN, 1, True)
+    assert (recovered.state, recovered.unknown_sends, recovered.unknown_mark is not None) == (State.UNKNOWN, 1, True)
 
 
 async def test_a_reservation_that_was_never_sent_stays_unsent(tmp_path: Path) -> None:
@@ -338,7 +339,7 @@ async def test_a_ledger_of_the_first_schema_is_brought_up_to_date(tmp_path: Path
     unknown = await ledger.mark_unknown(await ledger.begin_send(await reserve(ledger)), "Lost.")
     await ledger.close()
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as connection:
-        for column in ("unknown_mark", "absent_at", "ordered_at"):
+        for column in ("unknown_mark", "accepted_mark", "absent_at", "ordered_at"):
             connection.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
         connection.execute("PRAGMA user_version = 1")
     again = await open_ledger(tmp_path)
@@ -347,41 +348,60 @@ async def test_a_ledger_of_the_first_schema_is_brought_up_to_date(tmp_path: Path
     assert CLOCK.least_seconds_since(mark or "") < CLOCK.boot_seconds()
 
 
-async def test_the_budget_counts_what_is_reserved_and_what_may_be_charged(ledger: Ledger) -> None:
-    ledger.budget_credits = 70
-    await ledger.mark_unknown(await ledger.begin_send(await reserve(ledger)), "Lost.")
-    await reserve(ledger, make_job("second"))
-    with pytest.raises(BudgetReachedError, match="60 are spent or reserved"):
-        await reserve(ledger, make_job("third"))
+@asynccontextmanager
+async def open_capped(folder: Path, budget_credits: int) -> AsyncIterator[Ledger]:
+    ledger = await open_ledger(folder, budget_credits=budget_credits)
+    yield ledger
+    await ledger.close()
 
 
-async def test_each_edition_has_the_budget_for_itself(ledger: Ledger) -> None:
-    ledger.budget_credits = 30
-    await ledger.begin_send(await reserve(ledger))
-    other = await ledger.begin_send(await reserve(ledger, make_job(edition="june")))
+async def test_the_budget_counts_what_is_reserved_and_what_may_be_charged(tmp_path: Path) -> None:
+    async with open_capped(tmp_path, 70) as ledger:
+        await ledger.mark_unknown(await ledger.begin_send(await reserve(ledger)), "Lost.")
+        await reserve(ledger, make_job("second"))
+        with pytest.raises(BudgetReachedError, match="60 are spent or reserved"):
+            await reserve(ledger, make_job("third"))
+
+
+async def test_each_edition_has_the_budget_for_itself(tmp_path: Path) -> None:
+    async with open_capped(tmp_path, 30) as ledger:
+        await ledger.begin_send(await reserve(ledger))
+        other = await ledger.begin_send(await reserve(ledger, make_job(edition="june")))
     assert other.state is State.SUBMITTING
 
 
-async def test_what_was_refused_costs_nothing(ledger: Ledger) -> None:
-    ledger.budget_credits = 30
-    await ledger.reject(await ledger.begin_send(await reserve(ledger)), "invalid_argument", "No.", None)
-    assert (await reserve(ledger, make_job("second"))).state is State.RESERVED
+async def test_what_was_refused_costs_nothing(tmp_path: Path) -> None:
+    async with open_capped(tmp_path, 30) as ledger:
+        await ledger.reject(await ledger.begin_send(await reserve(ledger)), "invalid_argument", "No.", None)
+        assert (await reserve(ledger, make_job("second"))).state is State.RESERVED
 
 
-async def test_a_budget_that_was_lowered_stops_what_was_reserved_under_the_old_one(ledger: Ledger) -> None:
-    ledger.budget_credits = 60
-    first, second = await reserve(ledger), await reserve(ledger, make_job("second"))
-    ledger.budget_credits = 30
-    await ledger.begin_send(first)
-    with pytest.raises(BudgetReachedError):
-        await ledger.begin_send(second)
+async def test_a_lost_request_is_not_sent_again_beyond_a_budget_that_was_lowered(tmp_path: Path) -> None:
+    async with open_capped(tmp_path, 30) as ledger:
+        unknown = await ledger.mark_unknown(await ledger.begin_send(await reserve(ledger)), "Lost.")
+    async with open_capped(tmp_path, 20) as ledger:
+        again = await ledger.resend(unknown, b"{}")
+        with pytest.raises(BudgetReachedError):
+            await ledger.begin_send(again)
 
 
-async def test_under_a_budget_an_unknown_price_is_not_taken_for_nothing(ledger: Ledger) -> None:
-    ledger.budget_credits = 1000
-    attempt = await record(ledger)
-    with pytest.raises(BudgetReachedError, match="whose price is not known"):
-        await ledger.reserve(attempt, ledger.derive_generation_id(attempt), b"{}", None)
+async def test_under_a_budget_an_unknown_price_is_not_taken_for_nothing(tmp_path: Path) -> None:
+    async with open_capped(tmp_path, 1000) as ledger:
+        attempt = await record(ledger)
+        with pytest.raises(BudgetReachedError, match="whose price is not known"):
+            await ledger.reserve(attempt, ledger.derive_generation_id(attempt), b"{}", None)
+
+
+async def test_a_charge_that_is_reported_too_low_does_not_widen_the_budget(ledger: Ledger) -> None:
+    accepted = await accept(ledger)
+    await ledger.mark_ready(accepted, iter([accepted.wanted_output]), None, 0)
+    assert (await ledger.sum_spending("")).credits == 30
+
+
+async def test_a_ledger_that_ends_before_the_last_known_run_is_refused(tmp_path: Path) -> None:
+    await use_ledger(tmp_path)
+    with pytest.raises(ConfigurationError, match="this folder has seen run 5"):
+        await open_ledger(tmp_path, last_run=5)
 
 
 async def test_a_given_up_attempt_still_counts_as_spent(ledger: Ledger) -> None:

@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 
 import pytest
-from conftest import Desk
+from conftest import Desk, wait_until
 from test_faults import count_states, list_charged, open_desk
 
 from hedra_batch.cli.session import UNCONFIRMED_LIMIT
@@ -129,6 +129,27 @@ def read_terminal(near: int) -> str:
         while chunk := os.read(near, 4096):
             said += chunk
     return said.decode()
+
+
+async def test_what_still_fits_is_bought_though_dearer_jobs_stand_before_it(desk: Desk, simulator: Simulator) -> None:
+    dear = "\n".join(f"  - {{id: dear-{number}, prompt: Scene {number}, duration: 10s}}" for number in range(20))
+    desk.write_manifest(f"{PRICED}\nbudget: 40 credits\njobs:\n{dear}\n  - {{id: cheap, prompt: A scene}}")
+    assert (await desk.run_here(), len(list_charged(simulator))) == (6, 1)
+
+
+async def test_an_account_that_runs_dry_is_told_before_the_budget(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async with open_desk(tmp_path_factory.mktemp("poor"), credits=40) as (desk, simulator):
+        write_jobs(desk, 4, f"{PRICED}\nbudget: 105 credits")
+        assert (await desk.run_here(in_flight=1), len(list_charged(simulator))) == (5, 1)
+
+
+async def test_a_further_attempt_of_a_job_that_is_only_followed_has_its_price(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest(f"{PRICED}\nbudget: 70 credits\njobs: [{{id: flaky, prompt: A flaky scene}}]")
+    interrupted = await desk.start("run", "batch.yaml")
+    await wait_until(lambda: len(simulator.billing) >= 1)
+    interrupted.kill()
+    await interrupted.communicate()
+    assert (await desk.run_here(quiet_window_seconds=30.0), len(list_charged(simulator))) == (0, 2)
 
 
 async def test_a_generation_that_ends_for_want_of_credits_closes_submitting_too(

@@ -49,9 +49,9 @@ async def test_after_a_loss_every_attempt_is_found_and_a_new_one_has_a_new_numbe
     desk.write_manifest("jobs: [{id: flaky, prompt: A flaky scene}, {id: doomed, prompt: A doomed scene}]")
     assert (await run(desk), len(list_charged(simulator))) == (1, 4)
     lose_ledger(desk)
-    assert (await run(desk, window_seconds=3600.0), count_states(desk)) == (1, {"done": 1, "failed": 1})
+    assert (await run(desk, window_seconds=1.0), count_states(desk)) == (1, {"done": 1, "failed": 1})
     assert [row["attempt"] for row in read_results(desk)] == [2, 2]
-    await desk.run_here(retried_codes=("*",))
+    await desk.run_here(retried_codes=("*",), quiet_window_seconds=1.0)
     assert (len(list_charged(simulator)), len(set(list_charged(simulator)))) == (5, 5)
 
 
@@ -186,3 +186,29 @@ async def test_after_a_loss_a_final_failure_stays_one(desk: Desk, simulator: Sim
     lose_ledger(desk)
     assert (await run(desk), count_states(desk), len(list_charged(simulator))) == (1, {"done": 1, "failed": 1}, 3)
     assert (await run(desk), len(list_charged(simulator))) == (1, 3)
+
+
+async def test_a_later_attempt_that_was_under_way_when_the_ledger_was_lost_is_found_when_it_arrives(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with open_desk(tmp_path_factory.mktemp("late"), arrival_delay_seconds=500.0) as (desk, simulator):
+        desk.write_manifest("jobs: [{id: scene, prompt: One scene}]")
+        await run(desk)
+        desk.write_manifest("jobs: [{id: scene, prompt: Another scene}]")
+        simulator.plan_fault("lost-answer")
+        await desk.run_here(rebuys_changed=True, quiet_window_seconds=60.0, max_runtime_seconds=0.2)
+        lose_ledger(desk)
+        assert (await run(desk, window_seconds=2.0), len(list_charged(simulator))) == (0, 2)
+
+
+async def test_a_ledger_and_an_identity_that_are_both_older_are_refused(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest(TWO_JOBS)
+    await run(desk, "first")
+    folder = desk.folder / "batch.out"
+    shutil.copytree(folder, desk.folder / "backup")
+    await run(desk)
+    for name in ("ledger.sqlite3", "identity.json"):
+        shutil.copy(desk.folder / "backup" / name, folder / name)
+    refused = await desk.call("run", "batch.yaml")
+    assert (refused.code, "it is an older copy" in " ".join(refused.err.split())) == (78, True)
+    assert len(list_charged(simulator)) == 2

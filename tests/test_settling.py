@@ -31,7 +31,7 @@ async def test_resolve_lists_what_is_known_of_a_held_job(desk: Desk, simulator: 
     assert listed.code == 4
     assert listed.out.startswith("first: held, attempt 1\n    prompt   One scene\n")
     assert f"    id       {posted}\n    sent     20" in listed.out
-    assert "    read     absent, last at 20" in listed.out
+    assert "; absent, last at 20" in listed.out
     assert "    cost     unknown, if it was accepted" in listed.out
 
 
@@ -96,6 +96,39 @@ async def test_a_job_that_was_given_up_and_edited_is_not_bought_in_silence(desk:
     assert (await desk.run_here(rebuys_changed=True), len(list_charged(simulator))) == (0, 1)
 
 
+async def test_a_decision_is_for_one_edition(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    simulator.plan_fault("lost-request")
+    await desk.run_here(edition="june", ids=("first",), quiet_window_seconds=0.1)
+    given_up = await desk.call("resolve", "batch.yaml", "--abandon", "--id", "first", "--edition", "june")
+    assert (given_up.out, count_states(desk)) == ("first (june): abandoned\n", {"held": 1, "failed": 1})
+
+
+async def test_settling_buys_nothing_but_what_was_said(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest("jobs: [{id: first, prompt: A doomed scene}]")
+    simulator.plan_fault("lost-request")
+    await run(desk, "first")
+    code = await desk.run_here(settlement=Settlement.RESEND, ids=("first",), quiet_window_seconds=0.01)
+    assert (code, count_states(desk), len(list_charged(simulator))) == (1, {"failed": 1}, 1)
+
+
+async def test_an_order_outlasts_a_server_that_is_busy(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    simulator.plan_fault("429")
+    code = await desk.run_here(settlement=Settlement.RESEND, ids=("first",), quiet_window_seconds=0.01)
+    assert (code, len(list_charged(simulator))) == (0, 1)
+
+
+async def test_the_lost_request_of_another_edition_is_sent_again_when_the_manifest_still_asks_for_it(
+    desk: Desk, simulator: Simulator
+) -> None:
+    desk.write_manifest(TWO_JOBS)
+    await desk.run_here(edition="monday", ids=("second",))
+    simulator.plan_fault("lost-request")
+    await desk.run_here(edition="monday", quiet_window_seconds=60.0, max_runtime_seconds=0.5)
+    assert (await desk.run_here(edition="tuesday", quiet_window_seconds=0.1), len(list_charged(simulator))) == (0, 4)
+
+
 @pytest.mark.parametrize("decision", ["--abandon", "--resend-same-id"])
 async def test_a_decision_that_may_cost_names_its_jobs(desk: Desk, simulator: Simulator, decision: str) -> None:
     await hold_first(desk, simulator)
@@ -133,6 +166,6 @@ async def test_a_stuck_job_can_be_given_up(desk: Desk) -> None:
     desk.write_manifest("jobs: [{id: slow, prompt: An endless scene}]")
     await desk.run_here(HASTY)
     listed = await desk.call("resolve", "batch.yaml")
-    assert (listed.code, "slow: stuck, attempt 1" in listed.out, "still running" in listed.out) == (4, True, True)
+    assert (listed.code, "slow: overdue, attempt 1" in listed.out, "still running" in listed.out) == (4, True, True)
     await desk.call("resolve", "batch.yaml", "--abandon", "--id", "slow")
     assert count_states(desk) == {"failed": 1}

@@ -69,20 +69,22 @@ async def test_many_generations_are_read_with_few_requests(simulator: Simulator)
     async with HedraClient(simulator.url, "key") as client, open_watch(client) as watch:
         attempts = [await submit(client) for _ in range(60)]
         ended = await gather(*(watch.follow(attempt) for attempt in attempts))
-    assert {generation.status for generation in ended} == {"complete"}
+    assert {generation and generation.status for generation in ended} == {"complete"}
     assert (list_reads(simulator, "/status"), list_reads(simulator, "/generations") < 60) == (0, True)
 
 
 async def test_the_charge_and_the_link_come_with_the_end(simulator: Simulator) -> None:
     async with HedraClient(simulator.url, "key") as client, open_watch(client) as watch:
         generation = await watch.follow(await submit(client))
-    assert generation.credits_charged == simulator.billing[0].credits
+    assert generation
     assert generation.link
+    assert generation.credits_charged == simulator.billing[0].credits
 
 
 async def test_an_error_of_the_server_ends_the_following(simulator: Simulator) -> None:
     async with HedraClient(simulator.url, "key") as client, open_watch(client) as watch:
         generation = await watch.follow(await submit(client, "A doomed scene"))
+    assert generation
     assert (generation.status, generation.error_code) == ("error", "internal")
 
 
@@ -94,6 +96,7 @@ async def test_a_server_that_does_not_filter_by_ids_is_read_one_by_one() -> None
     ):
         followed, _newer = await submit(client), await submit(client)
         generation = await watch.follow(followed)
+    assert generation
     assert generation.generation_id == followed.generation_id
     assert list_reads(simulator, "/generations") == 1
 
@@ -124,7 +127,7 @@ async def test_when_only_the_list_is_broken_each_is_read_by_itself() -> None:
         simulator.plan_fault("5xx-before", times=1000, route="GET /generations")
         attempts = [await submit(client) for _ in range(5)]
         ended = await gather(*(watch.follow(attempt) for attempt in attempts))
-    assert {generation.status for generation in ended} == {"complete"}
+    assert {generation and generation.status for generation in ended} == {"complete"}
 
 
 async def test_one_status_that_cannot_be_read_keeps_nobody_else_waiting() -> None:
@@ -136,4 +139,4 @@ async def test_one_status_that_cannot_be_read_keeps_nobody_else_waiting() -> Non
         attempts = [await submit(client) for _ in range(4)]
         simulator.plan_fault("garbage", times=8, route="GET /generations/{id}/status")
         ended = await gather(*(watch.follow(attempt) for attempt in attempts))
-    assert {generation.status for generation in ended} == {"complete"}
+    assert {generation and generation.status for generation in ended} == {"complete"}

@@ -13,6 +13,7 @@ from hedra_batch.printable import clean, hide_signatures, to_line
 #: The status values after which nothing changes any more; any other, also one not published, is still running.
 COMPLETE = "complete"
 ERROR = "error"
+LONGEST_ETA_SECONDS = 86_400.0
 _LONGEST_ID = 200
 #: Ids are stored, logged and put into addresses.
 _ID = re.compile(rf"[\w.:/@+-]{{1,{_LONGEST_ID}}}", re.ASCII)
@@ -52,6 +53,15 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationPage:
+    """One page of the account's list."""
+
+    generations: list[Generation]
+    #: Where the next page begins is counted in these.
+    item_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model of GET /models, as far as a batch needs it."""
 
@@ -59,6 +69,8 @@ class Model:
     id: str | None
     name: str
     pricing: dict[str, Any] | None = None
+    #: What the server takes where a request names none.
+    default_resolution: str | None = None
     #: How long a video usually takes.
     eta_seconds: float | None = None
 
@@ -69,7 +81,7 @@ def read_submission(answer: object, request_id: str | None) -> Submission:
     return Submission(
         generation_id=_id(fields).lower(),
         asset_id=_optional_id(fields, "asset_id"),
-        eta_seconds=_optional_number(fields, "eta_sec"),
+        eta_seconds=_eta_seconds(fields),
         request_id=read_request_id(request_id),
     )
 
@@ -84,7 +96,7 @@ def read_generation(answer: object) -> Generation:
         status=_text(fields, "status"),
         progress=min(max(_optional_number(fields, "progress") or 0.0, 0.0), 1.0),
         asset_id=_optional_id(fields, "asset_id") or _asset_id(fields),
-        eta_seconds=_optional_number(fields, "eta_sec"),
+        eta_seconds=_eta_seconds(fields),
         credits_charged=_optional_whole(fields, "credit_cost"),
         link=_link(fields),
         error_code=code,
@@ -95,6 +107,14 @@ def read_generation(answer: object) -> Generation:
 
 def read_generations(answer: object) -> list[Generation]:
     """Read a page of GET /generations. An item that cannot be read is left out: it can be asked for by itself."""
+    page = read_generation_page(answer)
+    if page.item_count and not page.generations:
+        raise GarbledError("The API's list of generations has no item that can be read.")
+    return page.generations
+
+
+def read_generation_page(answer: object) -> GenerationPage:
+    """Read a page of GET /generations, and how many items it had, those that cannot be read too."""
     items = _fields(answer).get("data")
     if not isinstance(items, list):
         raise GarbledError("The API's list of generations has no 'data'.")
@@ -102,9 +122,7 @@ def read_generations(answer: object) -> list[Generation]:
     for item in items:
         with suppress(GarbledError):
             generations.append(read_generation(item))
-    if items and not generations:
-        raise GarbledError("The API's list of generations has no item that can be read.")
-    return generations
+    return GenerationPage(generations, len(items))
 
 
 def read_models(answer: object) -> list[Model]:
@@ -146,6 +164,7 @@ def _read_model(fields: dict[str, Any]) -> Model:
         id=_optional_id(fields, "id"),
         name=clean(_text(fields, "name")),
         pricing=pricing if isinstance(pricing, dict) else None,
+        default_resolution=_optional_text(fields, "default_resolution"),
         eta_seconds=eta_ms / 1000 if (eta_ms := _optional_number(fields, "eta_ms")) is not None else None,
     )
 
@@ -195,6 +214,12 @@ def _fields(answer: object) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise GarbledError(f"The API answered a {type(answer).__name__} where an object was expected.")
     return answer
+
+
+def _eta_seconds(fields: dict[str, Any]) -> float | None:
+    """Read the server's guess; what is no time that a video can take counts as none."""
+    eta_seconds = _optional_number(fields, "eta_sec")
+    return eta_seconds if eta_seconds is not None and 0 <= eta_seconds <= LONGEST_ETA_SECONDS else None
 
 
 def _id(fields: dict[str, Any], name: str = "id") -> str:

@@ -15,7 +15,7 @@ from yarl import URL
 
 from hedra_batch import __version__
 from hedra_batch.api import answers
-from hedra_batch.api.answers import Generation, Model, Submission
+from hedra_batch.api.answers import Generation, GenerationPage, Model, Submission
 from hedra_batch.api.refusals import read_refusal, read_submission_refusal
 from hedra_batch.api.requests import read_ids
 from hedra_batch.errors import (
@@ -109,11 +109,11 @@ class HedraClient:
         answer = await self._get("/generations", ids=",".join(ids), limit=str(max(len(ids), 1)))
         return answers.read_generations(answer)
 
-    async def list_recent(self, created_after: str | None, offset: int = 0) -> list[Generation]:
+    async def list_recent(self, created_after: str | None, offset: int = 0) -> GenerationPage:
         """GET /generations, newest first: one page of those made since an instant, or of all."""
         since = {"created_after": created_after} if created_after else {}
         answer = await self._get("/generations", type="video", limit=str(PAGE_SIZE), offset=str(offset), **since)
-        return answers.read_generations(answer)
+        return answers.read_generation_page(answer)
 
     async def read_balance(self) -> int | None:
         """GET /billing/credits: the credits that are left; None where the answer does not say."""

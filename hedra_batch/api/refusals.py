@@ -84,6 +84,8 @@ def read_submission_refusal(status: int, headers: Mapping[str, str], text: str, 
     A 404 is about something that the request names; a 5xx, and a 4xx that is not published, is unknown.
     """
     refusal = read_refusal(status, headers, text)
+    if isinstance(refusal, NotFoundError | RejectedError) and not isinstance(_parse(text), dict):
+        return UnknownOutcomeError(f"HTTP {status}, and not in the service's own words: {refusal}")
     if isinstance(refusal, AlreadyExistsError):
         # In its own words: an echo of the whole request bears every id.
         refusal.bears_our_id = ids.generation_id in str(refusal).lower()

@@ -1,4 +1,4 @@
-"""The commands that only look: plan, status, results. No network, and no network library."""
+"""The commands that only look: plan, status, results, resolve without a decision, schema. No network library."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ def print_held(options: RunOptions) -> int:
     """Print what is known of each job that a person can settle, and how."""
     folder = _find(options)
     with open_reader(folder.ledger) as reader:
-        held = [row for row in reader.held() if matches(row["id"], options.ids)] if reader else []
+        held = list(reader.held()) if reader else []
+        held = [row for row in held if matches(row["id"], options.ids) and options.edition in ("", row["edition"])]
         for row in held:
             sys.stdout.writelines(write_held(row))
     print(f"{len(held)} held or overdue" + (SETTLING_HINT if held else ""), file=sys.stderr)

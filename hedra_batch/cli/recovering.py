@@ -21,7 +21,6 @@ from hedra_batch.errors import (
     EXIT_DONE,
     EXIT_SIGNAL_BASE,
     EXIT_UNFINISHED,
-    ConfigurationError,
     DamagedFilesError,
     LedgerError,
 )
@@ -90,8 +89,7 @@ def fetch(options: RunOptions, settings: RunSettings | None = None) -> int:
     """Fetch every result that is missing, damaged or not fetched yet; returns the exit code."""
     os.umask(0o077)
     site = find_site(options, load_name(options.manifest), os.environ)
-    if not site.folder.ledger.exists():
-        raise ConfigurationError(f"{site.folder.path} has no ledger, so it is not known what was bought. Begin a run.")
+    site.require_ledger()
     with site.folder.lock():
         return asyncio.run(fetch_results(site, settings or RunSettings()))
 

@@ -42,7 +42,7 @@ def prepare(options: RunOptions, settings: RunSettings, environment: Mapping[str
     return Batch(
         manifest=manifest,
         site=site,
-        settings=_settle(settings, manifest, options),
+        settings=_merge_settings(settings, manifest, options),
     )
 
 
@@ -62,7 +62,7 @@ def _check_names(manifest: Manifest, folder: RunFolder) -> None:
         ) from error
 
 
-def _settle(settings: RunSettings, manifest: Manifest, options: RunOptions) -> RunSettings:
+def _merge_settings(settings: RunSettings, manifest: Manifest, options: RunOptions) -> RunSettings:
     """Put flags over the manifest over the defaults."""
     limits = replace(
         manifest.limits,

@@ -53,11 +53,21 @@ def _make_retry(
 def _make_settling(
     jobs: Sequence[Job], standings: Iterable[Standing], options: RunOptions, settlement: Settlement
 ) -> Plan:
-    """Plan what a person decided for the held and overdue jobs that are selected."""
+    """Plan what a person decided for the held and overdue jobs that are selected.
+
+    What may cost is decided for one edition; looking once more is for all of them, unless one is named.
+    """
     states = frozenset({State.HELD}) if settlement is Settlement.RESEND else SETTLEABLE
-    plan = make_settling_plan(jobs, standings, states, lambda job_id: matches(job_id, options.ids))
+    is_for_all = settlement is Settlement.RECHECK and not options.edition
+
+    def is_selected(standing: Standing) -> bool:
+        return matches(standing.job_id, options.ids) and (is_for_all or standing.edition == options.edition)
+
+    plan = make_settling_plan(jobs, standings, states, is_selected)
     if options.ids and not plan.entries:
-        raise UsageError(f"No held job has an id like {' or '.join(options.ids)}. `hedra-batch resolve` lists them.")
+        edition = f" in the edition {options.edition}" if options.edition else ""
+        wanted = " or ".join(options.ids)
+        raise UsageError(f"No held job has an id like {wanted}{edition}. `hedra-batch resolve` lists them.")
     return plan
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,15 +13,14 @@ from hedra_batch.cli.selection import make_selected_plan
 from hedra_batch.cli.signals import Stop
 from hedra_batch.cli.site import Site
 from hedra_batch.cli.telling import Teller
-from hedra_batch.errors import HedraBatchError, JobsChangedError, WriteError
+from hedra_batch.errors import HedraBatchError, JobsChangedError, UsageError, WriteError
 from hedra_batch.folder import RunFolder
 from hedra_batch.instant import CLOCK, to_text
 from hedra_batch.ledger.reading import LedgerReader, open_reader
-from hedra_batch.ledger.rows import Standing
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.manifest.loading import Manifest
 from hedra_batch.pipeline.outcome import Outcome, judge
-from hedra_batch.pipeline.plan import Plan, Rules, Settlement
+from hedra_batch.pipeline.plan import Plan, Rules
 from hedra_batch.pipeline.runner import Runner
 from hedra_batch.pipeline.settings import RunSettings
 from hedra_batch.progress import Progress
@@ -75,7 +73,7 @@ class Session:
             logger.debug("hedra-batch %s, run %d: %s", __version__, self._ledger.run_number, self._batch.options)
             if self._ledger.loss:
                 logger.debug("a ledger was lost: attempts up to %d are looked for", self._ledger.loss.highest_attempt)
-            plan = self._make_plan(await self._ledger.standings())
+            plan = await self._make_plan()
             stopped_by: HedraBatchError | None = None
             try:
                 await self._refuse_changed(plan)
@@ -87,10 +85,15 @@ class Session:
                 stopped_by = HedraBatchError(f"internal error ({error!r}): please report it with the last log.")
             return await self._end(plan, stopped_by)
 
-    def _make_plan(self, standings: Iterable[Standing]) -> Plan:
+    async def _make_plan(self) -> Plan:
         lost_attempts = self._ledger.loss.highest_attempt if self._ledger.loss else 0
         rules = Rules(attempts=self._batch.settings.attempts, lost_attempts=lost_attempts)
-        return make_selected_plan(self._batch.manifest.jobs, standings, self._batch.options, rules)
+        standings = await self._ledger.standings()
+        try:
+            return make_selected_plan(self._batch.manifest.jobs, standings, self._batch.options, rules)
+        except UsageError as error:
+            await self._ledger.end_run(error.exit_code)
+            raise
 
     async def _refuse_changed(self, plan: Plan) -> None:
         """Raise JobsChangedError rather than buy jobs again in silence that were edited after they were paid for."""
@@ -111,9 +114,8 @@ class Session:
         batch = self._batch
         client, media = batch.site.make_clients(batch.settings)
         async with client, media:
-            settlement = batch.options.settlement or Settlement.RECHECK
+            settlement = batch.options.settlement
             runner = Runner(self._ledger, client, media, batch.folder, batch.settings, self._progress, settlement)
-            self._ledger.budget_credits = batch.settings.budget_credits
             await self._stop.guard(self._offer(plan, runner))
             if self._stop.is_stopped:
                 return

@@ -17,6 +17,7 @@ def abandon(options: RunOptions) -> int:
     """Give up the selected jobs, without any request; returns the exit code."""
     os.umask(0o077)
     batch = prepare(options, RunSettings(), os.environ)
+    batch.site.require_ledger()
     with batch.folder.lock():
         return asyncio.run(_abandon(batch))
 

@@ -10,6 +10,7 @@ from hedra_batch.api.client import HedraClient, check_base_url, is_loopback
 from hedra_batch.api.media import MediaClient
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import DEFAULT_BASE_URL, SIMULATED, find_folder, find_key
+from hedra_batch.errors import ConfigurationError
 from hedra_batch.folder import RunFolder
 from hedra_batch.ledger.identity import Binding
 from hedra_batch.ledger.store import Ledger
@@ -34,6 +35,13 @@ class Site:
         """What the run folder must belong to."""
         address = SIMULATED if self.options.is_simulated else self.base_url
         return Binding(self.name, address, self.api_key)
+
+    def require_ledger(self) -> None:
+        """Raise ConfigurationError where no run has been."""
+        if not self.folder.ledger.exists():
+            raise ConfigurationError(
+                f"{self.folder.path} has no ledger, so it is not known what was bought. Begin a run."
+            )
 
     def make_clients(self, settings: RunSettings) -> tuple[HedraClient, MediaClient]:
         """Make the two clients, to be opened: that of the API, and that of its media, which knows no key."""
@@ -72,8 +80,10 @@ async def _open_ledger(site: Site, settings: RunSettings) -> AsyncIterator[Ledge
         folder.ledger,
         folder.identity,
         site.binding,
+        last_run=folder.read_last_run(),
         same_account=options.same_account,
         is_moved=options.is_moved,
+        budget_credits=settings.budget_credits,
         clock=settings.clock,
     )
     try:

@@ -119,7 +119,7 @@ class Teller:
         if options.base_url and name not in LOCAL_COMMANDS:
             words += ["--base-url", options.base_url]
         edition = options.edition if edition is None else edition
-        if edition and name in ("run", "retry", "plan"):
+        if edition and name in ("run", "retry", "plan", "resolve"):
             words += ["--edition", edition]
         return shlex.join([*words, *further])
 
@@ -129,14 +129,18 @@ class Teller:
             label=standing.label,
             code=code,
             message=reader.read_error(standing.attempt_key),
-            command=self._settle(standing, code),
+            command=self._suggest_command(standing, code),
         )
 
-    def _settle(self, standing: Standing, code: str) -> str:
+    def _suggest_command(self, standing: Standing, code: str) -> str:
         if standing.state is State.HELD:
-            return f"look into the account's history, then settle it: {self.command('resolve')}"
+            return (
+                f"look into the account's history, then settle it: {self.command('resolve', edition=standing.edition)}"
+            )
         if standing.state is State.STUCK:
-            return self.command("resolve", "--abandon", "--id", standing.job_id)
+            return self.command("resolve", "--abandon", "--id", standing.job_id, edition=standing.edition)
+        if standing.state is State.READY:
+            return f"it is at the server and could not be fetched for a day: {self.command('fetch')}"
         if code in EDIT_CODES:
             return f"edit the job, then: {self.command('run', edition=standing.edition)}"
         return self.command("retry", "--id", standing.job_id, edition=standing.edition)

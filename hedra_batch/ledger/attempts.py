@@ -8,7 +8,7 @@ import sqlite3
 from hedra_batch.errors import LedgerError
 from hedra_batch.job import Attempt, Job, State
 from hedra_batch.ledger.rows import ATTEMPT_COLUMNS, to_attempt
-from hedra_batch.ledger.writer import ConflictError
+from hedra_batch.ledger.writer import ConflictError, TakenError
 
 
 def fetch(connection: sqlite3.Connection, key: int) -> Attempt:
@@ -62,9 +62,8 @@ def move(connection: sqlite3.Connection, attempt: Attempt, state: State, **colum
     try:
         row = connection.execute(statement, (*changes.values(), attempt.key, attempt.state)).fetchone()
     except sqlite3.IntegrityError as error:
-        raise ConflictError(
-            f"{attempt.label}: {attempt.state} to {state} is against the ledger's rules ({error})."
-        ) from error
+        kind = TakenError if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE else ConflictError
+        raise kind(f"{attempt.label}: {attempt.state} to {state} is against the ledger's rules ({error}).") from error
     if row is None:
         raise ConflictError(f"{attempt.label}: attempt {attempt.number} is not in {attempt.state} any more.")
     return to_attempt(row)

@@ -19,9 +19,11 @@ SCHEMA_VERSION = 2
 _MIGRATIONS = {
     1: """
     ALTER TABLE attempts ADD COLUMN unknown_mark TEXT;
+    ALTER TABLE attempts ADD COLUMN accepted_mark TEXT;
     ALTER TABLE attempts ADD COLUMN absent_at TEXT;
     ALTER TABLE attempts ADD COLUMN ordered_at TEXT;
     UPDATE attempts SET unknown_mark = '{mark}' WHERE unknown_at IS NOT NULL;
+    UPDATE attempts SET accepted_mark = '{mark}' WHERE accepted_at IS NOT NULL;
     """
 }
 

@@ -66,16 +66,14 @@ class LedgerReader:
 
     def held(self) -> Iterator[dict[str, Any]]:
         """Yield what is known of each job that a person can settle."""
-        columns = (
-            "id", "edition", "number", "state", "generation_id", "prompt", "submitted_at", "accepted_at", "sends",
-            "absent_at", "missing_at", "credits_estimated", "error",
-        )  # fmt: skip
-        names = ", ".join(columns).replace("id,", "job_id,", 1).replace(" prompt", " fields ->> '$.prompt'")
         states = ", ".join(f"'{state}'" for state in sorted(SETTLEABLE))
         rows = self.connection.execute(
-            f"SELECT {names} FROM attempts WHERE latest = 1 AND state IN ({states}) ORDER BY attempt_key"
+            "SELECT job_id AS id, edition, number, state, generation_id, fields ->> '$.prompt' AS prompt, sends, "
+            "submitted_at, unknown_at, accepted_at, absent_at, missing_at, credits_estimated, error "
+            f"FROM attempts WHERE latest = 1 AND state IN ({states}) ORDER BY attempt_key"
         )
-        return (dict(zip(columns, row, strict=True)) for row in rows)
+        names = [column[0] for column in rows.description]
+        return (dict(zip(names, row, strict=True)) for row in rows)
 
     def files(self) -> Iterator[ResultFile]:
         """Yield every result that is here or ready to be fetched, those of earlier attempts too."""

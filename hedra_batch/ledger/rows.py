@@ -11,7 +11,7 @@ from hedra_batch.job import Attempt, State, to_label
 
 ATTEMPT_COLUMNS = (
     "attempt_key, edition, job_id, number, state, digest, fields, wanted_output, generation_id, asset_id, body, "
-    "sends, unknown_sends, resends, unknown_at, unknown_mark, absent_at, ordered_at, submitted_at, accepted_at, "
+    "sends, unknown_sends, resends, unknown_mark, ordered_at, submitted_at, accepted_at, accepted_mark, "
     "missing_at, eta_seconds, output, sha256, credits_estimated, error_code, error"
 )
 

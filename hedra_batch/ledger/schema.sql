@@ -64,6 +64,7 @@ CREATE TABLE attempts (
     ordered_at TEXT,               -- when a person ordered that it is sent once more; empty once it is
     submitted_at TEXT,             -- begin of the last send
     accepted_at TEXT,
+    accepted_mark TEXT,            -- the same moment, as unknown_mark is written
     missing_at TEXT,               -- since when the server does not know what it had accepted; empty while it does
     finished_at TEXT,              -- entry into DONE, REJECTED, FAILED or ABANDONED
     changed_at TEXT NOT NULL,      -- last change of state

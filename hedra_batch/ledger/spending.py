@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hedra_batch.errors import BudgetReachedError
 from hedra_batch.job import Attempt
 
-#: What an attempt costs: as charged, else as estimated, else not known.
-_PRICE = "coalesce(credits_charged, credits_estimated)"
+#: What an attempt costs at most: as charged or as estimated, whichever is more, else not known.
+_PRICE = "max(coalesce(credits_charged, credits_estimated), coalesce(credits_estimated, credits_charged))"
 #: The server may have charged these: everything that was sent and not clearly refused.
 _MAY_BE_CHARGED = "(state NOT IN ('NEW', 'RESERVED', 'REJECTED') OR (state <> 'REJECTED' AND unknown_sends > 0))"
 

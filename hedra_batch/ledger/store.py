@@ -33,7 +33,13 @@ class Ledger:
     """
 
     def __init__(
-        self, writer: Writer, identity: Identity, identity_path: Path, loss: Loss | None, clock: Clock
+        self,
+        writer: Writer,
+        identity: Identity,
+        identity_path: Path,
+        loss: Loss | None,
+        budget_credits: int | None,
+        clock: Clock,
     ) -> None:
         self._writer = writer
         self._identity = identity
@@ -42,8 +48,7 @@ class Ledger:
         #: What an earlier ledger of this batch took with it, when there was one.
         self.loss = loss
         self.assets = Assets(writer, clock)
-        #: The most that an edition may cost; no limit where it is None.
-        self.budget_credits: int | None = None
+        self._budget_credits = budget_credits
         #: Counts up with each run of this folder; set at the opening.
         self.run_number = 0
         self._ids_verdict: IdsVerdict = "unproven"
@@ -59,19 +64,22 @@ class Ledger:
         *,
         same_account: bool = False,
         is_moved: bool = False,
+        last_run: int = 0,
+        budget_credits: int | None = None,
         clock: Clock = CLOCK,
     ) -> Ledger:
-        """Open or create the ledger of a run folder, and begin a run in it.
+        """Open or create the ledger of a run folder, and begin a run in which no edition may cost more than the budget.
 
         Raises ConfigurationError when folder, manifest, API and account do not belong together, or when the
-        ledger is not the one that the identity file was last used with. A ledger that was lost is begun anew.
+        ledger is not the one that the identity file was last used with, or ends before the last run that is known of.
+        A ledger that was lost is begun anew.
         """
         connection, identity, loss = open_pair(
             path, identity_path, binding, same_account=same_account, is_moved=is_moved, clock=clock
         )
-        ledger = cls(Writer(connection), identity, identity_path, loss, clock)
+        ledger = cls(Writer(connection), identity, identity_path, loss, budget_credits, clock)
         try:
-            await ledger._writer.run(ledger._begin_run)
+            await ledger._writer.run(lambda db: ledger._begin_run(db, last_run))
             await ledger._writer.run(lambda _: ledger._raise_identity(run_counter=ledger.run_number))
         except BaseException:
             await ledger.close()
@@ -95,11 +103,12 @@ class Ledger:
 
     # Runs
 
-    def _begin_run(self, connection: sqlite3.Connection) -> None:
+    def _begin_run(self, connection: sqlite3.Connection, last_run: int) -> None:
+        last_run = max(last_run, self._identity.run_counter)
         counter = int(connection.execute("SELECT value FROM info WHERE key = 'run_counter'").fetchone()[0])
-        if counter < self._identity.run_counter:
+        if counter < last_run:
             raise ConfigurationError(
-                f"The ledger ends at run {counter}, but this folder has seen run {self._identity.run_counter}: it is "
+                f"The ledger ends at run {counter}, but this folder has seen run {last_run}: it is "
                 "an older copy, and what was bought since then is not in it. Nothing was sent. Put the newest "
                 "ledger.sqlite3 back; if it is lost, move this one away: the next run then asks the server first."
             )
@@ -119,7 +128,7 @@ class Ledger:
         # A send that was under way has an unknown outcome; its quiet window begins now.
         connection.execute(
             "UPDATE attempts SET state = ?, unknown_sends = unknown_sends + 1, unknown_at = ?, unknown_mark = ?, "
-            "changed_at = ?, error_code = ?, error = ? WHERE state = ?",
+            "ordered_at = NULL, changed_at = ?, error_code = ?, error = ? WHERE state = ?",
             (
                 *(State.UNKNOWN, now, self._clock.mark(), now, UNKNOWN_OUTCOME),
                 *("The run ended before the answer came.", State.SUBMITTING),
@@ -238,7 +247,7 @@ class Ledger:
         """
 
         def operation(connection: sqlite3.Connection) -> Attempt:
-            require_budget(connection, attempt, credits_estimated, self.budget_credits, counts_reserved=True)
+            require_budget(connection, attempt, credits_estimated, self._budget_credits, counts_reserved=True)
             self._raise_identity(highest_attempt=attempt.number)
             return attempts.move(
                 connection,
@@ -264,7 +273,7 @@ class Ledger:
         """
 
         def operation(connection: sqlite3.Connection) -> Attempt:
-            budget = self.budget_credits
+            budget = self._budget_credits
             require_budget(connection, attempt, attempt.credits_estimated, budget, counts_reserved=False)
             now = self._clock.now_text()
             return attempts.move(
@@ -274,7 +283,6 @@ class Ledger:
                 changed_at=now,
                 submitted_at=now,
                 sends=attempt.sends + 1,
-                ordered_at=None,
                 error_code=None,
                 error=None,
             )
@@ -308,7 +316,9 @@ class Ledger:
                 asset_id=asset_id,
                 eta_seconds=attempt.eta_seconds if eta_seconds is None else eta_seconds,
                 request_id=request_id,
+                accepted_mark=self._clock.mark(),
                 unknown_at=None,
+                ordered_at=None,
                 error_code=None,
                 error=None,
             )
@@ -339,6 +349,7 @@ class Ledger:
             State.UNKNOWN,
             unknown_at=self._clock.now_text(),
             unknown_mark=self._clock.mark(),
+            ordered_at=None,
             error_code=UNKNOWN_OUTCOME,
             error=message,
             **{"unknown_sends": attempt.unknown_sends + 1} | counts,

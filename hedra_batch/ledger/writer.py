@@ -22,6 +22,10 @@ class ConflictError(LedgerError):
     """A row was not in the state that the change starts from; the other changes of the commit stand."""
 
 
+class TakenError(ConflictError):
+    """Another attempt has what this one should get: a generation's id, or the name of a file."""
+
+
 @dataclass(slots=True)
 class _Pending:
     operation: Callable[[sqlite3.Connection], Any]

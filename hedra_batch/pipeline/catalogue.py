@@ -87,19 +87,21 @@ class Catalogue:
             return None
         try:
             cost = _to_fraction(base or 0) + _to_fraction(rate or 0) * Fraction(int(duration_ms or 0), 1000)
-            price = math.ceil(cost * _multiply_modifiers(model.pricing.get("modifiers"), fields))
+            price = math.ceil(cost * _multiply_modifiers(model, fields))
         except (AttributeError, TypeError, ValueError):
             # The list has something else than numbers where they belong.
             return None
         return price if 0 <= price <= HIGHEST_PRICE else None
 
 
-def _multiply_modifiers(modifiers: Any, fields: dict[str, str | int]) -> Fraction:
+def _multiply_modifiers(model: Model, fields: dict[str, str | int]) -> Fraction:
+    """Multiply what the choices cost. Raises ValueError where a choice is left to the server that has a price."""
     product = Fraction(1)
-    for dimension, factors in (modifiers or {}).items():
-        option = fields.get(dimension)
-        if option is not None and option in factors:
-            product *= _to_fraction(factors[option])
+    for dimension, factors in ((model.pricing or {}).get("modifiers") or {}).items():
+        option = fields.get(dimension, model.default_resolution if dimension == "resolution" else None)
+        if option is None and {_to_fraction(factor) for factor in factors.values()} != {1}:
+            raise ValueError(f"{dimension} is not chosen")
+        product *= _to_fraction(factors.get(option, 1))
     return product
 
 

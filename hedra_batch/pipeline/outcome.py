@@ -18,6 +18,9 @@ from hedra_batch.job import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, Job, State, 
 from hedra_batch.ledger.rows import Standing
 from hedra_batch.pipeline.plan import Plan
 
+#: Accepted and not ended: with time these become a matter for a person.
+LINGERING = frozenset({State.STUCK, State.READY})
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -41,7 +44,7 @@ def judge(
 ) -> Outcome:
     """Count the jobs of the plan as they stand now, and find the exit code.
 
-    Stuck ones that were accepted before an instant need a person.
+    Those that were accepted before an instant, and are stuck or could not be fetched since, need a person.
     """
     selected = {entry.identity: entry for entry in plan.entries}
     standing_now = [standing for standing in standings if standing.identity in selected]
@@ -58,7 +61,7 @@ def judge(
         for standing in standing_now
         if PUBLIC_STATES[standing.state] == "held" or _is_overdue(standing, overdue_before)
     ]
-    counts["overdue"] = sum(standing.state is State.STUCK for standing in held)
+    counts["overdue"] = sum(standing.state in LINGERING for standing in held)
     counts["changed"] = sum(_is_changed(standing, selected[standing.identity].job) for standing in standing_now)
     return Outcome(
         counts=counts,
@@ -69,7 +72,7 @@ def judge(
 
 
 def _is_overdue(standing: Standing, overdue_before: str) -> bool:
-    return standing.state is State.STUCK and (standing.accepted_at or "") < overdue_before
+    return standing.state in LINGERING and (standing.accepted_at or "") < overdue_before
 
 
 def _is_changed(standing: Standing, job: Job | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hedra_batch.job import ENDED_BADLY, OPEN, TRANSIENT_CODES, UNSENT, Job, State, is_surely_unsent, to_label
@@ -57,6 +57,8 @@ class Entry:
     step: Step
     job: Job | None
     standing: Standing | None
+    #: What a search that finds nothing is followed by.
+    otherwise: Step = Step.LEAVE
 
     @property
     def label(self) -> str:
@@ -105,9 +107,8 @@ class Plan:
 
     @property
     def needs_models(self) -> bool:
-        """Whether a request may have to be written, for which the API's models must be known."""
-        reasons = (Reason.NEW, Reason.UNKNOWN, Reason.HELD)
-        return any(entry.reason in reasons or entry.step is Step.SEARCH for entry in self.entries)
+        """Whether a request may have to be written, a further attempt's too, for which the models must be known."""
+        return any(entry.job for entry in self.to_carry)
 
     @property
     def changed(self) -> list[Entry]:
@@ -200,7 +201,10 @@ def make_retry_plan(
 
 
 def make_settling_plan(
-    jobs: Iterable[Job], standings: Iterable[Standing], states: frozenset[State], is_selected: Callable[[str], bool]
+    jobs: Iterable[Job],
+    standings: Iterable[Standing],
+    states: frozenset[State],
+    is_selected: Callable[[Standing], bool],
 ) -> Plan:
     """Plan to carry on what stands in some states and is selected, whatever the manifest says now."""
     by_identity = {(job.edition, job.id): job for job in jobs}
@@ -208,7 +212,7 @@ def make_settling_plan(
         [
             Entry(_BY_STATE[standing.state][0], Step.CARRY, by_identity.get(standing.identity), standing)
             for standing in standings
-            if standing.state in states and is_selected(standing.job_id)
+            if standing.state in states and is_selected(standing)
         ]
     )
 
@@ -239,8 +243,13 @@ def _judge(job: Job, standing: Standing | None, rules: Rules) -> Entry:
     if standing is None:
         is_lost = rules.lost_attempts > 0
         return Entry(Reason.UNKNOWN if is_lost else Reason.NEW, Step.ADD, job, None)
+    entry = _judge_known(job, standing, rules)
     if standing.state in ENDED_BADLY and standing.number < rules.lost_attempts:
-        return Entry(Reason.FAILED, Step.SEARCH, job, standing)
+        return replace(entry, step=Step.SEARCH, otherwise=entry.step)
+    return entry
+
+
+def _judge_known(job: Job, standing: Standing, rules: Rules) -> Entry:
     if standing.digest != job.inputs.digest:
         return _judge_changed(job, standing, rules)
     if may_try_again(standing.state, standing.error_code, standing.number, rules.attempts):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
 
 from hedra_batch.api.client import HedraClient
-from hedra_batch.errors import NotFoundError
+from hedra_batch.errors import JobError, NotFoundError
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.plan import Entry, Plan, Step, may_try_again
 from hedra_batch.pipeline.reader import Reader
+from hedra_batch.pipeline.settings import RunSettings
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +27,18 @@ class Recorder:
         client: HedraClient,
         reader: Reader,
         estimate_credits: Callable[[dict[str, str | int]], int | None],
-        attempts_limit: int,
+        settings: RunSettings,
     ) -> None:
         self._ledger = ledger
         self._client = client
         self._reader = reader
         self._estimate_credits = estimate_credits
-        self._attempts_limit = attempts_limit
+        self._settings = settings
 
     async def record(self, plan: Plan) -> list[tuple[int, Entry]]:
         """Return what is to be carried, each with the key of its attempt; new ones are recorded all at once."""
         carried = [entry for entry in plan.to_carry if entry.step in (Step.CARRY, Step.REWRITE)]
+        await self._wait_for_late_arrivals()
         others = (entry for entry in plan.to_carry if entry.step in (Step.ADD, Step.SEARCH))
         numbered = [(entry, await self._choose_number(entry)) for entry in others]
         added = [(entry, entry.job, number) for entry, number in numbered if entry.job and number is not None]
@@ -48,7 +51,7 @@ class Recorder:
     async def record_next(self, attempt: Attempt, job: Job) -> int | None:
         """Record the attempt that follows one that ended badly; None where a person must ask for it."""
         number = await self._find_lost(job, attempt.number + 1)
-        if number is None and may_try_again(attempt.state, attempt.error_code, attempt.number, self._attempts_limit):
+        if number is None and may_try_again(attempt.state, attempt.error_code, attempt.number, self._settings.attempts):
             number = attempt.number + 1
         if number is None:
             return None
@@ -56,11 +59,28 @@ class Recorder:
         [key] = await self._ledger.record([(job, number)], self._estimate_credits)
         return key
 
+    async def _wait_for_late_arrivals(self) -> None:
+        """Look for later attempts only when none can still arrive that was sent before the ledger was lost."""
+        loss = self._ledger.loss
+        if loss is None or loss.highest_attempt < 2:
+            return
+        passed_seconds = self._settings.clock.least_seconds_since(loss.mark)
+        remaining_seconds = self._settings.quiet_window_seconds - passed_seconds
+        if remaining_seconds > 0:
+            logger.warning("the ledger was lost: for %.0f s more, a request of then may arrive", remaining_seconds)
+            await asyncio.sleep(remaining_seconds)
+
     async def _choose_number(self, entry: Entry) -> int | None:
-        if entry.job is None or entry.step is Step.SEARCH:
-            return await self._find_lost(entry.job, entry.next_number) if entry.job else None
-        # The first one that may be lost is looked for where its outcome is settled.
-        return await self._find_lost(entry.job, entry.next_number + 1) or entry.next_number
+        if entry.job is None:
+            return None
+        # The first one that may be lost is looked for where its outcome is settled, if it is carried in any case.
+        is_carried = Step.ADD in (entry.step, entry.otherwise)
+        try:
+            found = await self._find_lost(entry.job, entry.next_number + is_carried)
+        except JobError as error:
+            logger.warning("%s: whether it has a later attempt cannot be read now: %s", entry.label, error)
+            return None
+        return found or (entry.next_number if is_carried else None)
 
     async def _find_lost(self, job: Job, first: int) -> int | None:
         """Find the next attempt that the server has and that a lost ledger may have had."""

@@ -56,7 +56,7 @@ class Runner:
         folder: RunFolder,
         settings: RunSettings,
         progress: Progress,
-        settlement: Settlement = Settlement.RECHECK,
+        settlement: Settlement | None = None,
     ) -> None:
         self._ledger = ledger
         self._client = client
@@ -77,17 +77,19 @@ class Runner:
         self._fetcher = Fetcher(ledger, client, media, self._reader, folder, settings)
         self._tracker = Tracker(ledger, self._watch, folder.path, self._fetcher.offer_link)
         self._catalogue = Catalogue([])
-        self._recorder = Recorder(ledger, client, self._reader, self._estimate_credits, settings.attempts)
+        self._recorder = Recorder(ledger, client, self._reader, self._estimate_credits, settings)
         self._stations: dict[State, Station] = {}
         #: Attempts that keep the run going: neither at their end for this run, nor stuck.
         self._active: set[int] = set()
         #: Held in this run until something proves that the server uses our ids.
         self._unproven: list[tuple[int, Entry]] = []
-        #: What the budget had no credits for.
+        #: What the budget had no credits for, and the lowest price of it.
         self._unaffordable: list[tuple[int, Entry]] = []
-        #: Why nothing more was submitted, when the run itself went on.
-        self.closed_by: StopRunError | None = None
-        self._has_told = False
+        self._too_dear_credits: int | None = None
+        #: What the manifest asks for, by the job's id and the digest of its inputs: the same in every edition.
+        self._wanted: set[tuple[str, str]] = set()
+        #: Why something was not submitted, when the run itself went on.
+        self.closed_by: OutOfCreditsError | BudgetReachedError | None = None
 
     async def price(self, plan: Plan) -> Purchase:
         """Ask for the models and the balance when requests may have to be written, and price what is new.
@@ -116,6 +118,7 @@ class Runner:
         """Carry all jobs of a plan that was priced as far as they go. Raises StopRunError when the run cannot go on."""
         if not plan.to_carry:
             return
+        self._wanted = {(entry.job.id, entry.job.inputs.digest) for entry in plan.entries if entry.job}
         self._stations = self._wire()
         watching = asyncio.create_task(self._watch.run(), name="watch")
         try:
@@ -154,8 +157,9 @@ class Runner:
         """Name the station of each state; a state without one is an end."""
         ledger, client, reader, settings = self._ledger, self._client, self._reader, self._settings
         uploader = Uploader(ledger, client, reader, self._catalogue, settings.limits.uploads)
-        submitter = Submitter(ledger, client, self._reach, self._submit_pace, self._pause, self._slots, settings)
-        settler = Settler(ledger, client, reader, settings, uploader.make_body)
+        paces = (self._submit_pace, self._pause, self._slots)
+        submitter = Submitter(ledger, client, self._reach, *paces, settings, self._is_wanted)
+        settler = Settler(ledger, client, reader, settings, uploader.make_body, self._is_wanted)
         return {
             State.NEW: uploader.process,
             State.RESERVED: submitter.process,
@@ -185,12 +189,11 @@ class Runner:
 
     async def _carry_unaffordable(self) -> None:
         """Try again what the budget refused: what the server refused meanwhile costs nothing after all."""
-        while isinstance(self.closed_by, BudgetReachedError):
+        waiting: list[tuple[int, Entry]] = []
+        while len(self._unaffordable) != len(waiting) and not self._slots.is_closed:
             waiting, self._unaffordable = self._unaffordable, []
-            self.closed_by = None
+            self.closed_by, self._too_dear_credits = None, None
             await self._carry_all(waiting)
-            if len(self._unaffordable) == len(waiting):
-                return
 
     def _take_over(self, key: int, entry: Entry) -> None:
         if entry.state in IN_FLIGHT:
@@ -203,17 +206,15 @@ class Runner:
             await self._carry_on(await self._begin(key, entry), entry, group)
         except SubmittingClosedError:
             await self._put_back(key)
-            self._unaffordable.append((key, entry))
         except (UnfinishedError, JobError) as reason:
             logger.warning("%s: %s", entry.label, reason)
             if entry.state is State.HELD and entry.standing and entry.standing.error_code == IDS_UNPROVEN:
                 self._unproven.append((key, entry))
         except BudgetReachedError as reason:
-            # What is reserved is within the budget, and is sent all the same.
-            self._note_closed(reason)
-            self._unaffordable.append((key, entry))
+            self._note_unaffordable(key, entry, reason)
         except OutOfCreditsError as reason:
-            self._note_closed(reason)
+            logger.error("%s", reason)
+            self.closed_by = reason
             await self._slots.close()
         finally:
             await self._slots.leave(key)
@@ -227,8 +228,10 @@ class Runner:
 
     async def _begin(self, key: int, entry: Entry) -> Attempt:
         attempt = await self._ledger.attempt(key)
-        if self.closed_by and attempt.state in UNSENT:
+        if self._slots.is_closed and attempt.state in UNSENT:
             raise SubmittingClosedError
+        if isinstance(self.closed_by, BudgetReachedError) and attempt.state is State.NEW and self._is_too_dear(entry):
+            raise self.closed_by
         if entry.step is Step.REWRITE and entry.job:
             attempt = await self._ledger.rewrite(key, entry.job)
         self._progress.note(key, entry.label, entry.state, attempt.state)
@@ -253,10 +256,15 @@ class Runner:
             await self._follow_up(attempt, entry, group)
 
     async def _follow_up(self, attempt: Attempt, entry: Entry, group: asyncio.TaskGroup) -> None:
-        """Begin a further attempt where the reason of the end may pass; the one that ended is on disk."""
+        """Begin a further attempt where the reason of the end may pass; the one that ended is on disk.
+
+        Where a person settles jobs, nothing is bought but what the person has said.
+        """
         if attempt.error_code == "insufficient_balance":
             raise OutOfCreditsError(f"The account is out of credits: {attempt.error}")
-        key = await self._recorder.record_next(attempt, entry.job) if entry.job else None
+        key = None
+        if entry.job and self._settlement is None:
+            key = await self._recorder.record_next(attempt, entry.job)
         if key is not None:
             self._progress.note(key, entry.label, attempt.state, State.NEW)
             self._active.add(key)
@@ -273,11 +281,23 @@ class Runner:
         if not self._active:
             self._watch.let_go()
 
-    def _note_closed(self, reason: StopRunError) -> None:
-        """Begin with nothing new; what is at the server is followed and fetched all the same."""
-        if self.closed_by is None:
-            logger.log(logging.DEBUG if self._has_told else logging.ERROR, "%s", reason)
-            self.closed_by, self._has_told = reason, True
+    def _is_too_dear(self, entry: Entry) -> bool:
+        """Tell whether another job was refused that costs no more, so that its image need not be uploaded for a no."""
+        price = self._estimate_credits(entry.job.inputs.fields) if entry.job else None
+        return price is None or (self._too_dear_credits is not None and price >= self._too_dear_credits)
+
+    def _note_unaffordable(self, key: int, entry: Entry, reason: BudgetReachedError) -> None:
+        """Leave a job for which the budget has no credits now; what is cheaper, or reserved, goes on."""
+        logger.log(logging.DEBUG if self._unaffordable else logging.ERROR, "%s", reason)
+        self._unaffordable.append((key, entry))
+        self.closed_by = self.closed_by or reason
+        price = self._estimate_credits(entry.job.inputs.fields) if entry.job else None
+        if price is not None:
+            self._too_dear_credits = min(price, self._too_dear_credits or price)
+
+    def _is_wanted(self, attempt: Attempt) -> bool:
+        """Tell whether the manifest still asks for what an attempt was made for, in this edition or another."""
+        return (attempt.job_id, attempt.digest) in self._wanted
 
 
 def _as_held(entry: Entry) -> Entry:

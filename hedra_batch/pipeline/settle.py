@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from hedra_batch.api.answers import Generation
-from hedra_batch.api.client import PAGE_SIZE, HedraClient
+from hedra_batch.api.client import HedraClient
 from hedra_batch.errors import JobError, NotFoundError, UnfinishedError
 from hedra_batch.instant import from_text, to_text
 from hedra_batch.job import IDS_UNPROVEN, UNKNOWN_OUTCOME, Attempt, Job, State
 from hedra_batch.ledger.store import Ledger
-from hedra_batch.ledger.writer import ConflictError
+from hedra_batch.ledger.writer import TakenError
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
 
 logger = logging.getLogger(__name__)
 
-#: By how much the server's clock may differ from ours.
-CLOCK_TOLERANCE = timedelta(minutes=10)
+#: By how much the server's clock may differ from ours, which may have a wrong time zone.
+CLOCK_TOLERANCE = timedelta(days=1)
 #: Pages of the account's list that are searched at most for the echo of one request.
-ECHO_PAGES_LIMIT = 50
+ECHO_PAGES_LIMIT = 100
 
 
 class Settler:
@@ -35,12 +36,14 @@ class Settler:
         reader: Reader,
         settings: RunSettings,
         make_body: Callable[[Attempt, Job], Awaitable[bytes]],
+        is_wanted: Callable[[Attempt], bool],
     ) -> None:
         self._ledger = ledger
         self._client = client
         self._reader = reader
         self._settings = settings
         self._make_body = make_body
+        self._is_wanted = is_wanted
 
     async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
         """Read with growing pauses until the generation is found, or absent after the whole quiet window.
@@ -54,7 +57,7 @@ class Settler:
                 found = await self._look(attempt)
             except JobError as error:
                 if remaining_seconds <= 0:
-                    raise UnfinishedError(f"Whether it was accepted cannot be read now: {error}") from error
+                    return await self._hold(attempt, UNKNOWN_OUTCOME, f"reading it is refused: {error}")
             else:
                 if found:
                     return await self._adopt(attempt, found)
@@ -124,14 +127,23 @@ class Settler:
         return found
 
     async def _find_echo(self, attempt: Attempt) -> Generation | None:
-        """Search what the account has had made since the send, page by page."""
+        """Search what the account has had made since the send, to its end: nothing else shows that it is not there.
+
+        Raises UnfinishedError where the list cannot be read to its end, JobError where it is refused.
+        """
         since = to_text(from_text(attempt.submitted_at) - CLOCK_TOLERANCE) if attempt.submitted_at else None
-        for page in range(ECHO_PAGES_LIMIT):
-            offset = page * PAGE_SIZE
-            listed = await self._list(lambda offset=offset: self._client.list_recent(since, offset))  # type: ignore[misc]
-            found = _find(attempt.generation_id or "", listed)
-            if found or len(listed) < PAGE_SIZE:
+        offset, unreadable = 0, 0
+        for _ in range(ECHO_PAGES_LIMIT):
+            request = functools.partial(self._client.list_recent, since, offset)
+            page = await self._reader.read(request)
+            if found := _find(attempt.generation_id or "", page.generations):
                 return found
+            offset += page.item_count
+            unreadable += page.item_count - len(page.generations)
+            if not page.item_count:
+                break
+        if unreadable or page.item_count:
+            raise UnfinishedError(f"The account's list could not be searched to its end ({offset} generations).")
         return None
 
     async def _list(self, request: Callable[[], Awaitable[list[Generation]]]) -> list[Generation]:
@@ -148,19 +160,33 @@ class Settler:
             return await self._ledger.accept(
                 attempt, generation_id=found.generation_id, asset_id=found.asset_id, eta_seconds=found.eta_seconds
             )
-        except ConflictError as conflict:
+        except TakenError as conflict:
             raise UnfinishedError(f"What the server shows of it cannot be right: {conflict}") from conflict
 
     async def _decide(self, attempt: Attempt, job: Job | None) -> Attempt:
         """Say what follows from absence, now that no request can still be on its way."""
         if self._ledger.ids_verdict == "unproven":
             return await self._hold(attempt, IDS_UNPROVEN, "nothing shows yet that this server uses our ids")
-        if reason := self._find_reason_to_hold(attempt, job):
+        if found := await self._find_under_other_id(attempt):
+            return await self._adopt(attempt, found)
+        if reason := self._find_reason_to_hold(attempt):
             return await self._hold(attempt, UNKNOWN_OUTCOME, reason)
-        body = await self._find_body(attempt, job)
-        assert body is not None, "there is a job, or it would be held"
+        try:
+            body = await self._find_body(attempt, job)
+        except JobError as error:
+            return await self._hold(attempt, UNKNOWN_OUTCOME, f"its image is refused: {error}")
+        if body is None:
+            return await self._hold(attempt, UNKNOWN_OUTCOME, "its request was lost with an earlier ledger")
         logger.warning("%s: absent after the quiet window, so the same request is sent again", attempt.label)
         return await self._ledger.resend(attempt, body)
+
+    async def _find_under_other_id(self, attempt: Attempt) -> Generation | None:
+        """Look once for the echo before anything is sent again: a server may have begun to give ids of its own."""
+        try:
+            return await self._find_echo(attempt)
+        except (JobError, UnfinishedError) as error:
+            logger.debug("%s: the account's list cannot be searched: %s", attempt.label, error)
+            return None
 
     async def _find_body(self, attempt: Attempt, job: Job | None) -> bytes | None:
         """Take the bytes that were sent; those that were lost with a ledger are written anew for the same inputs."""
@@ -169,13 +195,11 @@ class Settler:
         is_same = job is not None and job.inputs.digest == attempt.digest
         return await self._make_body(attempt, job) if job is not None and is_same else None
 
-    def _find_reason_to_hold(self, attempt: Attempt, job: Job | None) -> str | None:
+    def _find_reason_to_hold(self, attempt: Attempt) -> str | None:
         if self._ledger.ids_verdict == "ignored":
             return "this server gives ids of its own, so a repeat could be paid for twice"
-        if job is None:
-            return "the job left the manifest"
-        if job.inputs.digest != attempt.digest:
-            return "the job was edited since"
+        if not self._is_wanted(attempt):
+            return "the job left the manifest, or was edited since"
         if self._settings.on_unknown == "hold":
             return "the manifest says on_unknown: hold"
         if attempt.resends >= self._settings.resends_limit:
@@ -194,7 +218,8 @@ class Settler:
 
 def is_unproven(attempt: Attempt) -> bool:
     """Tell whether a held attempt only waits for the proof that the server uses our ids."""
-    return attempt.state is State.HELD and attempt.error_code == IDS_UNPROVEN
+    is_accepted = attempt.accepted_at is not None
+    return attempt.state is State.HELD and attempt.error_code == IDS_UNPROVEN and not is_accepted
 
 
 def _find(generation_id: str, listed: list[Generation]) -> Generation | None:

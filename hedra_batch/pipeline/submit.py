@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from hedra_batch.errors import (
 )
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.store import Ledger
-from hedra_batch.ledger.writer import ConflictError
+from hedra_batch.ledger.writer import TakenError
 from hedra_batch.pipeline.pace import Pace, Pause
 from hedra_batch.pipeline.reach import Reach
 from hedra_batch.pipeline.settings import RunSettings
@@ -62,6 +63,7 @@ class Submitter:
         pause: Pause,
         slots: Slots,
         settings: RunSettings,
+        is_wanted: Callable[[Attempt], bool],
     ) -> None:
         self._ledger = ledger
         self._client = client
@@ -70,11 +72,12 @@ class Submitter:
         self._pause = pause
         self._slots = slots
         self._settings = settings
+        self._is_wanted = is_wanted
         self._throttles_in_a_row = 0
         self._outages_in_a_row = 0
         self._reuploads: Counter[int] = Counter()
 
-    async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
+    async def process(self, attempt: Attempt, _job: Job | None) -> Attempt:
         """Wait for room and for the pace, then send once.
 
         What was lost once is not sent but read again when the manifest does not ask for it any more, unless a person
@@ -82,8 +85,7 @@ class Submitter:
 
         Raises SubmittingClosedError when this run submits no more, StopRunError when the server refused the account.
         """
-        is_wanted = job is not None and job.inputs.digest == attempt.digest
-        if attempt.unknown_sends and not is_wanted and not attempt.ordered_at:
+        if attempt.unknown_sends and not attempt.ordered_at and not self._is_wanted(attempt):
             return await self._ledger.reopen(attempt)
         await self._slots.enter(attempt.key)
         await self._pace.wait()
@@ -134,7 +136,7 @@ class Submitter:
                 eta_seconds=submission.eta_seconds,
                 request_id=submission.request_id,
             )
-        except ConflictError as conflict:
+        except TakenError as conflict:
             # A server that answers with the id of another job does not use ours.
             logger.error("%s: the answer cannot be right: %s", attempt.label, conflict)
             await self._ledger.record_ids_verdict("ignored")
@@ -160,6 +162,9 @@ class Submitter:
         if isinstance(refusal, AssetGoneError):
             for asset_id in refusal.asset_ids:
                 await self._ledger.assets.record_gone(asset_id)
+        if attempt.ordered_at and isinstance(refusal, NOT_ACCEPTED):
+            # A person has settled what became of the earlier send, and this one did not take place.
+            return await self._ledger.return_to_reserved(attempt, "not_accepted", str(refusal))
         if attempt.unknown_sends or not isinstance(refusal, (RejectedError, *NOT_ACCEPTED)):
             # Once a send of an id was unknown, no refusal of a later one can tell what became of it.
             return await self._ledger.mark_unknown(attempt, str(refusal), **_count_refused(attempt, refusal))

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hedra_batch.api.answers import COMPLETE, ERROR, Generation
+from hedra_batch.api.answers import COMPLETE, ERROR
 from hedra_batch.errors import JobError, UnfinishedError
 from hedra_batch.job import Attempt, Job, State
 from hedra_batch.ledger.store import Ledger
@@ -37,23 +37,23 @@ class Tracker:
         except JobError as error:
             logger.error("%s: held: %s", attempt.label, error)
             return await self._ledger.hold(attempt, error.code, f"The server does not know it any more: {error}")
+        if generation is None:
+            return await self._leave_running(attempt, "cannot be read")
         if generation.status == ERROR:
             message = generation.error or "The server ended it without a reason."
             logger.error("%s: failed: %s", attempt.label, message)
             code = generation.error_code or "unknown"
             return await self._ledger.fail(attempt, code, message, generation.credits_charged)
         if generation.status != COMPLETE:
-            return await self._leave_running(attempt, generation)
+            return await self._leave_running(attempt, f"is still at {generation.progress:.0%}")
         self._offer_link(attempt.key, generation.link)
         outputs = self._list_takes(job.output if job else attempt.wanted_output, is_recovered=attempt.body is None)
         return await self._ledger.mark_ready(attempt, outputs, generation.asset_id, generation.credits_charged)
 
-    async def _leave_running(self, attempt: Attempt, generation: Generation) -> Attempt:
+    async def _leave_running(self, attempt: Attempt, how: str) -> Attempt:
         """Write down that it is far over its time. It is not sent again for that: it is paid for and may end."""
-        message = (
-            f"It was accepted at {attempt.accepted_at} and is still at {generation.progress:.0%}, far over its "
-            "expected time. It is read more rarely from now on."
-        )
+        overdue = f"It was accepted at {attempt.accepted_at} and {how}, far over its expected time."
+        message = f"{overdue} It is read more rarely from now on."
         if attempt.state is State.STUCK:
             raise UnfinishedError(message)
         logger.warning("%s: overdue: %s", attempt.label, message)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from hedra_batch.api.answers import COMPLETE, ERROR, Generation
-from hedra_batch.api.client import HedraClient
+from hedra_batch.api.client import PAGE_SIZE, HedraClient
 from hedra_batch.errors import (
     HedraBatchError,
     JobError,
@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 LATER = (RetryError, OutOfCreditsError)
 #: Lists in a row that fail while a status can be read, after which the list is taken for broken.
 LIST_FAILURES_LIMIT = 3
-#: Ids that one list request names at most: the published page size.
-PAGE_SIZE = 100
 #: Reads that fall due within this time are made together.
 TOGETHER_SECONDS = 0.5
 
@@ -37,7 +35,7 @@ TOGETHER_SECONDS = 0.5
 @dataclass(slots=True)
 class _Followed:
     attempt: Attempt
-    ended: asyncio.Future[Generation]
+    ended: asyncio.Future[Generation | None]
     #: On the event loop's clock.
     due_time: float
     eta_seconds: float | None
@@ -69,8 +67,8 @@ class Watch:
         self._lists_by_ids = True
         self._list_failures = 0
 
-    async def follow(self, attempt: Attempt) -> Generation:
-        """Return the generation once it is complete, ended with an error, or still running after a time that is absurd.
+    async def follow(self, attempt: Attempt) -> Generation | None:
+        """Return the generation once it is complete, ended with an error, or overdue; None if that cannot be read then.
 
         One that is stuck already is returned as it is when nothing else is followed. Raises NotFoundError when the
         server has not known it for a day.
@@ -213,12 +211,16 @@ class Watch:
     def _is_overdue(self, attempt: Attempt) -> bool:
         expected_seconds = (attempt.eta_seconds or 0.0) * self._settings.overdue_factor
         limit_seconds = max(self._settings.overdue_seconds, expected_seconds)
-        return bool(attempt.accepted_at) and self._settings.clock.age_seconds(attempt.accepted_at or "") > limit_seconds
+        mark = attempt.accepted_mark
+        return mark is not None and self._settings.clock.least_seconds_since(mark) > limit_seconds
 
     def _put_off(self, followed: _Followed, error: HedraBatchError) -> None:
-        """Read again later what could not be read now; what is stuck keeps no run going for that."""
-        if self._lets_go and followed.attempt.state is State.STUCK:
+        """Read again later what could not be read now; what is stuck, or is so by now, keeps no run going for that."""
+        is_stuck = followed.attempt.state is State.STUCK
+        if self._lets_go and is_stuck:
             followed.ended.set_exception(UnfinishedError(f"It is overdue and cannot be read now: {error}"))
+        elif not is_stuck and self._is_overdue(followed.attempt):
+            followed.ended.set_result(None)
         else:
             self._postpone(followed)
 

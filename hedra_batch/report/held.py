@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hedra_batch.job import to_label
+from hedra_batch.job import State, to_label
 from hedra_batch.printable import to_line
 
 PROMPT_LENGTH = 80
+WORDS = {State.HELD: "held", State.STUCK: "overdue"}
 
 
 def write_held(row: dict[str, Any]) -> Iterator[str]:
     """Write one job in a few lines: its id, when it was sent, what was read since, what it may cost."""
     price = row["credits_estimated"]
-    yield f"{to_label(row['edition'], row['id'])}: {row['state'].lower()}, attempt {row['number']}\n"
+    yield f"{to_label(row['edition'], row['id'])}: {WORDS[row['state']]}, attempt {row['number']}\n"
     yield f"    prompt   {to_line(row['prompt'] or '', PROMPT_LENGTH)}\n"
     yield f"    id       {row['generation_id']}\n"
     yield f"    sent     {row['submitted_at'] or 'before the ledger was lost'} ({row['sends']} times in all)\n"
@@ -28,4 +29,5 @@ def _describe_reading(row: dict[str, Any]) -> str:
         return f"accepted at {row['accepted_at']}, not known to the server since {row['missing_at']}"
     if row["accepted_at"]:
         return f"accepted at {row['accepted_at']}, still running"
-    return f"absent, last at {row['absent_at']}" if row["absent_at"] else "not yet"
+    unknown = f"its outcome is unknown since {row['unknown_at']}"
+    return f"{unknown}; absent, last at {row['absent_at']}" if row["absent_at"] else unknown
