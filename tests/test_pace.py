@@ -8,26 +8,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from virtual import VirtualLoop
 
 from hedra_batch.errors import SubmittingClosedError
 from hedra_batch.pipeline.pace import Pace, Pause
 from hedra_batch.pipeline.slots import Slots
 from hedra_batch.quantity import Rate
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """Jumps to the next timer instead of waiting for it; each turn takes a nanosecond."""
-
-    now_seconds = 0.0
-
-    def time(self) -> float:
-        return self.now_seconds
-
-    def _run_once(self) -> None:
-        self.now_seconds += 1e-9
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]  # there is no public way
-            self.now_seconds = max(self.now_seconds, self._scheduled[0].when())  # type: ignore[attr-defined]
-        super()._run_once()  # type: ignore[misc]
 
 
 def run_virtually(work: Callable[[], Coroutine[Any, Any, list[float]]]) -> list[float]:

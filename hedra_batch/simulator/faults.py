@@ -16,6 +16,7 @@ FAULTS: dict[str, str] = {
     "5xx-before": "503 before anything is processed",
     "5xx-after": "POST /generations: 502 with an HTML body after it was accepted and billed",
     "429": "429 before anything is processed; half of them with Retry-After: 1",
+    "400": "POST /generations: 400 before anything is processed, though nothing is wrong with it",
     "slow": "the answer comes 1 to 90 simulated seconds late",
     "garbage": "200 with a truncated or mistyped JSON body, after the request was processed",
     "cut-download": "a media body ends in the middle; half of them without Content-Length",
@@ -36,6 +37,7 @@ ROUTES: dict[str, frozenset[Route]] = {
     "5xx-before": API_ROUTES,
     "5xx-after": _PAID,
     "429": API_ROUTES,
+    "400": _PAID,
     "slow": API_ROUTES,
     "garbage": API_ROUTES,
     "cut-download": frozenset({Route.READ_MEDIA}),
@@ -72,7 +74,8 @@ class Faults:
     """Decides, request by request, which faults strike: planned ones first, then by chance from the seed."""
 
     def __init__(self, chances: Mapping[str, float], seed: int) -> None:
-        self._chances = dict(chances)
+        #: Read for every throw: whoever holds it can change the weather while the service runs.
+        self._chances = chances
         self._random = random.Random(seed)  # noqa: S311 - must repeat itself from its seed; guards nothing
         self._planned: Counter[tuple[str, str]] = Counter()
 

@@ -55,6 +55,8 @@ class Saboteur:
         if self._strikes("429", request):
             retry_after_seconds = 1 if self._faults.has_even_throw() else None
             raise refusals.throttled("Too many requests.", retry_after_seconds)
+        if self._strikes("400", request):
+            raise refusals.refuse(400, "INVALID_ARGUMENT", "The request was refused without a reason.")
         if self._strikes("lost-answer", request):
             await self._lose_answer(request, handler)
 

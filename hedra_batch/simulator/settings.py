@@ -28,7 +28,7 @@ class SimulatorSettings:
     media_port: int = 0
     #: Simulated seconds in one second.
     speed: float = 1.0
-    #: Probability of each named fault.
+    #: Probability of each named fault; it is read anew for every request.
     faults: Mapping[str, float] = field(default_factory=dict)
     #: Decides faults, generation times and estimates.
     seed: int = 0
