@@ -212,3 +212,21 @@ async def test_a_ledger_and_an_identity_that_are_both_older_are_refused(desk: De
     refused = await desk.call("run", "batch.yaml")
     assert (refused.code, "it is an older copy" in " ".join(refused.err.split())) == (78, True)
     assert len(list_charged(simulator)) == 2
+
+
+async def test_verify_sees_that_the_ledger_is_lost(desk: Desk) -> None:
+    desk.write_manifest(TWO_JOBS)
+    await run(desk, "first")
+    lose_ledger(desk)
+    found = await desk.call("verify", "batch.yaml")
+    assert (found.code, "has an identity but no ledger.sqlite3" in found.err) == (78, True)
+
+
+async def test_a_folder_in_the_place_of_a_result_keeps_no_other_from_being_fetched(desk: Desk) -> None:
+    desk.write_manifest(TWO_JOBS)
+    await run(desk)
+    videos = desk.folder / "batch.out" / "videos"
+    for name in ("first.mp4", "second.mp4"):
+        (videos / name).unlink()
+    (videos / "first.mp4").mkdir()
+    assert (await desk.fetch_here(), list_files(desk)) == (0, ["first.mp4", "first.mp4.old", "second.mp4"])

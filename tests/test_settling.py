@@ -129,6 +129,12 @@ async def test_the_lost_request_of_another_edition_is_sent_again_when_the_manife
     assert (await desk.run_here(edition="tuesday", quiet_window_seconds=0.1), len(list_charged(simulator))) == (0, 4)
 
 
+async def test_one_thing_is_decided_at_a_time(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    refused = await desk.call("resolve", "batch.yaml", "--resend-same-id", "--abandon", "--id", "first")
+    assert (refused.code, "exclude each other" in refused.err, count_states(desk)) == (2, True, {"held": 1})
+
+
 @pytest.mark.parametrize("decision", ["--abandon", "--resend-same-id"])
 async def test_a_decision_that_may_cost_names_its_jobs(desk: Desk, simulator: Simulator, decision: str) -> None:
     await hold_first(desk, simulator)

@@ -83,11 +83,9 @@ def retry(error_codes: tuple[str, ...], **options: Any) -> int:
 
 @cli.command(epilog=EPILOG)
 @manifest_argument
-@click.option("--recheck", "chosen", flag_value="recheck", help="Look for them at the server once more.")
-@click.option(
-    "--resend-same-id", "chosen", flag_value="resend", help="Send the same request under the same id once more."
-)
-@click.option("--abandon", "chosen", flag_value="abandon", help="Give them up, though they may have been charged.")
+@click.option("--recheck", is_flag=True, help="Look for them at the server once more.")
+@click.option("--resend-same-id", "resend", is_flag=True, help="Send the same request under the same id once more.")
+@click.option("--abandon", is_flag=True, help="Give them up, though they may have been charged.")
 @edition_option
 @ids_option
 @folder_option
@@ -96,11 +94,15 @@ def retry(error_codes: tuple[str, ...], **options: Any) -> int:
 @quiet_window_option
 @binding_options
 @loudness_options
-def resolve(chosen: str | None, **options: Any) -> int:
+def resolve(recheck: bool, resend: bool, abandon: bool, **options: Any) -> int:
     """List the jobs that are held or overdue, with what is known of each, or settle those that --id selects."""
     from hedra_batch.pipeline.plan import Settlement
 
-    settlement = Settlement(chosen) if chosen else None
+    decisions = {Settlement.RECHECK: recheck, Settlement.RESEND: resend, Settlement.ABANDON: abandon}
+    chosen = [decision for decision, is_chosen in decisions.items() if is_chosen]
+    if len(chosen) > 1:
+        raise UsageError("Decide one thing at a time: --recheck, --resend-same-id and --abandon exclude each other.")
+    settlement = chosen[0] if chosen else None
     told = RunOptions(**options, settlement=settlement)
     if settlement is None:
         from hedra_batch.cli.inspecting import print_held
@@ -109,9 +111,9 @@ def resolve(chosen: str | None, **options: Any) -> int:
     if settlement is not Settlement.RECHECK and not told.ids:
         raise UsageError("Name the jobs to settle with --id; --id '*' is all of them.")
     if settlement is Settlement.ABANDON:
-        from hedra_batch.cli.settling import abandon
+        from hedra_batch.cli.settling import abandon_jobs
 
-        return abandon(told)
+        return abandon_jobs(told)
     from hedra_batch.cli.running import execute
 
     return execute(told)

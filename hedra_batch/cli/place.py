@@ -11,6 +11,8 @@ from hedra_batch.errors import ConfigurationError
 from hedra_batch.folder import RunFolder
 
 DEFAULT_BASE_URL = "https://api.hedra.com/web-app/public"
+#: A trial shows in seconds what takes the real API minutes.
+TRIAL_SPEED = 60.0
 #: What a ledger of a trial is bound to instead of an address, which changes with each trial.
 SIMULATED = "simulated"
 

@@ -26,6 +26,8 @@ from hedra_batch.errors import (
 )
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import State
+from hedra_batch.ledger.identity import Identity
+from hedra_batch.ledger.opening import check_pair
 from hedra_batch.ledger.reading import ResultFile, open_reader
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.manifest.loading import load_name
@@ -52,6 +54,7 @@ def verify(options: RunOptions) -> int:
     folder = find_folder(
         options.manifest, load_name(options.manifest), options.folder, is_simulated=options.is_simulated
     )
+    check_pair(folder.ledger, Identity.load(folder.identity))
     found = list(_inspect(folder, options))
     for file, condition in found:
         if condition is not Condition.GOOD:
@@ -81,6 +84,8 @@ def _find_condition(folder: RunFolder, file: ResultFile) -> Condition:
         return Condition.GOOD if hash_file(path) == file.sha256 else Condition.DAMAGED
     except FileNotFoundError:
         return Condition.MISSING
+    except IsADirectoryError:
+        return Condition.DAMAGED
     except OSError as error:
         raise LedgerError(f"{path} cannot be read: {error.strerror or error}.") from error
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.place import find_edition
+from hedra_batch.cli.place import TRIAL_SPEED, find_edition
 from hedra_batch.cli.session import Batch, Session
 from hedra_batch.cli.site import find_site, open_site
 from hedra_batch.errors import ConfigurationError, LockedError
@@ -70,6 +70,9 @@ def _merge_settings(settings: RunSettings, manifest: Manifest, options: RunOptio
         in_flight=options.in_flight or manifest.limits.in_flight,
     )
     budget = manifest.budget_credits if options.budget_credits is None else options.budget_credits
+    if options.is_simulated:
+        # A trial shows in seconds what takes the real API minutes.
+        settings = replace(settings, overdue_seconds=settings.overdue_seconds / TRIAL_SPEED)
     return replace(
         settings,
         limits=limits,

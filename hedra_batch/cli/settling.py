@@ -13,7 +13,7 @@ from hedra_batch.cli.site import open_site
 from hedra_batch.pipeline.settings import RunSettings
 
 
-def abandon(options: RunOptions) -> int:
+def abandon_jobs(options: RunOptions) -> int:
     """Give up the selected jobs, without any request; returns the exit code."""
     os.umask(0o077)
     batch = prepare(options, RunSettings(), os.environ)

@@ -8,12 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hedra_batch.cli.place import TRIAL_SPEED
 from hedra_batch.simulator.faults import FAULTS, parse_faults
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 
-#: A trial shows in seconds what takes the real API minutes.
-TRIAL_SPEED = 60.0
 TRIAL_KEY = "a-key-of-the-simulated-account"
 
 

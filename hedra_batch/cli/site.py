@@ -10,7 +10,7 @@ from hedra_batch.api.client import HedraClient, check_base_url, is_loopback
 from hedra_batch.api.media import MediaClient
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import DEFAULT_BASE_URL, SIMULATED, find_folder, find_key
-from hedra_batch.errors import ConfigurationError
+from hedra_batch.errors import ConfigurationError, UsageError
 from hedra_batch.folder import RunFolder
 from hedra_batch.ledger.identity import Binding
 from hedra_batch.ledger.store import Ledger
@@ -52,6 +52,8 @@ class Site:
 def find_site(options: RunOptions, name: str, environment: Mapping[str, str]) -> Site:
     """Settle folder, address and key. Raises ConfigurationError."""
     folder = find_folder(options.manifest, name, options.folder, is_simulated=options.is_simulated)
+    if options.is_simulated and options.base_url:
+        raise UsageError("--simulate brings its own API, so it does not go with --base-url.")
     if options.is_simulated:
         return Site(name, folder, options, "", "", is_local=True)
     base_url = check_base_url(options.base_url or environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL)

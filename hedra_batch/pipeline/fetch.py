@@ -133,7 +133,7 @@ def _verify_and_publish(part: Path, path: Path, content_hash: str) -> None:
     with part.open("rb") as file:
         sync(file.fileno())
     check_container(part)
-    if path.exists() and hash_file(path) != content_hash:
+    if path.exists() and not (path.is_file() and hash_file(path) == content_hash):
         _move_aside(path)
     publish(part, path)
 

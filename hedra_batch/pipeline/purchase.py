@@ -39,7 +39,7 @@ class Purchase:
         count = len(self.prices)
         text = f"{count} new video{'' if count == 1 else 's'}"
         if self.searched:
-            text = f"at most {text} ({self.searched} are looked for first, since the ledger was lost)"
+            text = f"at most {text} ({self.searched} looked for first, since the ledger was lost)"
         return text
 
     def _describe_price(self) -> list[str]:

@@ -48,8 +48,8 @@ class Reach:
             if isinstance(error, GarbledError):
                 raise make_broken_contract(error) from error
             raise ApiUnreachableError(
-                f"The API gave no useful answer for {limit_seconds:.0f} s: {error} "
-                "What was submitted goes on there; run the same line again to follow it."
+                f"The API gave no useful answer for {limit_seconds:.0f} s: {str(error).rstrip('.')}. "
+                "Run the same line again later; what was submitted by then goes on there, and is followed."
             ) from error
 
 

@@ -50,6 +50,9 @@ class Settler:
 
         Raises UnfinishedError when the window is over and the server says neither.
         """
+        if (remaining_seconds := self._count_window(attempt)) > 0:
+            patience = f"for {remaining_seconds:.0f} s at most"
+            logger.info("%s: whether it was accepted is not known; it is looked for, %s", attempt.label, patience)
         pause_seconds = self._settings.shortest_poll_seconds
         while True:
             remaining_seconds = self._count_window(attempt)
@@ -98,8 +101,8 @@ class Settler:
         if found:
             return await self._adopt(attempt, found)
         await self._ledger.record_absent(attempt)
-        if self._count_window(attempt) > 0:
-            raise UnfinishedError("Its quiet window is not over: it may still arrive. Try again later.")
+        if (remaining_seconds := self._count_window(attempt)) > 0:
+            raise UnfinishedError(f"It may still arrive: its quiet window lasts {remaining_seconds:.0f} s more.")
         body = await self._find_body(attempt, job)
         if body is None:
             raise UnfinishedError("The request was lost with an earlier ledger, and its job is not in the manifest.")
