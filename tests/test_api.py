@@ -69,6 +69,8 @@ def test_the_assets_of_a_stored_body_are_found_again() -> None:
         (499, "", errors.UnknownOutcomeError, "499"),
         (408, {}, errors.UnknownOutcomeError, "408"),
         (500, {"error_code": "UNAUTHORIZED"}, errors.UnknownOutcomeError, "500"),
+        (404, "<html>No such page</html>", errors.UnknownOutcomeError, "No such page"),
+        (400, "Bad Request", errors.UnknownOutcomeError, "Bad Request"),
         (502, "<html>Bad gateway</html>", errors.UnknownOutcomeError, "502"),
         (302, "", errors.UnknownOutcomeError, "302"),
         (201, {"id": "x"}, errors.UnknownOutcomeError, "201"),

@@ -26,7 +26,7 @@ import pytest
 from conftest import make_png
 
 from hedra_batch import errors
-from hedra_batch.api.answers import Generation, Model, Submission
+from hedra_batch.api.answers import Generation, GenerationPage, Model, Submission
 from hedra_batch.api.client import ANSWER_LIMIT_BYTES, HedraClient
 from hedra_batch.api.requests import build_video_request
 from hedra_batch.errors import HedraBatchError
@@ -305,7 +305,7 @@ SUBMIT = Call("POST generations", "POST", "/generations", lambda client: client.
 CALLS = (
     Call("GET status", "GET", STATUS_PATH, lambda client: client.read_status(GENERATION_ID), Generation),
     Call("GET generations", "GET", "/generations?", lambda client: client.list_generations([GENERATION_ID]), list),
-    Call("GET generations", "GET", "/generations?", lambda client: client.list_recent(None), list),
+    Call("GET generations", "GET", "/generations?", lambda client: client.list_recent(None), GenerationPage),
     Call("GET models", "GET", "/models?", lambda client: client.list_models(), list),
     Call("GET assets", "GET", "/assets?", lambda client: client.find_asset_link(ASSET_ID), str | None),
     Call("GET billing/credits", "GET", "/billing/credits", lambda client: client.read_balance(), int | None),
@@ -342,10 +342,20 @@ def list_verdicts(answer: Answer) -> tuple[type, ...]:
     if answer.status == 408 or not 400 <= answer.status < 500:
         return (unclear,)
     verdicts = BY_STATUS.get(answer.status, (unclear,))
+    if verdicts == (errors.RejectedError,) and not is_object(answer.body):
+        # A gateway's page, and not the service itself.
+        verdicts = (unclear,)
     if answer.status == 429 or not answer.is_whole:
         return (*verdicts, unclear)
     body = answer.body.lower()
     return (*verdicts, *(kind for word, kind in BY_WORD.items() if word in body))
+
+
+def is_object(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body.decode("utf-8", "replace")), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def assert_harmless(text: str) -> None:
