@@ -315,7 +315,9 @@ class Course:
         with closing(sqlite3.connect(self._folder / "batch.out" / "ledger.sqlite3")) as connection:
             connection.row_factory = sqlite3.Row
             columns = "job_id, number, state, fields, generation_id, error_code, error, unknown_sends, resends"
-            rows = connection.execute(f"SELECT {columns} FROM attempts WHERE latest = 1 ORDER BY job_id").fetchall()
+            given_up = "(SELECT count(*) FROM attempts AS a WHERE a.job_id = b.job_id AND a.state = 'ABANDONED')"
+            statement = f"SELECT {columns}, {given_up} AS given_up FROM attempts AS b WHERE latest = 1 ORDER BY job_id"
+            rows = connection.execute(statement).fetchall()
             verdict = connection.execute("SELECT ids_verdict FROM servers").fetchone()
         return [dict(row) for row in rows], verdict[0] if verdict else "unproven"
 
@@ -381,7 +383,12 @@ def find_early_resends(_schedule: Schedule, record: Record) -> Iterator[str]:
             yield f"{after.generation_id} was sent again after {after.at - before.at:.1f} seconds"
 
 
-JUDGES = (find_wrong_verdict, find_needlessly_held, find_needlessly_failed, find_early_resends)
+def find_given_up(_schedule: Schedule, record: Record) -> Iterator[str]:
+    """Say which jobs were given up, which is a person's to decide, and no schedule has one."""
+    return (f"{job['job_id']} was given up by nobody" for job in record.jobs if job["given_up"])
+
+
+JUDGES = (find_given_up, find_wrong_verdict, find_needlessly_held, find_needlessly_failed, find_early_resends)
 
 
 def carry_out_and_judge(schedule: Schedule) -> Record:
