@@ -42,7 +42,7 @@ async def test_the_budget_ends_submitting_with_6_and_what_was_bought_is_fetched(
     write_jobs(desk, 4, f"{PRICED}\nbudget: 100 credits")
     finished = await desk.call("run", "batch.yaml")
     assert (finished.code, len(list_charged(simulator))) == (6, 2)
-    assert "The budget of 100 credits is reached: 70 are spent or reserved" in finished.err
+    assert finished.err.count("The budget of 100 credits is reached: 70 are spent or reserved") == 1
     assert finished.last_line.startswith("batch: done=2 failed=0 running=0 held=0 new=2 exit=6")
 
 

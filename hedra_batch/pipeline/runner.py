@@ -86,6 +86,7 @@ class Runner:
         #: What the budget had no credits for, and the lowest price of it.
         self._unaffordable: list[tuple[int, Entry]] = []
         self._too_dear_credits: int | None = None
+        self._has_told_budget = False
         #: What the manifest asks for, by the job's id and the digest of its inputs: the same in every edition.
         self._wanted: set[tuple[str, str]] = set()
         #: Why something was not submitted, when the run itself went on.
@@ -288,7 +289,8 @@ class Runner:
 
     def _note_unaffordable(self, key: int, entry: Entry, reason: BudgetReachedError) -> None:
         """Leave a job for which the budget has no credits now; what is cheaper, or reserved, goes on."""
-        logger.log(logging.DEBUG if self._unaffordable else logging.ERROR, "%s", reason)
+        logger.log(logging.DEBUG if self._has_told_budget else logging.ERROR, "%s", reason)
+        self._has_told_budget = True
         self._unaffordable.append((key, entry))
         self.closed_by = self.closed_by or reason
         price = self._estimate_credits(entry.job.inputs.fields) if entry.job else None
