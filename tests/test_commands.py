@@ -165,7 +165,7 @@ async def test_a_manifest_may_be_looked_at_though_its_images_are_gone(desk: Desk
 
 
 @pytest.mark.parametrize(
-    "words", [("--help",), ("plan", "batch.yaml"), ("status", "batch.yaml"), ("results", "batch.yaml")]
+    "words", [("--help",), *((name, "batch.yaml") for name in ("plan", "status", "results", "resolve", "verify"))]
 )
 async def test_commands_that_need_no_network_import_no_network_library(desk: Desk, words: tuple[str, ...]) -> None:
     desk.write_manifest(JOBS)

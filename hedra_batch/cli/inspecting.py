@@ -63,7 +63,7 @@ def _write_plan(plan: Plan, edition: str) -> Iterator[str]:
 
 def print_status(options: RunOptions) -> int:
     """Print counts and the open jobs."""
-    folder = _find(options)
+    folder = find_used_folder(options)
     with open_reader(folder.ledger) as reader:
         if reader is None:
             print(f"{shown(folder.path)}: no run has been here yet.", file=sys.stderr)
@@ -83,7 +83,7 @@ def _print_open(reader: LedgerReader) -> None:
 
 def print_results(options: RunOptions, form: str, *, has_all_attempts: bool) -> int:
     """Print the ledger's rows on stdout."""
-    folder = _find(options)
+    folder = find_used_folder(options)
     with open_reader(folder.ledger) as reader:
         if reader is None:
             print(f"{shown(folder.path)}: no run has been here yet.", file=sys.stderr)
@@ -95,7 +95,7 @@ def print_results(options: RunOptions, form: str, *, has_all_attempts: bool) -> 
 
 def print_held(options: RunOptions) -> int:
     """Print what is known of each job that a person can settle, and how."""
-    folder = _find(options)
+    folder = find_used_folder(options)
     with open_reader(folder.ledger) as reader:
         held = list(reader.held()) if reader else []
         held = [row for row in held if matches(row["id"], options.ids) and options.edition in ("", row["edition"])]
@@ -111,7 +111,8 @@ def print_schema() -> int:
     return 0
 
 
-def _find(options: RunOptions) -> RunFolder:
+def find_used_folder(options: RunOptions) -> RunFolder:
+    """Find the run folder of a manifest, whose jobs may have faults. Raises ConfigurationError for half of a pair."""
     name = load_name(options.manifest)
     folder = find_folder(options.manifest, name, options.folder, is_simulated=options.is_simulated)
     check_pair(folder.ledger, Identity.load(folder.identity))

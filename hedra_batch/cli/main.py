@@ -140,7 +140,7 @@ def fetch(**options: Any) -> int:
 @place_options
 def verify(**options: Any) -> int:
     """Check every result against its hash; without network."""
-    from hedra_batch.cli.recovering import verify
+    from hedra_batch.cli.verifying import verify
 
     return verify(RunOptions(**options))
 

@@ -12,12 +12,8 @@ from hedra_batch.job import SETTLEABLE, Job, State
 from hedra_batch.ledger.rows import Standing
 from hedra_batch.pipeline.plan import Plan, Rules, Settlement, make_plan, make_retry_plan, make_settling_plan
 
-DEFAULT_RULES = Rules()
 
-
-def make_selected_plan(
-    jobs: Sequence[Job], standings: Iterable[Standing], options: RunOptions, rules: Rules = DEFAULT_RULES
-) -> Plan:
+def make_selected_plan(jobs: Sequence[Job], standings: Iterable[Standing], options: RunOptions, rules: Rules) -> Plan:
     """Make the plan for the jobs that the options select. Raises UsageError when they select none."""
     if options.settlement is not None:
         return _make_settling(jobs, standings, options, options.settlement)

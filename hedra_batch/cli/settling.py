@@ -10,6 +10,7 @@ from hedra_batch.cli.running import prepare
 from hedra_batch.cli.selection import make_selected_plan
 from hedra_batch.cli.session import Batch
 from hedra_batch.cli.site import open_site
+from hedra_batch.pipeline.plan import Rules
 from hedra_batch.pipeline.settings import RunSettings
 
 
@@ -24,7 +25,7 @@ def abandon_jobs(options: RunOptions) -> int:
 
 async def _abandon(batch: Batch) -> int:
     async with open_site(batch.site, batch.settings) as (_, ledger):
-        plan = make_selected_plan(batch.manifest.jobs, await ledger.standings(), batch.options)
+        plan = make_selected_plan(batch.manifest.jobs, await ledger.standings(), batch.options, Rules())
         for entry in plan.entries:
             if entry.standing:
                 await ledger.abandon(await ledger.attempt(entry.standing.attempt_key))

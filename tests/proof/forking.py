@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import IntEnum, IntFlag
@@ -97,6 +97,14 @@ class Strike:
 
     def at_call(self, number: int) -> Strike:
         return replace(self, at=number)
+
+
+async def sweep(strike: Strike, first: int, stride: int, is_reached: Callable[[Strike], Awaitable[bool]]) -> int:
+    """Strike one call after another until a run does not come so far; returns the number of that call."""
+    number = first
+    while await is_reached(strike.at_call(number)):
+        number += stride
+    return number
 
 
 @dataclass(frozen=True, slots=True)

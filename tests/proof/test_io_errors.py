@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from forking import (
     open_folder,
     read_notes,
     serve,
+    sweep,
     write_manifest,
 )
 
@@ -66,10 +68,7 @@ async def test_whatever_fails_the_run_ends_in_order_and_the_next_one_mends_it(
     server: Server, name: str, chunk: int
 ) -> None:
     strike, least = STRIKES[name]
-    number = 1 + chunk
-    while await is_struck(server, strike.at_call(number)):
-        number += CHUNKS
-    assert number > least
+    assert await sweep(strike, 1 + chunk, CHUNKS, partial(is_struck, server)) > least
 
 
 async def is_struck(server: Server, strike: Strike) -> bool:

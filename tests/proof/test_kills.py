@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from checker import check
-from forking import NETWORK, Action, Kind, Server, Strike, finish, name_errors, open_folder, serve
+from forking import NETWORK, Action, Kind, Server, Strike, finish, name_errors, open_folder, serve, sweep
 
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
@@ -45,10 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 async def test_killed_at_every_step_nothing_is_paid_twice_or_lost(server: Server, moment: str, chunk: int) -> None:
     strike, least = STRIKES[moment]
-    number = 1 + chunk
-    while await is_killed(server, strike.at_call(number)):
-        number += CHUNKS
-    assert number > least
+    assert await sweep(strike, 1 + chunk, CHUNKS, partial(is_killed, server)) > least
 
 
 async def is_killed(server: Server, strike: Strike) -> bool:
