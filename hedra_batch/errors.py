@@ -227,6 +227,10 @@ class ThrottledError(RetryError):
     """The server answered 429: nothing was accepted, and everybody slows down."""
 
 
+class TooManyAtOnceError(ThrottledError):
+    """The server runs no more generations at once: nothing was accepted, and one must end first."""
+
+
 class NoAnswerError(RetryError):
     """A request that costs nothing got no answer (time-out, reset); it may be sent again."""
 

@@ -95,9 +95,8 @@ class RunFolder:
         if foreign:
             raise UsageError(f"{self.path} holds other things ({foreign[0]}), so it cannot become a run folder.")
 
-    def locate(self, output: str) -> Path:
-        """Find where a result goes. Raises WriteError where a link would lead it out of the folder."""
-        path = self.path / output
+    def require_inside(self, path: Path) -> None:
+        """Raise WriteError where a link would lead a path out of the folder."""
         for level in (path, *path.parents):
             if level == self.path:
                 break
@@ -106,7 +105,6 @@ class RunFolder:
                     f"{level} is a symbolic link, and results go into the run folder only. Take the link away, or "
                     "put the whole run folder elsewhere with --folder."
                 )
-        return path
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -35,17 +35,25 @@ def hide_secret(text: str, secret: str) -> str:
 
     What is too short to be one, as a made-up key for a trial may be, stays.
     """
-    for spelling in _find_spellings(secret.strip()):
+    plain, spellings = _find_spellings(secret.strip())
+    if "%" not in text and "\\" not in text:
+        # Then it can stand there as it is only, which is cheap to exclude.
+        folded = text.casefold()
+        if not any(each in folded for each in plain):
+            return text
+    for spelling in spellings:
         text = spelling.sub("[key]", text)
     return text
 
 
 @lru_cache(maxsize=8)
-def _find_spellings(secret: str) -> list[re.Pattern[str]]:
+def _find_spellings(secret: str) -> tuple[list[str], list[re.Pattern[str]]]:
+    """Find what a secret looks like in plain text, without regard to case, and with every letter spelled in any way."""
     if len(secret) < SHORTEST_SECRET:
-        return []
+        return [], []
     encoded = {encode(secret.encode()).decode().rstrip("=") for encode in (b64encode, urlsafe_b64encode)}
-    return [re.compile("".join(map(_spell, text))) for text in (secret, *encoded)]
+    texts = (secret, *encoded)
+    return [text.casefold() for text in texts], [re.compile("".join(map(_spell, text))) for text in texts]
 
 
 def _spell(letter: str) -> str:
@@ -57,5 +65,7 @@ def _spell(letter: str) -> str:
 
 def hide_signatures(text: str) -> str:
     """Take the queries out of links, since that is where signatures are, and signatures out of all else."""
-    text = _LINK.sub(lambda link: f"{link[1]}?[signed]" if link[2] else link[1], text)
-    return _SIGNATURE.sub(r"\1[signed]", text)
+    if "://" in text:
+        text = _LINK.sub(lambda link: f"{link[1]}?[signed]" if link[2] else link[1], text)
+    is_signable = "=" in text or "%" in text or "\\" in text
+    return _SIGNATURE.sub(r"\1[signed]", text) if is_signable else text

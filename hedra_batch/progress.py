@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hedra_batch.job import IN_FLIGHT, PUBLIC_STATES, UNFINISHED, State
@@ -30,9 +29,9 @@ class Progress:
     #: On the monotonic clock.
     started_time: float = field(default_factory=time.monotonic)
 
-    def begin(self, states: Iterable[State]) -> None:
-        """Begin a plan: where each of its jobs stands."""
-        self.counts = Counter(PUBLIC_STATES[state] for state in states)
+    def begin(self, states: Counter[str]) -> None:
+        """Begin a plan: how many of its jobs stand in each public state."""
+        self.counts = Counter(states)
 
     def note(self, key: int, label: str, before: State, after: State) -> None:
         """Note that an attempt went from one state to another."""

@@ -164,17 +164,6 @@ async def test_a_manifest_may_be_looked_at_though_its_images_are_gone(desk: Desk
     assert (await desk.call("results", "batch.yaml")).code == (await desk.call("status", "batch.yaml")).code == 0
 
 
-@pytest.mark.parametrize(
-    "words", [("--help",), *((name, "batch.yaml") for name in ("plan", "status", "results", "resolve", "verify"))]
-)
-async def test_commands_that_need_no_network_import_no_network_library(desk: Desk, words: tuple[str, ...]) -> None:
-    desk.write_manifest(JOBS)
-    finished = await desk.call(*words, PYTHONPROFILEIMPORTTIME="1")
-    assert finished.code == 0
-    assert "click" in finished.err
-    assert "aiohttp" not in finished.err
-
-
 async def test_the_simulated_api_lists_its_faults(desk: Desk) -> None:
     finished = await desk.call("simulate", "--fault", "help")
     assert (finished.code, "lost-answer" in finished.out) == (0, True)

@@ -67,6 +67,14 @@ async def test_status_counts_and_says_whether_a_run_is_going(desk: Desk) -> None
     assert (status.code, "no run is going" in status.err) == (0, True)
 
 
+@pytest.mark.parametrize("command", ["status", "results", "verify"])
+async def test_what_is_broken_below_the_name_keeps_nobody_from_looking(desk: Desk, command: str) -> None:
+    desk.write_manifest("name: batch\nprompts: [P", name="broken.yaml")
+    looked = await desk.call(command, "broken.yaml")
+    assert looked == await desk.call(command, "batch.yaml")
+    assert looked.code == 0
+
+
 async def test_results_in_a_pipe_are_json_lines_with_every_column(desk: Desk) -> None:
     rows = await read_results(desk)
     assert [tuple(row) for row in rows] == [RESULT_COLUMNS, RESULT_COLUMNS]

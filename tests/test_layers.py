@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from test_ledger import make_job, open_ledger
 
 PACKAGE = Path(__file__).parents[1] / "hedra_batch"
 
@@ -81,3 +85,40 @@ def test_no_sql_stands_outside_the_ledger() -> None:
 def test_only_the_api_and_the_simulator_import_aiohttp() -> None:
     importing = {part_of(path) for path in list_modules() if "aiohttp" in {n.split(".")[0] for n in imports_of(path)}}
     assert importing == {"api", "simulator"}
+
+
+#: What no command may import that only looks, and what may be neither where a schema is not needed.
+NETWORK = {"aiohttp", "hedra_batch.api.client", "hedra_batch.simulator.service"}
+SCHEMA = {"pydantic", "hedra_batch.manifest.schema", "hedra_batch.manifest.loading"}
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (("--help",), NETWORK | SCHEMA | {"yaml"}),
+        (("--version",), NETWORK | SCHEMA | {"yaml"}),
+        (("status", "spring.yaml"), NETWORK | SCHEMA),
+        (("results", "spring.yaml"), NETWORK | SCHEMA),
+        (("resolve", "spring.yaml"), NETWORK | SCHEMA),
+        (("verify", "spring.yaml"), NETWORK | SCHEMA),
+        (("plan", "spring.yaml"), NETWORK),
+        (("schema",), NETWORK),
+    ],
+)
+async def test_commands_that_only_look_import_no_more_than_they_need(
+    tmp_path: Path, words: tuple[str, ...], refused: set[str]
+) -> None:
+    (tmp_path / "spring.yaml").write_text("version: 1\nname: spring\njobs: [{id: market, prompt: A storm}]")
+    (tmp_path / "spring.out").mkdir()
+    ledger = await open_ledger(tmp_path / "spring.out")
+    await ledger.record([(make_job(), 1)])
+    await ledger.close()
+    imported = list_imported(tmp_path, *words)
+    assert "click" in imported
+    assert not imported & refused
+
+
+def list_imported(folder: Path, *words: str) -> set[str]:
+    command = [sys.executable, "-X", "importtime", "-m", "hedra_batch", *words]
+    ended = subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines() if line.startswith("import time:")}

@@ -19,6 +19,7 @@ from hedra_batch.errors import BudgetReachedError, ConfigurationError, LedgerErr
 from hedra_batch.instant import CLOCK
 from hedra_batch.job import TRANSITIONS, Attempt, Inputs, Job, State
 from hedra_batch.ledger.identity import Binding, Identity
+from hedra_batch.ledger.spending import Spending
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.ledger.writer import ConflictError
 
@@ -41,8 +42,9 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
 
 
 async def record(ledger: Ledger, job: Job | None = None, number: int = 1) -> Attempt:
-    [key] = await ledger.record([(job or make_job(), number)])
-    return await ledger.attempt(key)
+    [attempt] = await ledger.record([(job or make_job(), number)])
+    assert attempt == await ledger.attempt(attempt.key)
+    return attempt
 
 
 async def reserve(ledger: Ledger, job: Job | None = None) -> Attempt:
@@ -169,8 +171,7 @@ async def test_ids_are_derived_alike_in_every_run(tmp_path: Path) -> None:
 
 async def test_every_attempt_has_an_id_of_its_own(ledger: Ledger) -> None:
     jobs = [(make_job(), 1), (make_job(), 2), (make_job("other"), 1), (make_job(edition="b"), 1)]
-    keys = await ledger.record(jobs)
-    ids = {ledger.derive_generation_id(await ledger.attempt(key)) for key in keys}
+    ids = {ledger.derive_generation_id(attempt) for attempt in await ledger.record(jobs)}
     assert len(ids) == 4
 
 
@@ -339,13 +340,22 @@ async def test_a_ledger_of_the_first_schema_is_brought_up_to_date(tmp_path: Path
     unknown = await ledger.mark_unknown(await ledger.begin_send(await reserve(ledger)), "Lost.")
     await ledger.close()
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as connection:
-        for column in ("unknown_mark", "accepted_mark", "absent_at", "ordered_at"):
-            connection.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
-        connection.execute("PRAGMA user_version = 1")
+        strip_to_schema_1(connection)
     again = await open_ledger(tmp_path)
     mark = (await again.attempt(unknown.key)).unknown_mark
+    spending = await again.read_spending("")
     await again.close()
     assert CLOCK.least_seconds_since(mark or "") < CLOCK.boot_seconds()
+    assert spending == Spending(30, 0)
+
+
+def strip_to_schema_1(connection: sqlite3.Connection) -> None:
+    """Take away what later versions of the program have added to a ledger."""
+    connection.executescript("DROP TABLE spending; DROP TRIGGER attempts_spending_insert;")
+    connection.executescript("DROP TRIGGER attempts_spending_update; DROP INDEX attempts_by_number;")
+    for column in ("price", "liability", "unknown_mark", "accepted_mark", "absent_at", "ordered_at"):
+        connection.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
+    connection.execute("PRAGMA user_version = 1")
 
 
 @asynccontextmanager
@@ -395,7 +405,7 @@ async def test_under_a_budget_an_unknown_price_is_not_taken_for_nothing(tmp_path
 async def test_a_charge_that_is_reported_too_low_does_not_widen_the_budget(ledger: Ledger) -> None:
     accepted = await accept(ledger)
     await ledger.mark_ready(accepted, iter([accepted.wanted_output]), None, 0)
-    assert (await ledger.sum_spending("")).credits == 30
+    assert (await ledger.read_spending("")).credits == 30
 
 
 async def test_a_ledger_that_ends_before_the_last_known_run_is_refused(tmp_path: Path) -> None:
@@ -407,7 +417,7 @@ async def test_a_ledger_that_ends_before_the_last_known_run_is_refused(tmp_path:
 async def test_a_given_up_attempt_still_counts_as_spent(ledger: Ledger) -> None:
     unknown = await ledger.mark_unknown(await ledger.begin_send(await reserve(ledger)), "Lost.")
     await ledger.abandon(await ledger.hold(unknown, "unknown_outcome", "Look."))
-    assert (await ledger.sum_spending("")).credits == 30
+    assert (await ledger.read_spending("")).credits == 30
 
 
 async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
@@ -464,8 +474,7 @@ async def test_commits_are_durable_and_in_wal(ledger: Ledger) -> None:
 
 
 async def test_many_waiting_changes_share_their_commits(ledger: Ledger, tmp_path: Path) -> None:
-    keys = await ledger.record([(make_job(f"job-{number}"), 1) for number in range(200)])
-    attempts = await asyncio.gather(*(ledger.attempt(key) for key in keys))
+    attempts = await ledger.record([(make_job(f"job-{number}"), 1) for number in range(200)])
     before = (tmp_path / "ledger.sqlite3-wal").stat().st_size
     await asyncio.gather(*(ledger.reserve(attempt, f"id-{attempt.key}", b"{}", None) for attempt in attempts))
     grown = (tmp_path / "ledger.sqlite3-wal").stat().st_size - before

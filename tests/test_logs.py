@@ -25,7 +25,7 @@ def log_a_failure() -> None:
 
 
 def test_secrets_are_taken_out_of_messages_and_exceptions(tmp_path: Path) -> None:
-    with log_to(tmp_path / "run.log", [SECRET], None):
+    with log_to(tmp_path / "run.log", [SECRET], 1, has_lines=False):
         log_a_failure()
     text = (tmp_path / "run.log").read_text()
     assert "RuntimeError: refused with [key] at https://cdn.example.com/v.mp4?[signed]" in text
@@ -43,14 +43,16 @@ def test_what_is_too_short_for_a_secret_redacts_nothing(secret: str) -> None:
 def test_more_is_said_when_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], verbosity: int, shown: list[str]
 ) -> None:
-    with log_to(tmp_path / "run.log", [], verbosity):
+    with log_to(tmp_path / "run.log", [], verbosity, has_lines=True):
         logging.getLogger("hedra_batch.pipeline").info("step")
         logging.getLogger("hedra_batch.pipeline").debug("detail")
         logging.getLogger("hedra_batch.api.client").debug("request")
     assert [line.split()[-1] for line in capsys.readouterr().err.splitlines()] == shown
+    has_detail = "detail" in (tmp_path / "run.log").read_text("utf-8")
+    assert has_detail is ("detail" in shown)
 
 
 def test_a_log_that_cannot_be_written_is_an_error_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "run.log"
-    with pytest.raises(CannotCreateError, match=r"nowhere/run\.log"), log_to(path, [], None):
+    with pytest.raises(CannotCreateError, match=r"nowhere/run\.log"), log_to(path, [], 0, has_lines=False):
         pass

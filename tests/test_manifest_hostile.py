@@ -150,7 +150,7 @@ def test_a_file_that_is_no_plain_text_is_told_with_its_place(tmp_path: Path, con
 @pytest.mark.parametrize("name", ["console", "com", "com10", "nul0", "lpt", "x.con"])
 def test_names_that_only_resemble_a_device_are_allowed(tmp_path: Path, name: str) -> None:
     (tmp_path / "m.yaml").write_text(f"version: 1\nprompts: {{{name}: P}}")
-    assert load_manifest(tmp_path / "m.yaml").jobs[0].output == f"videos/{name}.mp4"
+    assert next(iter(load_manifest(tmp_path / "m.yaml").jobs)).output == f"videos/{name}.mp4"
 
 
 def test_no_tag_makes_anything_happen(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedra_batch.errors import UsageError
-from hedra_batch.manifest.loading import Manifest, load_manifest, load_name
+from hedra_batch.manifest.heading import load_name
+from hedra_batch.manifest.loading import Manifest, load_manifest
 from hedra_batch.manifest.naming import prompt_slug
 from hedra_batch.quantity import Limits, Rate
 
@@ -80,7 +81,7 @@ def test_a_file_with_a_wildcard_in_its_name_is_that_file(tmp_path: Path) -> None
 
 def test_a_single_job_has_the_fields_of_its_own_and_the_defaults(tmp_path: Path) -> None:
     body = "defaults: {model: m, duration: 5s, aspect_ratio: 16:9}\njobs: [{id: x, prompt: P, duration: 500ms}]"
-    inputs = load(tmp_path, body).jobs[0].inputs
+    inputs = next(iter(load(tmp_path, body).jobs)).inputs
     assert (inputs.model, inputs.duration_ms, inputs.aspect_ratio, inputs.resolution) == ("m", 500, "16:9", None)
 
 
@@ -101,7 +102,7 @@ def test_a_single_job_without_an_id_is_named_by_what_is_its_own(tmp_path: Path, 
 
 def test_an_image_is_known_by_the_hash_of_its_bytes(tmp_path: Path) -> None:
     data = add_image(tmp_path, "a.png")
-    image = load(tmp_path, "jobs: [{id: x, prompt: P, image: a.png}]").jobs[0].inputs.image
+    image = next(iter(load(tmp_path, "jobs: [{id: x, prompt: P, image: a.png}]").jobs)).inputs.image
     assert image is not None
     assert (image.source, image.path) == ("a.png", tmp_path / "a.png")
     assert image.sha256 == hashlib.sha256(data).hexdigest()
@@ -109,9 +110,9 @@ def test_an_image_is_known_by_the_hash_of_its_bytes(tmp_path: Path) -> None:
 
 def test_a_morph_has_two_images(tmp_path: Path) -> None:
     add_image(tmp_path, "a.png")
-    inputs = (
-        load(tmp_path, "jobs: [{id: x, prompt: P, image: a.png, end_image: 'https://example.com/b'}]").jobs[0].inputs
-    )
+    inputs = next(
+        iter(load(tmp_path, "jobs: [{id: x, prompt: P, image: a.png, end_image: 'https://example.com/b'}]").jobs)
+    ).inputs
     assert inputs.end_image is not None
     assert (inputs.end_image.source, inputs.end_image.path) == ("https://example.com/b", None)
 
@@ -189,12 +190,12 @@ def test_a_relative_path_is_relative_to_the_manifest(tmp_path: Path) -> None:
     add_image(tmp_path, "a.png")
     (tmp_path / "sub").mkdir()
     manifest = load(tmp_path, "jobs: [{id: x, prompt: P, image: ../a.png}]", name="sub/m.yaml")
-    assert manifest.jobs[0].inputs.image is not None
+    assert next(iter(manifest.jobs)).inputs.image is not None
 
 
 def test_the_space_around_a_prompt_does_not_count(tmp_path: Path) -> None:
     body = "prompts:\n  p: |\n    One.\n    Two.\n\n"
-    assert load(tmp_path, body).jobs[0].inputs.prompt == "One.\nTwo."
+    assert next(iter(load(tmp_path, body).jobs)).inputs.prompt == "One.\nTwo."
 
 
 # Both take well under a second; what is asserted leaves room for the measuring of coverage.

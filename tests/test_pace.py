@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
+import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -11,13 +13,15 @@ import pytest
 from virtual import VirtualLoop
 
 from hedra_batch.errors import SubmittingClosedError
-from hedra_batch.pipeline.pace import Pace, Pause
+from hedra_batch.pipeline.pace import Backlog, Pace, Pause
 from hedra_batch.pipeline.slots import Slots
 from hedra_batch.quantity import Rate
 
 
-def run_virtually(work: Callable[[], Coroutine[Any, Any, list[float]]]) -> list[float]:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+def run_virtually(
+    work: Callable[[], Coroutine[Any, Any, list[float]]], make_loop: Callable[[], VirtualLoop] = VirtualLoop
+) -> list[float]:
+    with asyncio.Runner(loop_factory=make_loop) as runner:
         return runner.run(work())
 
 
@@ -69,8 +73,8 @@ def test_after_a_pause_the_pace_is_kept_too() -> None:
     async def work() -> list[float]:
         pause, passed = Pause(), list[float]()
         pace = Pace(Rate(30, 60), pause)
-        for second in (1, 5, 21):
-            asyncio.get_running_loop().call_later(second, pause.extend, 10, "test")
+        for second, length_seconds in ((1, 10), (5, 10), (21, 10), (40.4, 3)):
+            asyncio.get_running_loop().call_later(second, pause.extend, length_seconds, "test")
         await asyncio.gather(*(pass_through(pace, passed) for _ in range(20)))
         return passed
 
@@ -98,11 +102,167 @@ def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     assert run_virtually(work)[0] >= 10
 
 
+class LateLoop(VirtualLoop):
+    """A busy machine: timers are heard late."""
+
+    def __init__(self, most_seconds: float) -> None:
+        super().__init__()
+        self._most_seconds = most_seconds
+        self._lateness = random.Random(1)
+
+    def _jump(self) -> None:
+        before = self.now_seconds
+        super()._jump()
+        if self.now_seconds > before:
+            self.now_seconds += self._lateness.uniform(0, self._most_seconds)
+
+
+def count_most_in_window(passed: list[float], seconds: float) -> int:
+    return max(sum(first <= each < first + seconds for each in passed) for first in passed)
+
+
+@pytest.mark.parametrize(
+    ("rate", "late_seconds", "most"),
+    [(Rate(10, 60), 3, 21), (Rate(20, 1), 0.025, 21), (Rate(100, 1), 0.005, 21), (Rate(1000, 1), 0.005, 26)],
+)
+def test_wakeups_that_come_late_slow_nothing_down_and_bring_no_burst(
+    rate: Rate, late_seconds: float, most: int
+) -> None:
+    async def work() -> list[float]:
+        pace, passed = Pace(rate, Pause()), list[float]()
+        await asyncio.gather(*(pass_through(pace, passed) for _ in range(600)))
+        return passed
+
+    passed = run_virtually(work, lambda: LateLoop(late_seconds))
+    assert passed[-1] - passed[0] <= 1.03 * 599 * rate.interval_seconds
+    assert count_most_in_window(passed, 20 * rate.interval_seconds) <= most
+
+
+def test_after_idle_time_the_next_but_one_comes_a_whole_interval_later() -> None:
+    async def work() -> list[float]:
+        pace, passed = Pace(Rate(1, 1), Pause()), list[float]()
+        for idle_seconds in (1.6, 7.0, 100.0):
+            await asyncio.gather(*(pass_through(pace, passed) for _ in range(2)))
+            await asyncio.sleep(idle_seconds)
+        return passed
+
+    assert min(measure_gaps(run_virtually(work))) >= 0.999
+
+
+def test_a_cut_halves_the_pace_once_a_pause_and_after_it_there_is_no_burst() -> None:
+    async def work() -> list[float]:
+        pause, passed = Pause(), list[float]()
+        pace = Pace(Rate(10, 1), pause)
+        turns = [await pace.wait() for _ in range(3)]
+        for turn in turns:
+            pace.cut(turn, "Too many")
+            pause.extend(5, "test")
+        await asyncio.gather(*(pass_through(pace, passed) for _ in range(20)))
+        return passed
+
+    gaps = measure_gaps(run_virtually(work))
+    assert (min(gaps) >= 0.1999, max(gaps) <= 0.2001) == (True, True)
+
+
+def run_at_changing_pace(taken: Callable[[int], bool], count: int) -> list[float]:
+    """Send one by one through a pace of 32/s: `taken` says which the API takes."""
+
+    async def work() -> list[float]:
+        pause, passed = Pause(), list[float]()
+        pace = Pace(Rate(32, 1), pause, name="submit")
+        for number in range(count):
+            turn = await pace.wait()
+            passed.append(turn)
+            await asyncio.sleep(0.001)
+            if taken(number):
+                pace.note_accepted(turn)
+            else:
+                pace.cut(turn, "The API asks to slow down: Too many")
+                pause.extend(0.01, "test")
+        return passed
+
+    return run_virtually(work)
+
+
+def test_a_pace_never_falls_below_a_thirty_second_of_what_was_asked_for() -> None:
+    gaps = measure_gaps(run_at_changing_pace(lambda _: False, 20))
+    assert gaps[-1] == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_pace_comes_back_step_by_step_to_what_was_asked_for_and_no_further() -> None:
+    gaps = measure_gaps(run_at_changing_pace(lambda number: number > 0, 100))
+    rates = [round(1 / gap, 1) for gap in gaps]
+    assert list(dict.fromkeys(rates[1:])) == [16.0, 19.2, 22.4, 25.6, 28.8, 32.0]
+
+
+def test_what_was_under_way_when_a_pause_began_does_not_raise_a_pace(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> list[float]:
+        pause = Pause()
+        pace = Pace(Rate(10, 1), pause)
+        turns = [await pace.wait() for _ in range(30)]
+        pace.cut(turns[0], "Too many")
+        pause.extend(5, "test")
+        for turn in turns[1:]:
+            pace.note_accepted(turn)
+        return turns
+
+    with caplog.at_level(logging.INFO, "hedra_batch.pipeline.pace"):
+        run_virtually(work)
+    assert [line for line in caplog.messages if "goes" in line] == [
+        "the request pace goes from 10/s to 5/s: too many",
+    ]
+
+
+def test_a_refusal_begins_the_row_of_the_accepted_anew(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "hedra_batch.pipeline.pace"):
+        run_at_changing_pace(lambda number: number % 10 != 0, 31)
+    assert [line for line in caplog.messages if "accepted" in line] == []
+
+
+def test_each_change_of_pace_is_told_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "hedra_batch.pipeline.pace"):
+        run_at_changing_pace(lambda number: number > 0, 12)
+    assert [line for line in caplog.messages if "goes" in line] == [
+        "the submit pace goes from 32/s to 16/s: the API asks to slow down: Too many",
+        "the submit pace goes from 16/s to 19.2/s: 10 were accepted",
+    ]
+
+
+def test_a_pause_that_grows_by_little_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> list[float]:
+        pause = Pause()
+        for seconds in (10.0, 10.001, 10.002, 20.0):
+            pause.note_exhausted(seconds)
+        return []
+
+    with caplog.at_level(logging.INFO, "hedra_batch.pipeline.pace"):
+        run_virtually(work)
+    reason = "the API takes no more requests for now: all requests pause for"
+    assert caplog.messages == [f"{reason} 10.0 s", f"{reason} 20.0 s"]
+
+
+def test_a_backlog_holds_a_pace_and_lets_nobody_burst_after_it() -> None:
+    async def work() -> list[float]:
+        backlog, passed = Backlog(), list[float]()
+        pace = Pace(Rate(1, 1), Pause(), backlog)
+        for second, change in ((2.5, backlog.grow), (3.5, backlog.grow), (9.2, backlog.shrink), (20.7, backlog.shrink)):
+            asyncio.get_running_loop().call_later(second, change)
+        await asyncio.gather(*(pass_through(pace, passed) for _ in range(6)))
+        return passed
+
+    assert run_virtually(work) == pytest.approx([0, 1, 2, 20.7, 21.7, 22.7], abs=0.001)
+
+
+async def enter(slots: Slots, key: int) -> None:
+    await slots.wait()
+    slots.take(key)
+
+
 async def test_no_more_enter_than_there_are_slots() -> None:
     slots = Slots(2)
-    await slots.enter(1)
-    await slots.enter(2)
-    third = asyncio.create_task(slots.enter(3))
+    await enter(slots, 1)
+    await enter(slots, 2)
+    third = asyncio.create_task(enter(slots, 3))
     await asyncio.sleep(0)
     assert not third.done()
     await slots.leave(1)
@@ -111,9 +271,9 @@ async def test_no_more_enter_than_there_are_slots() -> None:
 
 async def test_what_is_in_flight_already_takes_its_slots_without_asking() -> None:
     slots = Slots(1)
-    slots.take_over(1)
-    slots.take_over(2)
-    third = asyncio.create_task(slots.enter(3))
+    slots.take(1)
+    slots.take(2)
+    third = asyncio.create_task(enter(slots, 3))
     await slots.leave(1)
     await asyncio.sleep(0)
     assert not third.done()
@@ -121,21 +281,77 @@ async def test_what_is_in_flight_already_takes_its_slots_without_asking() -> Non
     await third
 
 
-async def test_whoever_has_a_slot_may_enter_again() -> None:
-    slots = Slots(1)
-    await slots.enter(1)
-    await slots.enter(1)
-    await slots.leave(1)
-    await slots.enter(2)
-
-
 async def test_closing_sends_away_those_who_wait_and_those_who_come() -> None:
     slots = Slots(1)
-    await slots.enter(1)
-    waiting = asyncio.create_task(slots.enter(2))
+    await enter(slots, 1)
+    waiting = asyncio.create_task(enter(slots, 2))
     await asyncio.sleep(0)
     await slots.close()
     with pytest.raises(SubmittingClosedError):
         await waiting
     with pytest.raises(SubmittingClosedError):
-        await slots.enter(3)
+        await enter(slots, 3)
+
+
+def fill(slots: Slots) -> list[int]:
+    """Take all the room there is."""
+    keys: list[int] = []
+    while not slots.is_on:
+        keys.append(len(keys))
+        slots.take(keys[-1])
+    return keys
+
+
+@pytest.mark.parametrize(("refused", "left"), [(1, 7), (5, 3), (7, 1), (8, 1)])
+async def test_each_refusal_to_run_more_at_once_takes_one_off(refused: int, left: int) -> None:
+    slots = Slots(8)
+    keys = fill(slots)
+    others = [await slots.shrink(key) for key in keys[:refused]]
+    assert others == [key < 7 for key in keys[:refused]]
+    for key in keys:
+        await slots.leave(key)
+    assert len(fill(slots)) == left
+
+
+async def test_a_refusal_while_nothing_of_ours_runs_takes_nothing_off() -> None:
+    slots = Slots(8)
+    slots.take(1)
+    assert (await slots.shrink(1), len(fill(slots))) == (False, 8)
+
+
+async def test_what_was_refused_to_run_at_once_waits_for_an_end() -> None:
+    slots = Slots(8)
+    slots.take(1)
+    slots.take(2)
+    await slots.shrink(2)
+    waiting = asyncio.create_task(enter(slots, 2))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await slots.leave(1)
+    await waiting
+
+
+async def test_from_time_to_time_one_more_at_once_is_tried(caplog: pytest.LogCaptureFixture) -> None:
+    slots = Slots(7)
+    await slots.shrink(fill(slots)[0])
+    await slots.shrink(1)
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "hedra_batch.pipeline.slots"):
+        for _ in range(20):
+            await slots.note_accepted()
+    assert [line.split(": ")[1] for line in caplog.messages] == ["trying 6 at once", "trying 7 at once"]
+    assert fill(slots) == [0, 1]
+
+
+async def test_a_refusal_to_run_more_at_once_is_told_and_the_row_of_the_accepted_begins_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    slots = Slots(4)
+    keys = fill(slots)
+    with caplog.at_level(logging.INFO, "hedra_batch.pipeline.slots"):
+        for key in keys[:2]:
+            await slots.shrink(key)
+            for _ in range(4):
+                await slots.note_accepted()
+    told = "the API runs at most {} generations at once now: no more are submitted until one ends"
+    assert caplog.messages == [told.format(3), told.format(2)]

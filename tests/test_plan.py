@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from hedra_batch.job import Inputs, Job, State
 from hedra_batch.ledger.rows import Standing
-from hedra_batch.pipeline.plan import Plan, Reason, Rules, Step, make_plan, make_retry_plan
+from hedra_batch.pipeline.plan import Entry, Reason, Rules, Step, judge, judge_left, judge_retry
 from hedra_batch.pipeline.purchase import Purchase
+from hedra_batch.pipeline.survey import Survey
 
 RULES = Rules()
 JOB = Job("market", "", Inputs("A storm"), "videos/market.mp4")
@@ -25,8 +28,15 @@ def stand(
 
 
 def plan_one(standing: Standing | None, rules: Rules = RULES) -> tuple[Reason, Step]:
-    [entry] = make_plan([JOB], [standing] if standing else [], rules).entries
+    entry = judge(JOB, standing, rules)
     return entry.reason, entry.step
+
+
+def survey(*entries: Entry | None) -> Survey:
+    taken = Survey()
+    for entry in filter(None, entries):
+        taken.note(entry)
+    return taken
 
 
 def test_a_job_that_the_ledger_does_not_know_is_new() -> None:
@@ -79,15 +89,7 @@ def test_an_edited_job_is_new_only_where_nothing_can_have_been_paid_for_it(
 @pytest.mark.parametrize("state", list(State))
 def test_a_job_that_left_the_manifest_is_followed_only_when_it_was_sent_and_has_not_ended(state: State) -> None:
     followed = {State.SUBMITTING, State.UNKNOWN, State.ACCEPTED, State.STUCK, State.READY, State.HELD}
-    assert bool(make_plan([], [stand(state)], RULES).entries) is (state in followed)
-
-
-def test_jobs_that_are_not_selected_are_in_no_plan() -> None:
-    assert not make_plan([JOB], [stand(State.ACCEPTED)], RULES, is_selected=lambda job_id: job_id == "other").entries
-
-
-def test_the_first_n_leave_other_jobs_alone() -> None:
-    assert not make_plan([], [stand(State.ACCEPTED)], RULES, selects_others=False).entries
+    assert bool(judge_left(stand(state))) is (state in followed)
 
 
 @pytest.mark.parametrize(
@@ -103,18 +105,14 @@ def test_the_first_n_leave_other_jobs_alone() -> None:
     ],
 )
 def test_retry_takes_failed_jobs_and_what_an_earlier_retry_began(state: State, number: int, step: Step | None) -> None:
-    plan = make_retry_plan([JOB], [stand(state, number=number)], RULES, lambda _: True)
-    assert [entry.step for entry in plan.entries] == ([step] if step else [])
-
-
-def test_retry_leaves_jobs_alone_that_left_the_manifest() -> None:
-    assert not make_retry_plan([], [stand(State.FAILED)], RULES, lambda _: True).entries
+    entry = judge_retry(JOB, stand(state, number=number), RULES, lambda _: True)
+    assert (entry and entry.step) == step
 
 
 def test_the_line_before_the_first_post_says_what_will_be_bought() -> None:
     jobs = [Job(f"job-{number}", "", Inputs("x"), "v.mp4") for number in range(240)]
-    plan = make_plan(jobs, [stand(State.ACCEPTED)], RULES)
-    said = [Purchase([30] * len(plan.to_buy), 9120).describe(), *plan.describe_rest()]
+    taken = survey(*(judge(job, None, RULES) for job in jobs), judge_left(stand(State.ACCEPTED)))
+    said = [Purchase({30: taken.bought}, 9120).describe(), *taken.describe_rest()]
     assert ", ".join(said) == (
         "240 new videos, about 7200 credits (30 each), balance 9120, 0 running, 0 done, 1 left the manifest"
     )
@@ -163,8 +161,4 @@ def test_after_a_lost_ledger_a_failed_job_may_have_had_a_later_attempt(number: i
 def test_a_price_that_is_not_known_is_said_and_not_counted_as_nothing(
     prices: list[int | None], balance: int | None, said: str
 ) -> None:
-    assert Purchase(prices, balance).describe() == said
-
-
-def test_an_empty_plan_has_nothing_to_carry() -> None:
-    assert not Plan().to_carry
+    assert Purchase(Counter(prices), balance).describe() == said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
@@ -42,6 +43,34 @@ def test_a_table_leaves_out_columns_that_are_empty_everywhere() -> None:
     assert list(to_table(rows, ("id", "error", "n"))) == ["ID  N\n", "a   1\n", "bb  22\n"]
 
 
+class Changing:
+    """Rows that are others each time they are read, as those of a run that is going."""
+
+    def __init__(self, *readings: list[dict[str, str]]) -> None:
+        self.readings = iter(readings)
+        #: Rows given out by the last reading.
+        self.given = 0
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        self.given = 0
+        for row in next(self.readings):
+            self.given += 1
+            yield row
+
+
+def test_a_table_keeps_no_row() -> None:
+    rows = Changing(*[[{"id": str(number)} for number in range(9)]] * 2)
+    lines = to_table(rows, ("id",))
+    assert (next(lines), next(lines), rows.given) == ("ID\n", "0\n", 1)
+
+
+def test_rows_that_change_while_a_table_is_written_only_lose_their_alignment() -> None:
+    rows = Changing(
+        [{"id": "a", "n": "", "m": "1"}], [{"id": "later", "n": "2", "m": "1"}, {"id": "b", "n": "", "m": ""}]
+    )
+    assert list(to_table(rows, ("id", "n", "m"))) == ["ID  M\n", "later  1\n", "b\n"]
+
+
 def test_an_empty_table_is_empty() -> None:
     assert list(to_table([], ("id",))) == []
 
@@ -73,7 +102,7 @@ def draw(progress: Progress) -> str:
 
 def test_the_live_view_shows_counts_and_the_running_jobs() -> None:
     progress = Progress()
-    progress.begin([State.NEW, State.NEW, State.DONE])
+    progress.begin(Counter(new=2, done=1))
     progress.note(1, "market", State.NEW, State.ACCEPTED)
     progress.note_fraction(1, 0.5)
     drawn = draw(progress)
@@ -84,7 +113,7 @@ def test_the_live_view_shows_counts_and_the_running_jobs() -> None:
 
 def test_the_live_view_counts_what_it_does_not_show() -> None:
     progress = Progress()
-    progress.begin([State.NEW] * 20)
+    progress.begin(Counter(new=20))
     for key in range(20):
         progress.note(key, f"job-{key}", State.NEW, State.ACCEPTED)
     assert "… and 8 more" in draw(progress)
@@ -93,7 +122,7 @@ def test_the_live_view_counts_what_it_does_not_show() -> None:
 @pytest.mark.parametrize(("age_seconds", "words"), [(25, "25 s left"), (600, "10 min left"), (36_000, "10.0 h left")])
 def test_the_live_view_estimates_the_time_left(age_seconds: float, words: str) -> None:
     progress = Progress()
-    progress.begin([State.NEW, State.NEW])
+    progress.begin(Counter(new=2))
     progress.note(1, "a", State.NEW, State.DONE)
     progress.started_time -= age_seconds
     assert words in draw(progress)
@@ -101,7 +130,7 @@ def test_the_live_view_estimates_the_time_left(age_seconds: float, words: str) -
 
 def test_a_job_that_ended_is_not_running_any_more() -> None:
     progress = Progress()
-    progress.begin([State.NEW])
+    progress.begin(Counter(new=1))
     progress.note(1, "a", State.NEW, State.ACCEPTED)
     progress.note(1, "a", State.ACCEPTED, State.FAILED)
     assert (progress.running, progress.counts["failed"], progress.remaining) == ({}, 1, 0)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from test_ledger import accept, make_job, make_ready, open_ledger, record, reserve
 
 from hedra_batch.errors import ConfigurationError
-from hedra_batch.ledger.reading import open_reader
+from hedra_batch.ledger.reading import PAGE_ROWS, LedgerReader, open_reader
 from hedra_batch.ledger.rows import RESULT_COLUMNS
 
 DOCUMENTED = (
@@ -62,6 +65,98 @@ async def test_the_open_jobs_are_those_that_are_not_ended(tmp_path: Path) -> Non
     with open_reader(tmp_path / "ledger.sqlite3") as reader:
         assert reader
         assert [row["id"] for row in reader.open_jobs(10)] == ["held", "running"]
+
+
+async def test_the_open_jobs_come_in_the_order_of_recording_up_to_a_limit(tmp_path: Path) -> None:
+    ledger = await open_ledger(tmp_path)
+    for job_id in ("c", "a", "b"):
+        await accept(ledger, make_job(job_id))
+    with open_reader(tmp_path / "ledger.sqlite3") as reader:
+        assert reader
+        assert [row["id"] for row in reader.open_jobs(2)] == ["c", "a"]
+    await ledger.close()
+
+
+READINGS: dict[str, Callable[[LedgerReader], Iterable[object]]] = {
+    "results": lambda reader: reader.results(has_all_attempts=False),
+    "attempts": lambda reader: reader.results(has_all_attempts=True),
+    "held": lambda reader: reader.held(),
+    "files": lambda reader: reader.files(),
+}
+
+
+@pytest.mark.parametrize("name", READINGS)
+async def test_who_reads_slowly_does_not_keep_the_log_of_a_run_from_being_emptied(tmp_path: Path, name: str) -> None:
+    ledger = await open_ledger(tmp_path)
+    for number in range(3):
+        await make_ready(ledger, make_job(f"ready{number}"))
+        await ledger.hold(await accept(ledger, make_job(f"held{number}")), "not_found", "Look.")
+    with open_reader(tmp_path / "ledger.sqlite3") as reader:
+        assert reader
+        rows = iter(READINGS[name](reader))
+        next(rows)
+        await record(ledger)
+        assert is_log_emptied(tmp_path / "ledger.sqlite3")
+        assert len(list(rows)) >= 2
+    await ledger.close()
+
+
+def is_log_emptied(path: Path) -> bool:
+    with closing(sqlite3.connect(path)) as connection:
+        is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not is_busy
+
+
+async def test_the_pages_have_every_job_in_the_order_of_recording(tmp_path: Path) -> None:
+    ledger = await open_ledger(tmp_path)
+    ids = [f"job{number}" for number in range(2 * PAGE_ROWS + 1)]
+    await ledger.record([(make_job(job_id), 1) for job_id in ids])
+    await ledger.close()
+    with open_reader(tmp_path / "ledger.sqlite3") as reader:
+        assert reader
+        rows = reader.results(has_all_attempts=False)
+        assert [row["id"] for row in rows] == [row["id"] for row in rows] == ids
+
+
+async def test_each_job_comes_once_whatever_is_recorded_between_two_pages(tmp_path: Path) -> None:
+    ledger = await open_ledger(tmp_path)
+    ids = [f"job{number}" for number in range(PAGE_ROWS + 1)]
+    await ledger.record([(make_job(job_id), 1) for job_id in ids])
+    with open_reader(tmp_path / "ledger.sqlite3") as reader:
+        assert reader
+        rows = iter(reader.results(has_all_attempts=False))
+        first = next(rows)
+        await ledger.record([(make_job(job_id), 2) for job_id in (ids[0], ids[-1])])
+        assert [(row["id"], row["attempt"]) for row in (first, *rows)] == [(job_id, 1) for job_id in ids]
+    await ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("read", "way"),
+    [
+        (lambda reader: reader.count_states(), "SCAN"),
+        (lambda reader: reader.open_jobs(9), "SEARCH"),
+        (lambda reader: reader.held(), "SEARCH"),
+    ],
+)
+async def test_what_is_open_is_found_by_the_index_of_states(
+    tmp_path: Path, read: Callable[[LedgerReader], Iterable[object]], way: str
+) -> None:
+    await (await open_ledger(tmp_path)).close()
+    with open_reader(tmp_path / "ledger.sqlite3") as reader:
+        assert reader
+        [step] = explain_reach(reader, read)
+    assert re.match(rf"{way} attempts USING (COVERING )?INDEX attempts_by_state\b", step)
+
+
+def explain_reach(reader: LedgerReader, read: Callable[[LedgerReader], Iterable[object]]) -> list[str]:
+    """List how SQLite reaches the attempts, but for those whose key it has by then."""
+    queries: list[str] = []
+    reader.connection.set_trace_callback(queries.append)
+    list(read(reader))
+    reader.connection.set_trace_callback(None)
+    steps = [row[3] for query in queries for row in reader.connection.execute(f"EXPLAIN QUERY PLAN {query}")]
+    return [step for step in steps if re.match(r"(SCAN|SEARCH) (attempts|a)\b", step) and "(rowid=?)" not in step]
 
 
 def test_where_no_run_has_been_there_is_nothing_to_read(tmp_path: Path) -> None:

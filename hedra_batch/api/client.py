@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from hedra_batch import __version__
-from hedra_batch.api import answers
+from hedra_batch.api import answers, throttling
 from hedra_batch.api.answers import Generation, GenerationPage, Model, Submission
 from hedra_batch.api.refusals import read_refusal, read_submission_refusal
 from hedra_batch.api.requests import read_ids
@@ -38,7 +38,7 @@ ANSWER_LIMIT_BYTES = 16 * 2**20
 READ_TIMEOUT_SECONDS = 60.0
 UPLOAD_TIMEOUT_SECONDS = 600.0
 CONNECT_TIMEOUT_SECONDS = 15.0
-READ_HEADERS = ("x-request-id", "Retry-After")
+READ_HEADERS = ("x-request-id", *throttling.HEADERS)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -73,6 +73,8 @@ class HedraClient:
         self._api_key = api_key
         self._headers = {"X-API-Key": api_key, "User-Agent": f"hedra-batch/{__version__}", "Accept": "application/json"}
         self._submit_timeout_seconds = submit_timeout_seconds
+        #: Told for how many seconds the API takes no more requests, when an answer says that it was the last one.
+        self.note_exhausted: Callable[[float], None] = lambda _seconds: None
 
     async def __aenter__(self) -> Self:
         self._session = self._open_session(aiohttp.TCPConnector(limit=20))
@@ -169,6 +171,7 @@ class HedraClient:
         ) as response:
             text = await self._read_text(response)
             logger.debug("POST /generations -> %s", response.status)
+            self._note_limit(response)
             return response.status, self._read_head(response), text
 
     async def _get(self, route: str, **query: str) -> Any:
@@ -182,6 +185,7 @@ class HedraClient:
             ) as response:
                 text = await self._read_text(response)
                 logger.debug("%s %s -> %s", method, route, response.status)
+                self._note_limit(response)
                 if response.status != 200:
                     raise read_refusal(response.status, self._read_head(response), text)
         except aiohttp.ClientConnectorError as error:
@@ -191,6 +195,13 @@ class HedraClient:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswerError(f"{method} {route} got no answer ({_describe(error)}).") from error
         return _parse(text)
+
+    def _note_limit(self, response: aiohttp.ClientResponse) -> None:
+        """Tell that the API takes no more requests; a 429 says so by itself, to whoever sent the request."""
+        if response.status != 429 and "X-RateLimit-Remaining" in response.headers:
+            seconds = throttling.read_exhausted_seconds(self._read_head(response))
+            if seconds:
+                self.note_exhausted(seconds)
 
     def _read_head(self, response: aiohttp.ClientResponse) -> dict[str, str]:
         """Read the headers that mean anything, without the key should the server repeat it."""

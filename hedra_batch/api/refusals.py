@@ -9,6 +9,7 @@ from typing import Any
 
 from hedra_batch.api.answers import read_request_id
 from hedra_batch.api.requests import RequestIds
+from hedra_batch.api.throttling import read_reset_seconds, read_retry_after
 from hedra_batch.errors import (
     AlreadyExistsError,
     AssetGoneError,
@@ -19,6 +20,7 @@ from hedra_batch.errors import (
     RejectedError,
     StopRunError,
     ThrottledError,
+    TooManyAtOnceError,
     UnavailableError,
     UnknownOutcomeError,
 )
@@ -27,6 +29,11 @@ from hedra_batch.printable import clean
 #: What is read of a message before it is made safe to print and cut: that would take long for a large answer.
 _LONGEST_READ = 4_000
 _MOST_MESSAGES = 20
+#: How a 429 speaks of what runs at the same time, and of what does.
+_AT_ONCE = re.compile(
+    r"\b(concurren|simultaneous|parallel|(in progress|already running|still running|at once)\b)", re.IGNORECASE
+)
+_WORK = re.compile(r"\b(generations?|jobs?|videos?)\b", re.IGNORECASE)
 _ALREADY = frozenset({"already_exists", "already_in_progress"})
 _BY_STATUS = {
     400: "invalid_argument",
@@ -50,7 +57,7 @@ def read_refusal(status: int, headers: Mapping[str, str], text: str) -> HedraBat
     if status < 400 or status == 408 or status >= 500:
         return UnavailableError(f"The API answered HTTP {status}: {message}", read_retry_after(headers))
     if status == 429:
-        return ThrottledError(f"The API asks to slow down: {message}", read_retry_after(headers))
+        return _read_throttling(message, headers)
     if stop := _read_stop(status, code, message):
         return stop
     if status == 409 or code in _ALREADY:
@@ -60,6 +67,15 @@ def read_refusal(status: int, headers: Mapping[str, str], text: str) -> HedraBat
         missing.is_from_service = isinstance(body, dict)
         return missing
     return RejectedError(code, message, request_id)
+
+
+def _read_throttling(message: str, headers: Mapping[str, str]) -> ThrottledError:
+    """Tell a limit of generations that run together from a limit of requests in a time."""
+    seconds = read_retry_after(headers)
+    if _AT_ONCE.search(message) and _WORK.search(message):
+        return TooManyAtOnceError(f"The API runs no more generations at once: {message}", seconds)
+    seconds = read_reset_seconds(headers) if seconds is None else seconds
+    return ThrottledError(f"The API asks to slow down: {message}", seconds)
 
 
 def _read_stop(status: int, code: str, message: str) -> StopRunError | None:
@@ -103,15 +119,6 @@ def _is_clear(status: int, refusal: HedraBatchError) -> bool:
     """Tell whether the service itself has said no, and not something between it and us."""
     is_published = status in (400, 422)
     return is_published or not isinstance(refusal, RejectedError) or refusal.code.startswith("moderation")
-
-
-def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read the seconds of a Retry-After header, at most an hour; a date or nonsense counts as absent."""
-    try:
-        seconds = float(headers.get("Retry-After", ""))
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), 3600.0) if seconds == seconds else None  # noqa: PLR0124 - tells NaN
 
 
 def extract_message(body: Any, text: str) -> str:

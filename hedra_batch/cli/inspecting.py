@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+from hedra_batch.cli.matching import matches
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import find_edition, find_folder, shown
-from hedra_batch.cli.selection import make_selected_plan, matches
 from hedra_batch.errors import EXIT_DONE, EXIT_LOOK
 from hedra_batch.folder import RunFolder
 from hedra_batch.ledger.identity import Identity
 from hedra_batch.ledger.opening import check_pair
 from hedra_batch.ledger.reading import LedgerReader, open_reader
 from hedra_batch.ledger.rows import RESULT_COLUMNS
-from hedra_batch.manifest.loading import load_manifest, load_name
-from hedra_batch.manifest.schema import manifest_schema
-from hedra_batch.pipeline.plan import Plan, Rules
+from hedra_batch.manifest.heading import load_name
+from hedra_batch.pipeline.plan import Entry, Rules
 from hedra_batch.pipeline.purchase import Purchase
+from hedra_batch.pipeline.survey import Survey
 from hedra_batch.report.held import write_held
 from hedra_batch.report.rows import to_csv, to_json_lines, to_table
 
@@ -41,21 +41,28 @@ OPEN_LIMIT = 50
 
 def print_plan(options: RunOptions) -> int:
     """Print each job with its reason on stdout, the counts on stderr."""
+    from hedra_batch.cli.selection import make_scope, require_selected
+    from hedra_batch.manifest.loading import load_manifest
+
     manifest = load_manifest(options.manifest, edition=find_edition(options.edition))
     folder = find_folder(options.manifest, manifest.name, options.folder, is_simulated=options.is_simulated)
     check_pair(folder.ledger, Identity.load(folder.identity))
     with open_reader(folder.ledger) as reader:
         rules = Rules(attempts=manifest.attempts, lost_attempts=reader.read_lost_attempts() if reader else 0)
-        plan = make_selected_plan(manifest.jobs, reader.standings() if reader else (), options, rules)
-        sys.stdout.writelines(_write_plan(plan, find_edition(options.edition)))
-    print(", ".join([Purchase([None] * len(plan.to_buy)).describe_count(), *plan.describe_rest()]), file=sys.stderr)
+        survey = Survey()
+        entries = make_scope(manifest.jobs, options, rules).entries(reader)
+        sys.stdout.writelines(_write_plan(entries, survey, find_edition(options.edition)))
+    require_selected(survey, manifest.jobs, options)
+    bought = Purchase({None: survey.bought}).describe_count()
+    print(", ".join([bought, *survey.describe_rest()]), file=sys.stderr)
     if manifest.budget_credits is not None:
         print(f"budget: {manifest.budget_credits} credits", file=sys.stderr)
     return 0
 
 
-def _write_plan(plan: Plan, edition: str) -> Iterator[str]:
-    for entry in plan.entries:
+def _write_plan(entries: Iterable[Entry], survey: Survey, edition: str) -> Iterator[str]:
+    for entry in entries:
+        survey.note(entry)
         left = "left the manifest" if entry.identity[0] == edition else "of another edition"
         note = "" if entry.job else f"  ({left})"
         yield f"{entry.reason:8} {entry.label}{note}\n"
@@ -95,18 +102,21 @@ def print_results(options: RunOptions, form: str, *, has_all_attempts: bool) -> 
 
 def print_held(options: RunOptions) -> int:
     """Print what is known of each job that a person can settle, and how."""
+    count = 0
     folder = find_used_folder(options)
     with open_reader(folder.ledger) as reader:
-        held = list(reader.held()) if reader else []
-        held = [row for row in held if matches(row["id"], options.ids) and options.edition in ("", row["edition"])]
-        for row in held:
-            sys.stdout.writelines(write_held(row))
-    print(f"{len(held)} held or overdue" + (SETTLING_HINT if held else ""), file=sys.stderr)
-    return EXIT_LOOK if held else EXIT_DONE
+        for row in reader.held() if reader else ():
+            if matches(row["id"], options.ids) and options.edition in ("", row["edition"]):
+                count += 1
+                sys.stdout.writelines(write_held(row))
+    print(f"{count} held or overdue" + (SETTLING_HINT if count else ""), file=sys.stderr)
+    return EXIT_LOOK if count else EXIT_DONE
 
 
 def print_schema() -> int:
     """Print the JSON Schema of a manifest."""
+    from hedra_batch.manifest.schema import manifest_schema
+
     print(json.dumps(manifest_schema(), indent=2))
     return 0
 

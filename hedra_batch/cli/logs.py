@@ -1,4 +1,4 @@
-"""Logging of a run: a file with everything, the terminal with what was asked for, and no secret in either."""
+"""Logging of a run: a file with every change, the terminal with what was asked for, and no secret in either."""
 
 from __future__ import annotations
 
@@ -38,10 +38,13 @@ def redact(text: str, secrets: Sequence[str]) -> str:
 
 
 @contextmanager
-def log_to(path: Path, secrets: Sequence[str], verbosity: int | None) -> Iterator[None]:
-    """Write a log file, and lines to stderr unless `verbosity` is None. Raises CannotCreateError."""
+def log_to(path: Path, secrets: Sequence[str], verbosity: int, *, has_lines: bool) -> Iterator[None]:
+    """Write a log file, and lines to stderr if there are to be any. Raises CannotCreateError.
+
+    The steps between the changes cost as much as the changes themselves, so they are in neither unless asked for.
+    """
     logger = logging.getLogger(ROOT)
-    logger.setLevel(logging.DEBUG)
+    logger.setLevel(logging.DEBUG if verbosity else logging.INFO)
     logger.propagate = False
     logging.raiseExceptions = False
     try:
@@ -49,9 +52,8 @@ def log_to(path: Path, secrets: Sequence[str], verbosity: int | None) -> Iterato
     except OSError as error:
         raise CannotCreateError(f"{path} cannot be created: {error.strerror or error}.") from error
     to_file.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s", secrets))
-    to_file.setLevel(logging.DEBUG)
     handlers: list[logging.Handler] = [to_file]
-    if verbosity is not None:
+    if has_lines:
         handlers.append(make_line_handler(secrets, verbosity))
     for handler in handlers:
         logger.addHandler(handler)
@@ -67,7 +69,6 @@ def make_line_handler(secrets: Sequence[str], verbosity: int) -> logging.Handler
     """Plain dated lines on stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter("%(asctime)s %(message)s", secrets))
-    handler.setLevel(logging.DEBUG if verbosity else logging.INFO)
     # One line a change by default; the steps between with -v, every request with -vv.
     if verbosity < 2:
         handler.addFilter(lambda record: record.levelno > logging.DEBUG or not record.name.startswith(f"{ROOT}.api"))

@@ -17,6 +17,8 @@ import click
 from hedra_batch import __version__
 from hedra_batch.cli.logs import redact
 from hedra_batch.cli.options import (
+    DurationType,
+    RateType,
     RunOptions,
     base_url_option,
     binding_options,
@@ -32,6 +34,7 @@ from hedra_batch.cli.options import (
     simulate_option,
 )
 from hedra_batch.errors import EXIT_CODES, EXIT_SIGNAL_BASE, HedraBatchError, ProblemsError, UsageError, WriteError
+from hedra_batch.quantity import Rate
 
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>5}  {meaning}" for code, meaning in EXIT_CODES)
 
@@ -210,12 +213,26 @@ def schema() -> int:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the faults and durations.")
 @click.option(
-    "--credits",
-    "credits_at_start",
-    type=click.IntRange(min=0),
-    default=10_000,
+    "--credits", type=click.IntRange(min=0), default=10_000, show_default=True, help="The account's balance at first."
+)
+@click.option("--rate", type=RateType(), metavar="RATE", help="Refuse more submissions than so many a window: 20/s.")
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Refuse more generations at once.")
+@click.option(
+    "--generation-time",
+    "generation_seconds",
+    type=DurationType(),
+    default="2m",
     show_default=True,
-    help="The account's balance at first.",
+    metavar="TIME",
+    help="What a generation takes, give or take a half; --speed divides it.",
+)
+@click.option(
+    "--eta-noise",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    metavar="SHARE",
+    help="How wrong its estimates are at most.",
 )
 @click.option(
     "--folder",
@@ -223,13 +240,11 @@ def schema() -> int:
     metavar="DIR",
     help="Keep state, billing.jsonl and requests.jsonl here.",
 )
-def simulate(
-    port: int, speed: float, faults: tuple[str, ...], seed: int, credits_at_start: int, folder: Path | None
-) -> int:
+def simulate(faults: tuple[str, ...], rate: Rate | None, **settings: Any) -> int:
     """Serve a simulated Hedra API on this machine, until interrupted."""
     from hedra_batch.cli.simulating import serve
 
-    return serve(port=port, speed=speed, faults=faults, seed=seed, credits_at_start=credits_at_start, folder=folder)
+    return serve(faults, rate, **settings)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from hedra_batch.cli.site import Site, find_site, open_site
 from hedra_batch.cli.verifying import Condition, inspect_files
 from hedra_batch.errors import EXIT_DONE, EXIT_SIGNAL_BASE, EXIT_UNFINISHED
 from hedra_batch.ledger.store import Ledger
-from hedra_batch.manifest.loading import load_name
+from hedra_batch.manifest.heading import load_name
 from hedra_batch.pipeline.runner import Runner
 from hedra_batch.pipeline.settings import RunSettings
 from hedra_batch.progress import Progress
@@ -34,8 +34,9 @@ async def fetch_results(closed: Site, settings: RunSettings) -> int:
     """Fetch into a folder that is locked; returns the exit code. What stands in a result's place is kept beside it."""
     stop = Stop()
     async with open_site(closed, settings) as (site, ledger):
-        verbosity = None if site.options.is_quiet else site.options.verbosity
-        with log_to(site.folder.name_log(), [site.api_key], verbosity), stop.watch(None):
+        options = site.options
+        log = log_to(site.folder.name_log(), [site.api_key], options.verbosity, has_lines=not options.is_quiet)
+        with log, stop.watch(None):
             found = inspect_files(site.folder, site.options)
             keys = [file.attempt_key for file, condition in found if condition is not Condition.GOOD]
             logger.info("%s: %d results to fetch", site.name, len(keys))

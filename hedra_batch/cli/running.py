@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import PurePath
 
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import TRIAL_SPEED, find_edition
@@ -52,13 +51,15 @@ def _check_names(manifest: Manifest, folder: RunFolder) -> None:
     Raises ConfigurationError and WriteError.
     """
     try:
-        for job in manifest.jobs:
-            os.fsencode(job.output)
-        for parent in {str(PurePath(job.output).parent) for job in manifest.jobs}:
-            folder.locate(parent)
+        parents = set()
+        for job_id, output in manifest.jobs.outputs():  # noqa: B007 - the error names it
+            os.fsencode(output)
+            parents.add(output.rpartition("/")[0])
+        for parent in parents:
+            folder.require_inside(folder.path / parent)
     except UnicodeEncodeError as error:
         raise ConfigurationError(
-            f"This locale cannot write the file name of the job {job.id!a}. Set LC_ALL=C.UTF-8, in cron too."
+            f"This locale cannot write the file name of the job {job_id!a}. Set LC_ALL=C.UTF-8, in cron too."
         ) from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hedra_batch import __version__
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.selection import make_selected_plan
+from hedra_batch.cli.selection import make_scope, require_selected
 from hedra_batch.cli.signals import Stop
 from hedra_batch.cli.site import Site
 from hedra_batch.cli.telling import Teller
@@ -20,11 +20,13 @@ from hedra_batch.ledger.reading import LedgerReader, open_reader
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.manifest.loading import Manifest
 from hedra_batch.pipeline.outcome import Outcome, judge
-from hedra_batch.pipeline.plan import Plan, Rules
+from hedra_batch.pipeline.plan import Rules
 from hedra_batch.pipeline.runner import Runner
+from hedra_batch.pipeline.scope import Scope, take_survey
 from hedra_batch.pipeline.settings import RunSettings
+from hedra_batch.pipeline.survey import Survey
 from hedra_batch.progress import Progress
-from hedra_batch.report.summary import ALWAYS, NAMED_LIMIT, SOMETIMES, describe_change
+from hedra_batch.report.summary import ALWAYS, SOMETIMES, describe_change
 
 logger = logging.getLogger(__name__)
 
@@ -73,87 +75,91 @@ class Session:
             logger.debug("hedra-batch %s, run %d: %s", __version__, self._ledger.run_number, self._batch.options)
             if self._ledger.loss:
                 logger.debug("a ledger was lost: attempts up to %d are looked for", self._ledger.loss.highest_attempt)
-            plan = await self._make_plan()
+            scope = self._make_scope()
+            survey = await self._take_survey(scope)
             stopped_by: HedraBatchError | None = None
             try:
-                await self._refuse_changed(plan)
-                await self._carry_out(plan)
+                await self._refuse_changed(survey)
+                await self._carry_out(scope, survey)
             except HedraBatchError as error:
                 stopped_by = error
             except Exception as error:
                 logger.exception("internal error")
                 stopped_by = HedraBatchError(f"internal error ({error!r}): please report it with the last log.")
-            return await self._end(plan, stopped_by)
+            return await self._end(scope, stopped_by)
 
-    async def _make_plan(self) -> Plan:
+    def _make_scope(self) -> Scope:
         lost_attempts = self._ledger.loss.highest_attempt if self._ledger.loss else 0
         rules = Rules(attempts=self._batch.settings.attempts, lost_attempts=lost_attempts)
-        standings = await self._ledger.standings()
+        return make_scope(self._batch.manifest.jobs, self._batch.options, rules)
+
+    async def _take_survey(self, scope: Scope) -> Survey:
+        survey = await take_survey(scope, self._ledger)
         try:
-            return make_selected_plan(self._batch.manifest.jobs, standings, self._batch.options, rules)
+            require_selected(survey, self._batch.manifest.jobs, self._batch.options)
         except UsageError as error:
             await self._ledger.end_run(error.exit_code)
             raise
+        return survey
 
-    async def _refuse_changed(self, plan: Plan) -> None:
+    async def _refuse_changed(self, survey: Survey) -> None:
         """Raise JobsChangedError rather than buy jobs again in silence that were edited after they were paid for."""
-        if not plan.changed:
+        if not survey.changed:
             return
-        lines = [f"Edited after they were sent, so nothing is sent now ({len(plan.changed)} of the jobs):"]
-        for entry in plan.changed[:NAMED_LIMIT]:
+        lines = [f"Edited after they were sent, so nothing is sent now ({survey.changed} of the jobs):"]
+        for entry in survey.first_changed:
             if entry.job and entry.standing:
                 attempt = await self._ledger.attempt(entry.standing.attempt_key)
                 lines.append(f"  {entry.label}: {describe_change(attempt.fields, entry.job.inputs.fields)}")
-        if len(plan.changed) > NAMED_LIMIT:
-            lines.append(f"  … and {len(plan.changed) - NAMED_LIMIT} more: {self._teller.command('plan')}")
+        if others := survey.changed - len(survey.first_changed):
+            lines.append(f"  … and {others} more: {self._teller.command('plan')}")
         lines.append("Undo the edits, give the jobs new ids, or buy them anew:")
         lines.append(f"  {self._teller.command('run', '--rebuy-changed')}")
         raise JobsChangedError("\n".join(lines))
 
-    async def _carry_out(self, plan: Plan) -> None:
+    async def _carry_out(self, scope: Scope, survey: Survey) -> None:
         batch = self._batch
         client, media = batch.site.make_clients(batch.settings)
         async with client, media:
             settlement = batch.options.settlement
             runner = Runner(self._ledger, client, media, batch.folder, batch.settings, self._progress, settlement)
-            await self._stop.guard(self._offer(plan, runner))
+            await self._stop.guard(self._offer(survey, runner))
             if self._stop.is_stopped:
                 return
-            self._progress.begin(entry.state for entry in plan.entries)
+            self._progress.begin(survey.states)
             with self._teller.show(self._progress, batch.settings.limits.submit):
-                await self._stop.guard(runner.run(plan))
+                await self._stop.guard(runner.run(scope, survey))
         self._closed_by = runner.closed_by
 
-    async def _offer(self, plan: Plan, runner: Runner) -> None:
+    async def _offer(self, survey: Survey, runner: Runner) -> None:
         """Say what would be bought and for how much, and have it confirmed where nothing else bounds it."""
-        purchase = await runner.price(plan)
+        purchase = await runner.price(survey)
         budget = self._batch.settings.budget_credits
-        spending = await self._ledger.sum_spending(self._batch.options.edition) if budget is not None else None
-        self._teller.tell_plan(plan, purchase, budget, spending)
+        spending = await self._ledger.read_spending(self._batch.options.edition) if budget is not None else None
+        self._teller.tell_plan(survey, purchase, budget, spending)
         is_bounded = budget is not None or self._batch.options.is_confirmed or self._batch.site.is_local
-        if len(purchase.prices) > UNCONFIRMED_LIMIT and not is_bounded:
+        if purchase.count > UNCONFIRMED_LIMIT and not is_bounded:
             await self._teller.confirm(purchase)
 
-    async def _end(self, plan: Plan, stopped_by: HedraBatchError | None) -> int:
+    async def _end(self, scope: Scope, stopped_by: HedraBatchError | None) -> int:
         """Write down and tell how it ended, as the ledger has it."""
         # Through a reader of its own, since the ledger itself may be what failed.
         with open_reader(self._batch.folder.ledger) as reader:
-            outcome = self._judge(plan, reader, stopped_by)
+            outcome = self._judge(scope, reader, stopped_by)
             for record in (self._end_run, self._write_summary):
                 try:
                     await record(outcome, reader)
                 except WriteError as error:
                     stopped_by = stopped_by or error
-                    outcome = self._judge(plan, reader, stopped_by)
+                    outcome = self._judge(scope, reader, stopped_by)
             # What closed submitting was told when it happened, but for those who asked for quiet.
             reasons = [stopped_by, self._closed_by if self._batch.options.is_quiet else None]
             self._teller.tell_end(outcome, reader, [reason for reason in reasons if reason])
         return outcome.exit_code
 
-    def _judge(self, plan: Plan, reader: LedgerReader | None, stopped_by: HedraBatchError | None) -> Outcome:
+    def _judge(self, scope: Scope, reader: LedgerReader | None, stopped_by: HedraBatchError | None) -> Outcome:
         return judge(
-            plan,
-            reader.standings() if reader else (),
+            scope.review(reader),
             overdue_before=to_text(self._batch.settings.clock.now() - OVERDUE_LIMIT),
             stopped_by=stopped_by,
             closed_by=self._closed_by,

@@ -7,10 +7,11 @@ import os
 
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.running import prepare
-from hedra_batch.cli.selection import make_selected_plan
+from hedra_batch.cli.selection import make_scope, require_selected
 from hedra_batch.cli.session import Batch
 from hedra_batch.cli.site import open_site
 from hedra_batch.pipeline.plan import Rules
+from hedra_batch.pipeline.scope import take_survey
 from hedra_batch.pipeline.settings import RunSettings
 
 
@@ -25,8 +26,10 @@ def abandon_jobs(options: RunOptions) -> int:
 
 async def _abandon(batch: Batch) -> int:
     async with open_site(batch.site, batch.settings) as (_, ledger):
-        plan = make_selected_plan(batch.manifest.jobs, await ledger.standings(), batch.options, Rules())
-        for entry in plan.entries:
+        scope = make_scope(batch.manifest.jobs, batch.options, Rules())
+        survey = await take_survey(scope, ledger)
+        require_selected(survey, batch.manifest.jobs, batch.options)
+        for entry in survey.sent:
             if entry.standing:
                 await ledger.abandon(await ledger.attempt(entry.standing.attempt_key))
                 print(f"{entry.label}: abandoned")

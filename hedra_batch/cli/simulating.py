@@ -7,8 +7,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hedra_batch.cli.place import TRIAL_SPEED
+from hedra_batch.quantity import Rate
 from hedra_batch.simulator.faults import FAULTS, parse_faults
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
@@ -21,18 +23,15 @@ def make_trial(folder: Path) -> Simulator:
     return Simulator(SimulatorSettings(folder=folder, speed=TRIAL_SPEED))
 
 
-def serve(
-    *, port: int, speed: float, faults: Sequence[str], seed: int, credits_at_start: int, folder: Path | None
-) -> int:
-    """Serve until a signal comes; returns the exit code."""
+def serve(faults: Sequence[str], rate: Rate | None, **settings: Any) -> int:
+    """Serve until a signal comes; returns the exit code. All else are fields of the simulator's settings."""
     if "help" in faults:
         for name, meaning in FAULTS.items():
             print(f"{name:15} {meaning}")
         return 0
-    settings = SimulatorSettings(
-        port=port, speed=speed, faults=parse_faults(faults), seed=seed, credits=credits_at_start, folder=folder
-    )
-    return asyncio.run(_serve(settings))
+    if rate:
+        settings.update(window_submissions=rate.count, window_seconds=rate.per_seconds)
+    return asyncio.run(_serve(SimulatorSettings(faults=parse_faults(faults), **settings)))
 
 
 async def _serve(settings: SimulatorSettings) -> int:

@@ -19,8 +19,8 @@ from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.rows import Standing
 from hedra_batch.ledger.spending import Spending
 from hedra_batch.pipeline.outcome import Outcome
-from hedra_batch.pipeline.plan import Plan
 from hedra_batch.pipeline.purchase import Purchase
+from hedra_batch.pipeline.survey import Survey
 from hedra_batch.progress import Progress
 from hedra_batch.quantity import Rate
 from hedra_batch.report.summary import NAMED_LIMIT, Trouble, write_last_line, write_troubles
@@ -54,7 +54,7 @@ class Teller:
     def open_log(self) -> Iterator[None]:
         """Log to a file, and to stderr as plain dated lines where that is no terminal."""
         has_lines = not self._is_live and not self._options.is_quiet
-        with log_to(self._folder.name_log(), self._secrets, self._options.verbosity if has_lines else None):
+        with log_to(self._folder.name_log(), self._secrets, self._options.verbosity, has_lines=has_lines):
             yield
 
     @contextmanager
@@ -75,19 +75,19 @@ class Teller:
             finally:
                 root.removeHandler(handler)
 
-    def tell_plan(self, plan: Plan, purchase: Purchase, budget: int | None, spending: Spending | None) -> None:
+    def tell_plan(self, survey: Survey, purchase: Purchase, budget: int | None, spending: Spending | None) -> None:
         """Say what will be bought, before the first POST."""
-        parts = [purchase.describe(), *plan.describe_rest()]
+        parts = [purchase.describe(), *survey.describe_rest()]
         if budget is not None and spending is not None:
             parts.append(f"budget {budget} credits ({spending.credits} spent)")
         line = f"{self._name}: {', '.join(parts)}"
-        self._say(line if plan.to_carry or plan.changed else f"{line}: nothing to do")
+        self._say(line if survey.carried or survey.changed else f"{line}: nothing to do")
 
     async def confirm(self, purchase: Purchase) -> None:
         """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""
         if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
             raise UnconfirmedError(
-                f"{len(purchase.prices)} new videos would be bought, and neither a budget nor a person bounds that. "
+                f"{purchase.count} new videos would be bought, and neither a budget nor a person bounds that. "
                 "Nothing was sent. Add a line such as 'budget: 500 credits' to the manifest, or --budget, or --yes."
             )
         print(f"Buy {purchase.describe()}? [y/N] ", end="", file=sys.stderr, flush=True)
@@ -103,9 +103,9 @@ class Teller:
         videos = shown(self._folder.path / "videos")
         last_line = write_last_line(self._name, outcome.counts, outcome.exit_code, videos)
         self._print(last_line)
-        standings = [*outcome.held, *outcome.failed]
+        standings = [*outcome.first_held, *outcome.first_failed]
         troubles = [self._explain(standing, reader) for standing in standings[:NAMED_LIMIT] if reader]
-        for line in write_troubles(troubles, len(standings) - len(troubles), self.command("results")):
+        for line in write_troubles(troubles, outcome.troubled - len(troubles), self.command("results")):
             self._print(line)
 
     def command(self, name: str, *further: str, edition: str | None = None) -> str:

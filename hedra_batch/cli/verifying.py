@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from hedra_batch.cli.inspecting import find_used_folder
+from hedra_batch.cli.matching import matches
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.selection import matches
 from hedra_batch.durable import hash_file
 from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, DamagedFilesError, LedgerError
 from hedra_batch.folder import RunFolder
@@ -31,12 +31,12 @@ class Condition(StrEnum):
 def verify(options: RunOptions) -> int:
     """Check every result against its hash, without network. Raises DamagedFilesError when some are not as they were."""
     folder = find_used_folder(options)
-    found = list(inspect_files(folder, options))
-    for file, condition in found:
+    counts: Counter[Condition] = Counter()
+    for file, condition in inspect_files(folder, options):
+        counts[condition] += 1
         if condition is not Condition.GOOD:
             print(f"{condition}: {file.label}: {folder.path / file.output}")
-    counts = Counter(condition for _, condition in found)
-    print(f"{counts[Condition.GOOD]} of {len(found)} results are good", file=sys.stderr)
+    print(f"{counts[Condition.GOOD]} of {counts.total()} results are good", file=sys.stderr)
     if counts[Condition.MISSING] or counts[Condition.DAMAGED]:
         raise DamagedFilesError(
             f"{counts[Condition.MISSING]} files are missing and {counts[Condition.DAMAGED]} damaged. "

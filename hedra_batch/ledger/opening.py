@@ -13,9 +13,9 @@ from hedra_batch.job import PUBLIC_STATES, TRANSITIONS
 from hedra_batch.ledger.identity import Binding, Identity, find_place
 from hedra_batch.ledger.writer import open_connection
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-#: What makes each older schema the next one; `{mark}` is the present moment.
+#: What makes each older schema the next one; `{mark}` is the present moment, `{spending}` the script of that name.
 _MIGRATIONS = {
     1: """
     ALTER TABLE attempts ADD COLUMN unknown_mark TEXT;
@@ -24,7 +24,22 @@ _MIGRATIONS = {
     ALTER TABLE attempts ADD COLUMN ordered_at TEXT;
     UPDATE attempts SET unknown_mark = '{mark}' WHERE unknown_at IS NOT NULL;
     UPDATE attempts SET accepted_mark = '{mark}' WHERE accepted_at IS NOT NULL;
-    """
+    """,
+    2: """
+    ALTER TABLE attempts ADD COLUMN price INTEGER AS (
+        max(coalesce(credits_charged, credits_estimated), coalesce(credits_estimated, credits_charged))
+    );
+    ALTER TABLE attempts ADD COLUMN liability TEXT AS (
+        CASE
+            WHEN state = 'REJECTED' THEN 'none'
+            WHEN state NOT IN ('NEW', 'RESERVED') OR unknown_sends > 0 THEN 'charged'
+            WHEN state = 'RESERVED' THEN 'reserved'
+            ELSE 'none'
+        END
+    );
+    CREATE INDEX attempts_by_number ON attempts (number) WHERE number > 1;
+    {spending}
+    """,
 }
 
 
@@ -124,7 +139,7 @@ def _prepare(connection: sqlite3.Connection, identity: Identity, clock: Clock, *
 
 
 def _create(connection: sqlite3.Connection, identity: Identity, loss: Loss | None) -> None:
-    schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
+    schema = _read_script("schema.sql") + _read_script("spending.sql")
     connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};")
     rows = [("batch_uuid", identity.batch_uuid), ("run_counter", str(identity.run_counter))]
     if loss:
@@ -133,9 +148,13 @@ def _create(connection: sqlite3.Connection, identity: Identity, loss: Loss | Non
     connection.execute("COMMIT")
 
 
+def _read_script(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
+
+
 def _migrate(connection: sqlite3.Connection, version: int, clock: Clock) -> None:
     for older in range(version, SCHEMA_VERSION):
-        script = _MIGRATIONS[older].format(mark=clock.mark())
+        script = _MIGRATIONS[older].format(mark=clock.mark(), spending=_read_script("spending.sql"))
         connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {older + 1};\nCOMMIT;")
 
 
@@ -149,12 +168,20 @@ def _check_content(connection: sqlite3.Connection, identity: Identity) -> None:
             "The ledger and identity.json of this run folder belong to different batches. Nothing was sent. Put the "
             "two files back that belong together."
         )
-    sent = connection.execute("SELECT max(number) FROM attempts WHERE sends > 0").fetchone()[0] or 0
-    if sent > identity.highest_attempt:
+    if (number := _find_unnoted(connection, identity.highest_attempt)) is not None:
         raise ConfigurationError(
-            f"identity.json is an older copy: the ledger has sent attempt {sent} of a job, which it does not know of. "
-            "Nothing was sent now. Put the newest identity.json back."
+            f"identity.json is an older copy: the ledger has sent attempt {number} of a job, which it does not know "
+            "of. Nothing was sent now. Put the newest identity.json back."
         )
+
+
+def _find_unnoted(connection: sqlite3.Connection, highest_attempt: int) -> int | None:
+    """Find the number of an attempt that was sent and is higher than any that is noted."""
+    # Apart, so that neither reads a whole ledger: some first attempt is sent early, and the others have an index.
+    is_later = "number > 1 AND number > ?" if highest_attempt else "number > ?"
+    statement = f"SELECT number FROM attempts WHERE {is_later} AND sends > 0 LIMIT 1"
+    row = connection.execute(statement, (highest_attempt,)).fetchone()
+    return int(row[0]) if row else None
 
 
 def _read_loss(connection: sqlite3.Connection) -> Loss | None:
@@ -167,5 +194,7 @@ def _load_tables(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("DELETE FROM transitions")
     connection.executemany("INSERT INTO transitions VALUES (?, ?)", pairs)
-    connection.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", PUBLIC_STATES.items())
+    # Not REPLACE: that would look for every attempt of each state, which refer to it.
+    statement = "INSERT INTO states VALUES (?, ?) ON CONFLICT DO UPDATE SET public = excluded.public"
+    connection.executemany(statement, PUBLIC_STATES.items())
     connection.execute("COMMIT")

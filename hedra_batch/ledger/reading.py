@@ -1,19 +1,42 @@
-"""Reading a ledger from outside a run: read-only, also while a run writes."""
+"""Reading a ledger from outside a run: read-only, also while a run writes.
+
+What may be long is read page by page, each a reading transaction of its own: one that stays open keeps the writer's
+log from being emptied, and whoever takes the rows may be slow.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hedra_batch.errors import ConfigurationError, LedgerError
-from hedra_batch.job import SETTLEABLE, State, to_label
-from hedra_batch.ledger.rows import RESULT_COLUMNS, Standing, read_standings
-from hedra_batch.ledger.spending import sum_spending
+from hedra_batch.job import PUBLIC_STATES, SETTLEABLE, State, to_label
+from hedra_batch.ledger.rows import RESULT_COLUMNS, JobIdentity, Standing, find_in_states, find_standings
+from hedra_batch.ledger.spending import read_spending
+
+#: Rows that are read at once.
+PAGE_ROWS = 500
+
+_PUBLIC_BY_URGENCY = ("held", "unknown", "running")
+#: Each state that is not ended, with the place of its public one in that order, as rows of SQL.
+_URGENCIES = ", ".join(
+    f"('{state}', {_PUBLIC_BY_URGENCY.index(public)})"
+    for state, public in PUBLIC_STATES.items()
+    if public in _PUBLIC_BY_URGENCY
+)
+_HAS_SUCCESSOR = (
+    "EXISTS (SELECT 1 FROM attempts AS later WHERE later.edition = one.edition AND later.job_id = one.id "
+    "AND later.number > one.attempt AND later.attempt_key <= :last)"
+)
+_HELD_COLUMNS = (
+    "id", "edition", "number", "state", "generation_id", "prompt", "sends", "submitted_at", "unknown_at",
+    "accepted_at", "absent_at", "missing_at", "credits_estimated", "error",
+)  # fmt: skip
 
 
 class ResultFile(NamedTuple):
@@ -35,54 +58,83 @@ class ResultFile(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Results:
+    """Rows of RESULT_COLUMNS; each iteration reads them anew, as they are then."""
+
+    connection: sqlite3.Connection
+    has_all_attempts: bool
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        [last] = self.connection.execute("SELECT max(attempt_key) FROM attempts").fetchone()
+        # An attempt that is recorded while the pages are read replaces none of those before it: each job comes once.
+        is_wanted = "true" if self.has_all_attempts else f"(latest = 1 OR NOT {_HAS_SUCCESSOR})"
+        query = (
+            f"SELECT attempt_key, {', '.join(RESULT_COLUMNS)} FROM results_by_attempt AS one "
+            f"WHERE attempt_key > :after AND attempt_key <= :last AND {is_wanted}"
+        )
+        for _, *values in _read_pages(self.connection, query, last=last):
+            yield dict(zip(RESULT_COLUMNS, values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerReader:
     """Answers questions about a ledger and never changes it."""
 
     connection: sqlite3.Connection
 
-    def standings(self) -> Iterator[Standing]:
-        """Yield how every job stands."""
-        return read_standings(self.connection)
+    def find_all(self, identities: Sequence[JobIdentity]) -> Iterator[Standing]:
+        """Find how some jobs stand, in no order; those that the ledger does not know are left out."""
+        for start in range(0, len(identities), PAGE_ROWS):
+            yield from find_standings(self.connection, identities[start : start + PAGE_ROWS])
+
+    def find_in_states(self, states: Iterable[State]) -> Iterator[Standing]:
+        """Find the jobs that are in one of some states, which should be those that few are in."""
+        return find_in_states(self.connection, states)
 
     def count_states(self) -> Counter[str]:
         """Count the jobs in each public state."""
         rows = self.connection.execute(
-            "SELECT public, count(*) FROM attempts JOIN states USING (state) WHERE latest = 1 GROUP BY public"
+            "SELECT public, sum(jobs) FROM states "
+            "JOIN (SELECT state, count(*) AS jobs FROM attempts WHERE latest = 1 GROUP BY state) USING (state) "
+            "GROUP BY public"
         )
         return Counter(dict(rows.fetchall()))
 
-    def open_jobs(self, limit: int) -> Iterator[dict[str, Any]]:
-        """Yield the jobs that are not ended, those that need a person first."""
-        return self._select(
-            "FROM results WHERE state IN ('held', 'unknown', 'running') "
-            "ORDER BY instr('held unknown running', state), id LIMIT ?",
-            limit,
+    def open_jobs(self, limit: int) -> list[dict[str, Any]]:
+        """Read the jobs that are not ended, those that need a person first, then in the order of recording."""
+        # The keys come from the index alone, so that rows are read for no more jobs than are wanted.
+        rows = self.connection.execute(
+            f"WITH urgencies (state, urgency) AS (VALUES {_URGENCIES}), urgent AS ("
+            "SELECT attempt_key, urgency FROM urgencies CROSS JOIN attempts USING (state) WHERE latest = 1 "
+            "ORDER BY urgency, attempt_key LIMIT ?) "
+            f"SELECT {', '.join(RESULT_COLUMNS)} FROM urgent CROSS JOIN results_by_attempt USING (attempt_key) "
+            "ORDER BY urgency, attempt_key",
+            (limit,),
         )
+        return [dict(zip(RESULT_COLUMNS, row, strict=True)) for row in rows]
 
-    def results(self, *, has_all_attempts: bool) -> Iterator[dict[str, Any]]:
-        """Yield every job with its latest attempt, or every attempt, in the order of recording."""
-        where = "" if has_all_attempts else "WHERE latest = 1 "
-        return self._select(f"FROM results_by_attempt {where}ORDER BY attempt_key")
+    def results(self, *, has_all_attempts: bool) -> Results:
+        """Return every job with its latest attempt, or every attempt, in the order of recording."""
+        return Results(self.connection, has_all_attempts=has_all_attempts)
 
     def held(self) -> Iterator[dict[str, Any]]:
         """Yield what is known of each job that a person can settle."""
         states = ", ".join(f"'{state}'" for state in sorted(SETTLEABLE))
-        rows = self.connection.execute(
-            "SELECT job_id AS id, edition, number, state, generation_id, fields ->> '$.prompt' AS prompt, sends, "
-            "submitted_at, unknown_at, accepted_at, absent_at, missing_at, credits_estimated, error "
-            f"FROM attempts WHERE latest = 1 AND state IN ({states}) ORDER BY attempt_key"
+        query = (
+            f"SELECT attempt_key, {', '.join(_HELD_COLUMNS)} "
+            "FROM (SELECT *, job_id AS id, fields ->> '$.prompt' AS prompt FROM attempts) "
+            f"WHERE latest = 1 AND state IN ({states}) AND attempt_key > :after"
         )
-        names = [column[0] for column in rows.description]
-        return (dict(zip(names, row, strict=True)) for row in rows)
+        for _, *values in _read_pages(self.connection, query):
+            yield dict(zip(_HELD_COLUMNS, values, strict=True))
 
     def files(self) -> Iterator[ResultFile]:
         """Yield every result that is here or ready to be fetched, those of earlier attempts too."""
-        rows = self.connection.execute(
-            "SELECT attempt_key, edition, job_id, state, output, sha256 FROM attempts WHERE state IN (?, ?) "
-            "ORDER BY attempt_key",
-            (State.DONE, State.READY),
+        query = (
+            "SELECT attempt_key, edition, job_id, state, output, sha256 FROM attempts "
+            f"WHERE state IN ('{State.DONE}', '{State.READY}') AND attempt_key > :after"
         )
-        for key, edition, job_id, state, *others in rows:
+        for key, edition, job_id, state, *others in _read_pages(self.connection, query):
             yield ResultFile(key, edition, job_id, State(state), *others)
 
     def read_lost_attempts(self) -> int:
@@ -100,7 +152,7 @@ class LedgerReader:
             "WHERE edition = ? AND accepted_at IS NOT NULL",
             (edition,),
         ).fetchone()
-        spending = sum_spending(self.connection, edition)
+        spending = read_spending(self.connection, edition)
         return {
             "estimated": row[0],
             "charged": row[1],
@@ -113,9 +165,15 @@ class LedgerReader:
         row = self.connection.execute("SELECT error FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
         return str(row[0] or "")
 
-    def _select(self, rest: str, *values: object) -> Iterator[dict[str, Any]]:
-        for row in self.connection.execute(f"SELECT {', '.join(RESULT_COLUMNS)} {rest}", values):
-            yield dict(zip(RESULT_COLUMNS, row, strict=True))
+
+def _read_pages(connection: sqlite3.Connection, query: str, **values: object) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query for the attempts after the key `:after`, which is its first column."""
+    after = 0
+    while page := connection.execute(
+        f"{query} ORDER BY attempt_key LIMIT {PAGE_ROWS}", values | {"after": after}
+    ).fetchall():
+        yield from page
+        after = page[-1][0]
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from hedra_batch.job import Attempt, State, to_label
 
@@ -23,6 +23,12 @@ RESULT_COLUMNS = (
 )  # fmt: skip
 
 
+#: What stays of a job for ever: its edition and its id.
+JobIdentity = tuple[str, str]
+
+_STANDING_COLUMNS = "attempt_key, edition, job_id, number, state, digest, unknown_sends, accepted_at, error_code"
+
+
 class Standing(NamedTuple):
     """How one job stands: what planning needs of its latest attempt, and no more."""
 
@@ -37,7 +43,7 @@ class Standing(NamedTuple):
     error_code: str | None
 
     @property
-    def identity(self) -> tuple[str, str]:
+    def identity(self) -> JobIdentity:
         """What stays of a job for ever."""
         return (self.edition, self.job_id)
 
@@ -55,11 +61,25 @@ def to_attempt(row: tuple[object, ...]) -> Attempt:
     return Attempt(*identity, State(str(state)), digest, json.loads(str(fields)), *others)  # type: ignore[arg-type]
 
 
-def read_standings(connection: sqlite3.Connection) -> Iterator[Standing]:
-    """Yield the latest attempt of every job, oldest first."""
+def find_standings(connection: sqlite3.Connection, identities: Sequence[JobIdentity]) -> Iterator[Standing]:
+    """Find the latest attempts of some jobs."""
+    marks = ", ".join(["(?, ?)"] * len(identities))
     rows = connection.execute(
-        "SELECT attempt_key, edition, job_id, number, state, digest, unknown_sends, accepted_at, error_code "
-        "FROM attempts WHERE latest = 1 ORDER BY attempt_key"
+        f"SELECT {_STANDING_COLUMNS} FROM attempts WHERE latest = 1 AND (edition, job_id) IN (VALUES {marks})",
+        [part for identity in identities for part in identity],
     )
-    for key, edition, job_id, number, state, *others in rows:
-        yield Standing(key, edition, job_id, number, State(state), *others)
+    return map(_to_standing, rows.fetchall())
+
+
+def find_in_states(connection: sqlite3.Connection, states: Iterable[State]) -> Iterator[Standing]:
+    """Find the jobs whose latest attempt is in one of some states, in the order of recording."""
+    wanted = ", ".join(f"'{state}'" for state in states)
+    rows = connection.execute(
+        f"SELECT {_STANDING_COLUMNS} FROM attempts WHERE latest = 1 AND state IN ({wanted}) ORDER BY attempt_key"
+    )
+    return map(_to_standing, rows.fetchall())
+
+
+def _to_standing(row: tuple[Any, ...]) -> Standing:
+    key, edition, job_id, number, state, *others = row
+    return Standing(key, edition, job_id, number, State(state), *others)

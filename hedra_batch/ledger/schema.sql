@@ -1,4 +1,4 @@
--- The ledger's schema, version 2 (PRAGMA user_version). All instants are UTC, ISO 8601 with a Z.
+-- The ledger's schema, version 3 (PRAGMA user_version). All instants are UTC, ISO 8601 with a Z.
 -- Only the view `results` is for others to rely on; all else may change with a version.
 
 CREATE TABLE info (
@@ -78,11 +78,25 @@ CREATE TABLE attempts (
     error_code TEXT,
     error TEXT,
     request_id TEXT,               -- the server's x-request-id of the last answer to a send
+    price INTEGER AS (             -- what it costs at most: as charged or as estimated, whichever is more
+        max(coalesce(credits_charged, credits_estimated), coalesce(credits_estimated, credits_charged))
+    ),
+    liability TEXT AS (            -- charged: the server may have charged it; reserved: it is about to be sent; none
+        CASE
+            WHEN state = 'REJECTED' THEN 'none'
+            WHEN state NOT IN ('NEW', 'RESERVED') OR unknown_sends > 0 THEN 'charged'
+            WHEN state = 'RESERVED' THEN 'reserved'
+            ELSE 'none'
+        END
+    ),
     UNIQUE (edition, job_id, number)
 ) STRICT;
 CREATE INDEX attempts_by_state ON attempts (state) WHERE latest = 1;
 CREATE UNIQUE INDEX attempts_by_output ON attempts (output) WHERE output IS NOT NULL;
 CREATE UNIQUE INDEX attempts_by_generation ON attempts (generation_id) WHERE generation_id IS NOT NULL;
+
+-- Few attempts are not the first of their job.
+CREATE INDEX attempts_by_number ON attempts (number) WHERE number > 1;
 
 CREATE TABLE history (
     attempt_key INTEGER NOT NULL REFERENCES attempts (attempt_key),

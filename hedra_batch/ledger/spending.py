@@ -8,11 +8,6 @@ from dataclasses import dataclass
 from hedra_batch.errors import BudgetReachedError
 from hedra_batch.job import Attempt
 
-#: What an attempt costs at most: as charged or as estimated, whichever is more, else not known.
-_PRICE = "max(coalesce(credits_charged, credits_estimated), coalesce(credits_estimated, credits_charged))"
-#: The server may have charged these: everything that was sent and not clearly refused.
-_MAY_BE_CHARGED = "(state NOT IN ('NEW', 'RESERVED', 'REJECTED') OR (state <> 'REJECTED' AND unknown_sends > 0))"
-
 
 @dataclass(frozen=True, slots=True)
 class Spending:
@@ -22,25 +17,34 @@ class Spending:
     unpriced: int
 
 
-def sum_spending(
-    connection: sqlite3.Connection, edition: str, *, counts_reserved: bool = False, but: int | None = None
-) -> Spending:
-    """Sum what may have been charged, with `counts_reserved` also what is about to be; `but` one attempt."""
+def read_spending(connection: sqlite3.Connection, edition: str, *, counts_reserved: bool = False) -> Spending:
+    """Read what may have been charged, with `counts_reserved` also what is about to be; kept up to date by triggers."""
     row = connection.execute(
-        f"SELECT coalesce(sum({_PRICE}), 0), count(*) FILTER (WHERE {_PRICE} IS NULL) FROM attempts "
-        f"WHERE edition = ? AND attempt_key IS NOT ? AND ({_MAY_BE_CHARGED} OR (? AND state = 'RESERVED'))",
-        (edition, but, counts_reserved),
+        "SELECT coalesce(sum(credits), 0), coalesce(sum(unpriced), 0) FROM spending "
+        "WHERE edition = ? AND (liability = 'charged' OR (? AND liability = 'reserved'))",
+        (edition, counts_reserved),
     ).fetchone()
     return Spending(*row)
 
 
-def require_budget(
-    connection: sqlite3.Connection, attempt: Attempt, price: int | None, budget: int | None, *, counts_reserved: bool
-) -> None:
+def require_reservable(connection: sqlite3.Connection, attempt: Attempt, price: int | None, budget: int | None) -> None:
     """Raise BudgetReachedError unless what was spent, what is reserved and this price together stay within it."""
+    if budget is not None:
+        _require(attempt, price, budget, read_spending(connection, attempt.edition, counts_reserved=True))
+
+
+def require_sendable(connection: sqlite3.Connection, attempt: Attempt, budget: int | None) -> None:
+    """Raise BudgetReachedError unless what was spent and the price of this reserved attempt stay within it."""
     if budget is None:
         return
-    spending = sum_spending(connection, attempt.edition, counts_reserved=counts_reserved, but=attempt.key)
+    price, spending = attempt.credits_estimated, read_spending(connection, attempt.edition)
+    if attempt.unknown_sends:
+        # It counts as charged already, for an earlier send of the same id.
+        spending = Spending(spending.credits - (price or 0), spending.unpriced - (price is None))
+    _require(attempt, price, budget, spending)
+
+
+def _require(attempt: Attempt, price: int | None, budget: int, spending: Spending) -> None:
     if spending.unpriced or price is None:
         raise BudgetReachedError(
             f"{attempt.label}: under a budget nothing is sent whose price is not known"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from hedra_batch import __version__
 from hedra_batch.errors import ConfigurationError
@@ -17,9 +17,11 @@ from hedra_batch.ledger import attempts
 from hedra_batch.ledger.assets import Assets
 from hedra_batch.ledger.identity import Binding, Identity
 from hedra_batch.ledger.opening import Loss, open_pair
-from hedra_batch.ledger.rows import Standing, read_standings
-from hedra_batch.ledger.spending import Spending, require_budget, sum_spending
+from hedra_batch.ledger.reading import LedgerReader
+from hedra_batch.ledger.spending import Spending, read_spending, require_reservable, require_sendable
 from hedra_batch.ledger.writer import ConflictError, Writer
+
+T = TypeVar("T")
 
 #: Whether a server uses the ids that we reserve.
 IdsVerdict = Literal["unproven", "honoured", "ignored"]
@@ -120,7 +122,9 @@ class Ledger:
         statement = "SELECT ids_verdict FROM servers WHERE base_url = ?"
         row = connection.execute(statement, (self._identity.base_url,)).fetchone()
         self._ids_verdict = row[0] if row else "unproven"
-        self.last_sent_at = connection.execute("SELECT max(submitted_at) FROM attempts").fetchone()[0]
+        sent = "SELECT at FROM history WHERE to_state = ? ORDER BY rowid DESC LIMIT 1"
+        row = connection.execute(sent, (State.SUBMITTING,)).fetchone()
+        self.last_sent_at = row[0] if row else None
         self._recover(connection, now)
 
     def _recover(self, connection: sqlite3.Connection, now: str) -> None:
@@ -128,7 +132,7 @@ class Ledger:
         # A send that was under way has an unknown outcome; its quiet window begins now.
         connection.execute(
             "UPDATE attempts SET state = ?, unknown_sends = unknown_sends + 1, unknown_at = ?, unknown_mark = ?, "
-            "ordered_at = NULL, changed_at = ?, error_code = ?, error = ? WHERE state = ?",
+            "ordered_at = NULL, changed_at = ?, error_code = ?, error = ? WHERE latest = 1 AND state = ?",
             (
                 *(State.UNKNOWN, now, self._clock.mark(), now, UNKNOWN_OUTCOME),
                 *("The run ended before the answer came.", State.SUBMITTING),
@@ -136,13 +140,14 @@ class Ledger:
         )
         # A reservation that nothing was sent for lasts as long as its run: another may have other prices and budgets.
         connection.execute(
-            "UPDATE attempts SET state = ?, changed_at = ?, body = NULL WHERE state = ? AND unknown_sends = 0",
+            "UPDATE attempts SET state = ?, changed_at = ?, body = NULL "
+            "WHERE latest = 1 AND state = ? AND unknown_sends = 0",
             (State.NEW, now, State.RESERVED),
         )
         # Where an earlier send was lost, it is read again before it is sent again, but for a person's order.
         connection.execute(
             "UPDATE attempts SET state = ?, changed_at = ?, resends = max(resends - 1, 0) "
-            "WHERE state = ? AND unknown_sends > 0 AND ordered_at IS NULL",
+            "WHERE latest = 1 AND state = ? AND unknown_sends > 0 AND ordered_at IS NULL",
             (State.UNKNOWN, now, State.RESERVED),
         )
 
@@ -160,17 +165,21 @@ class Ledger:
 
     # Reading
 
-    async def standings(self) -> list[Standing]:
-        """Read how every job stands."""
-        return await self._writer.run(lambda db: list(read_standings(db)))
+    async def look(self, question: Callable[[LedgerReader], T]) -> T:
+        """Ask something that only reads, in the ledger's own thread, between its commits."""
+        return await self._writer.run(lambda db: question(LedgerReader(db)))
 
     async def attempt(self, key: int) -> Attempt:
         """Read one attempt."""
         return await self._writer.run(lambda db: attempts.fetch(db, key))
 
-    async def sum_spending(self, edition: str) -> Spending:
-        """Sum what an edition may have cost so far."""
-        return await self._writer.run(lambda db: sum_spending(db, edition))
+    async def attempts(self, keys: Sequence[int]) -> list[Attempt]:
+        """Read some attempts, in the order of their keys."""
+        return await self._writer.run(lambda db: list(attempts.fetch_many(db, keys)))
+
+    async def read_spending(self, edition: str) -> Spending:
+        """Read what an edition may have cost so far."""
+        return await self._writer.run(lambda db: read_spending(db, edition))
 
     # Recording jobs
 
@@ -178,8 +187,8 @@ class Ledger:
         self,
         jobs: Iterable[tuple[Job, int]],
         estimate_credits: Callable[[dict[str, str | int]], int | None] = lambda _: None,
-    ) -> list[int]:
-        """Record attempts, each job with the number of its new attempt, all or none; returns their keys.
+    ) -> list[Attempt]:
+        """Record attempts, each job with the number of its new attempt, all or none.
 
         They are NEW, but for numbers that a lost ledger may have used: what became of those is UNKNOWN.
         """
@@ -194,15 +203,15 @@ class Ledger:
         job: Job,
         number: int,
         estimate_credits: Callable[[dict[str, str | int]], int | None],
-    ) -> int:
+    ) -> Attempt:
         now = self._clock.now_text()
         if self.loss is None or number > self.loss.highest_attempt:
-            return attempts.insert(connection, job, number, state=State.NEW, changed_at=now)
+            return attempts.insert(connection, job, number, State.NEW, changed_at=now)
         return attempts.insert(
             connection,
             job,
             number,
-            state=State.UNKNOWN,
+            State.UNKNOWN,
             changed_at=now,
             generation_id=self.derive_lost_id(job, number),
             sends=1,
@@ -247,7 +256,7 @@ class Ledger:
         """
 
         def operation(connection: sqlite3.Connection) -> Attempt:
-            require_budget(connection, attempt, credits_estimated, self._budget_credits, counts_reserved=True)
+            require_reservable(connection, attempt, credits_estimated, self._budget_credits)
             self._raise_identity(highest_attempt=attempt.number)
             return attempts.move(
                 connection,
@@ -273,8 +282,7 @@ class Ledger:
         """
 
         def operation(connection: sqlite3.Connection) -> Attempt:
-            budget = self._budget_credits
-            require_budget(connection, attempt, attempt.credits_estimated, budget, counts_reserved=False)
+            require_sendable(connection, attempt, self._budget_credits)
             now = self._clock.now_text()
             return attempts.move(
                 connection,

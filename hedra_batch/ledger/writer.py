@@ -108,13 +108,14 @@ class Writer:
             raise
 
     def _apply(self, pending: _Pending) -> None:
-        self._connection.execute("SAVEPOINT operation")
+        """Run one of a group. It refuses before it changes anything, so that the others need no savepoints."""
+        changes = self._connection.total_changes
         try:
             pending.result = pending.operation(self._connection)
         except HedraBatchError as refusal:
-            self._connection.execute("ROLLBACK TO operation")
+            if self._connection.total_changes != changes:
+                raise sqlite3.InternalError("an operation was refused after it had changed something") from refusal
             pending.refusal = refusal
-        self._connection.execute("RELEASE operation")
 
     def _fail(self, group: list[_Pending], error: Exception) -> None:
         self._broken = LedgerError(

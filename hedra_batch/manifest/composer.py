@@ -12,8 +12,9 @@ from unicodedata import normalize
 
 import yaml
 
+from hedra_batch.errors import ManifestError
 from hedra_batch.manifest.credentials import WHY_REFUSED, holds_credential, names_credential
-from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc
+from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc, render_faults
 from hedra_batch.manifest.syntax import explain_syntax_error
 from hedra_batch.manifest.text import ManifestText
 from hedra_batch.manifest.tree import Mapping, Sequence, Tree
@@ -26,9 +27,9 @@ MOST_VALUES = 300_000
 #: A key is a field or a name; what is this long was meant as a text.
 LONGEST_KEY = 1_000
 #: A long text counts as several values, so that aliases of it are bounded too.
-_CHARACTERS_PER_VALUE = 100
+CHARACTERS_PER_VALUE = 100
 
-_CORE_SCHEMA = re.compile(
+CORE_SCHEMA = re.compile(
     r"(?P<null>~|null|Null|NULL|)"
     r"|(?P<bool>true|True|TRUE|false|False|FALSE)"
     r"|(?P<int>[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,16})"
@@ -41,7 +42,7 @@ _READERS: dict[str | None, Callable[[str], Any]] = {
     "int": lambda text: int(text, 0) if text.startswith(("0o", "0x")) else int(text),
     "float": lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
 }
-_MERGE = "<<"
+MERGE = "<<"
 #: The parser would compare each such line with all others; a manifest has no use for one.
 _TAG_LINE = re.compile(r"(?:\A|[\n\r\x85\u2028\u2029])(%TAG)")
 _TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
@@ -49,7 +50,7 @@ _TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FREE_NAMES = frozenset({("prompts",), ("images",)})
 #: The parser in C, where PyYAML was built with it.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _FatalFaultError(Exception):
@@ -65,13 +66,21 @@ def compose(text: ManifestText) -> Tree:
     return _Composer(text).read()
 
 
+def compose_whole(text: ManifestText) -> Tree:
+    """Read the YAML of a manifest to its end. Raises ManifestError where it cannot be read so far."""
+    tree = compose(text)
+    if tree.is_broken:
+        raise ManifestError(render_faults(tree.faults, tree))
+    return tree
+
+
 class _Composer:
     """Composes the events of one file into values."""
 
     def __init__(self, text: ManifestText) -> None:
         self._text = text
         # Typed loosely: the C parser's events have marks always, which their stubs do not know.
-        self._events: Any = yaml.parse(text.content, Loader=_LOADER)
+        self._events: Any = yaml.parse(text.content, Loader=LOADER)
         self._faults: list[Fault] = []
         self._cuts: dict[Loc, str] = {}
         self._unused: dict[str, Loc] = {}
@@ -97,7 +106,7 @@ class _Composer:
         return next((prefix for prefix in prefixes if prefix in self._secrets), self._at)
 
     def _read_document(self) -> Tree:
-        if line := _TAG_LINE.search(self._text.content):
+        if "%TAG" in self._text.content and (line := _TAG_LINE.search(self._text.content)):
             raise _FatalFaultError(Fault((), "has a line for tags, '%TAG' (allowed: plain values)", line.start(1)))
         next(self._events)
         if not isinstance(next(self._events), yaml.DocumentStartEvent):
@@ -147,12 +156,12 @@ class _Composer:
 
     def _read_scalar(self, event: Any, loc: Loc) -> Any:
         value = event.value
-        self._grow(len(value) // _CHARACTERS_PER_VALUE, event)
+        self._grow(len(value) // CHARACTERS_PER_VALUE, event)
         if event.tag is not None:
             self._refuse_tag(event, loc)
         elif event.implicit[0]:
             self._note_cut(event, loc)
-            match = _CORE_SCHEMA.fullmatch(value)
+            match = CORE_SCHEMA.fullmatch(value)
             if match is not None:
                 return _READERS[match.lastgroup](value)
         self._check_text(value, loc, event.start_mark.index)
@@ -191,7 +200,7 @@ class _Composer:
             value_event = next(self._events)
             value = self._read_value(value_event, place)
             marks = (event.start_mark.index, value_event.start_mark.index)
-            if key == _MERGE and event.implicit[0]:
+            if key == MERGE and event.implicit[0]:
                 merges.append((value, marks[0]))
             elif key in mapping:
                 self._refuse_repetition(mapping, place, marks[0])
@@ -199,7 +208,7 @@ class _Composer:
                 mapping[key] = value
                 mapping.marks[key] = marks
         for value, offset in merges:
-            self._merge(value, mapping, Fault((*loc, _MERGE), "merges what is no mapping (allowed: a mapping)", offset))
+            self._merge(value, mapping, Fault((*loc, MERGE), "merges what is no mapping (allowed: a mapping)", offset))
         return mapping
 
     def _read_key(self, event: Any, loc: Loc) -> str:

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 from pydantic import PlainValidator, WithJsonSchema
 
 from hedra_batch.manifest.exclusion import LONGEST_PATTERN
-from hedra_batch.manifest.naming import LONGEST_NAME, NAME_RULE, is_manifest_name, is_name
+from hedra_batch.manifest.lines import read_line, read_manifest_name, require_text
+from hedra_batch.manifest.naming import LONGEST_NAME, NAME_RULE, is_name
 from hedra_batch.manifest.output import LONGEST_TEMPLATE, check_template
 from hedra_batch.manifest.wording import kind, shown
 from hedra_batch.quantity import Rate, parse_credits, parse_duration_ms, parse_rate
 
 LONGEST_PROMPT = 20_000
-LONGEST_LINE = 2_000
 LONGEST_QUANTITY = 30
 LONGEST_DURATION_MS = 10 * 60_000
 LONGEST_QUIET_WINDOW_MS = 24 * 3_600_000
@@ -32,23 +32,9 @@ _RESOLUTION = re.compile(r"[1-9][0-9]{2,3}p|[1-9]k")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://|data:", re.IGNORECASE)
 
 
-def read_line(value: object) -> str:
-    """Take one line of text, without the space around it."""
-    if value is None:
-        raise ValueError("has no value (give it one, or take the key out)")
-    text = _require_text(value, f"must be text, not {kind(value)} (put it in quotes)").strip()
-    if not text:
-        raise ValueError("is empty")
-    if len(text) > LONGEST_LINE:
-        raise ValueError(f"has {len(text):,} characters (at most {LONGEST_LINE:,})")
-    if not text.isprintable():
-        raise ValueError("has a line end, a tab or an invisible character (allowed: one line of text)")
-    return text
-
-
 def read_prompt(value: object) -> str:
     """Take the text of a prompt, without the space around it."""
-    text = _require_text(value, f"is read by YAML as {kind(value)} (a prompt is text: put the text in quotes)").strip()
+    text = require_text(value, f"is read by YAML as {kind(value)} (a prompt is text: put the text in quotes)").strip()
     if not text:
         raise ValueError("is empty (a prompt is text)")
     if len(text) > LONGEST_PROMPT:
@@ -60,18 +46,10 @@ def read_prompt(value: object) -> str:
 
 def read_name(value: object) -> str:
     """Take a name or an id."""
-    text = _require_text(value, f"must be a name, not {kind(value)} (if this is meant, put it in quotes)")
+    text = require_text(value, f"must be a name, not {kind(value)} (if this is meant, put it in quotes)")
     name = normalize("NFC", text)
     if not is_name(name):
         raise ValueError(f"{shown(value)} cannot be a name (allowed: {NAME_RULE})")
-    return name
-
-
-def read_manifest_name(value: object) -> str:
-    """Take the name of the manifest, which may have spaces."""
-    name = normalize("NFC", read_line(value))
-    if not is_manifest_name(name):
-        raise ValueError(f"{shown(value)} cannot name a folder (allowed: {NAME_RULE}, and spaces)")
     return name
 
 
@@ -172,14 +150,8 @@ def read_output(value: object) -> str:
     return check_template(read_line(value))
 
 
-def _require_text(value: object, refusal: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(refusal)  # noqa: TRY004 - all readers refuse by ValueError, which pydantic takes for that
-    return value
-
-
 def _read_quantity(value: object, allowed: str) -> str:
-    text = _require_text(value, f"is {kind(value)}, without a unit ({allowed})")
+    text = require_text(value, f"is {kind(value)}, without a unit ({allowed})")
     if len(text) > LONGEST_QUANTITY or not text.isascii():
         raise ValueError(f"{shown(text)} is no quantity ({allowed})")
     return text

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hedra_batch.errors import InputFileError, ManifestError, UsageError
-from hedra_batch.job import ImageInput, Inputs, Job
-from hedra_batch.manifest.composer import compose
-from hedra_batch.manifest.drafts import Draft
+from hedra_batch.job import ImageInput
+from hedra_batch.manifest.composer import compose_whole
 from hedra_batch.manifest.expansion import Expansion, expand
-from hedra_batch.manifest.fields import read_manifest_name
 from hedra_batch.manifest.images import read_image
+from hedra_batch.manifest.jobs import Jobs
 from hedra_batch.manifest.mending import hides_jobs, is_real, mend
 from hedra_batch.manifest.naming import NAME_RULE, is_name, make_manifest_name
 from hedra_batch.manifest.problems import MOST_FAULTS, Fault, render_faults
@@ -30,8 +28,7 @@ class Manifest:
 
     name: str
     path: Path
-    #: Every variation of every job, in the order of the manifest.
-    jobs: tuple[Job, ...]
+    jobs: Jobs
     limits: Limits
     #: The most that one edition may cost; None where the manifest does not say.
     budget_credits: int | None
@@ -49,36 +46,19 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
     """
     if edition and not is_name(edition):
         raise UsageError(f"The edition {shown(edition)} cannot be part of a file's name. Allowed: {NAME_RULE}.")
-    tree = _read(path)
+    tree = compose_whole(read_text(path))
     entry, expansion = _check(tree, path.parent, edition)
     images = _read_images(expansion, tree, path.parent)
     return Manifest(
         name=entry.name or make_manifest_name(path.stem),
         path=path,
-        jobs=tuple(_make_jobs(expansion, images, edition)),
+        jobs=Jobs(edition, expansion.drafts, expansion.outputs, images),
         limits=Limits(**dict(entry.limits)),
         budget_credits=entry.budget,
         attempts=entry.attempts,
         on_unknown=entry.on_unknown,
         quiet_window_seconds=entry.quiet_window_ms / 1000,
     )
-
-
-def load_name(path: Path) -> str:
-    """Read only what names the run folder, so that a ledger can be looked at beside a manifest with faults."""
-    values = _read(path).values
-    try:
-        return read_manifest_name(values.get("name") if isinstance(values, dict) else None)
-    except ValueError:
-        # What cannot name a folder is a fault that a run tells; here the file's own name is the best guess.
-        return make_manifest_name(path.stem)
-
-
-def _read(path: Path) -> Tree:
-    tree = compose(read_text(path))
-    if tree.is_broken:
-        raise ManifestError(render_faults(tree.faults, tree))
-    return tree
 
 
 def _check(tree: Tree, folder: Path, edition: str) -> tuple[ManifestEntry, Expansion]:
@@ -107,25 +87,3 @@ def _read_images(expansion: Expansion, tree: Tree, folder: Path) -> dict[str, Im
     if faults:
         raise InputFileError(render_faults(faults, tree))
     return images
-
-
-def _make_jobs(expansion: Expansion, images: Mapping[str, ImageInput], edition: str) -> Iterator[Job]:
-    drafted: Draft | None = None
-    for job_id, draft in expansion.drafts.items():
-        if draft is not drafted:
-            # Its variations follow one another and share what they ask for.
-            drafted, inputs = draft, _make_inputs(draft, images)
-        yield Job(job_id, edition, inputs, expansion.outputs[job_id], draft.prompt_id, draft.image_id)
-
-
-def _make_inputs(draft: Draft, images: Mapping[str, ImageInput]) -> Inputs:
-    settings = draft.settings
-    return Inputs(
-        prompt=draft.prompt,
-        model=settings.model or None,
-        image=images.get(draft.image),
-        end_image=images.get(settings.end_image),
-        aspect_ratio=settings.aspect_ratio or None,
-        resolution=settings.resolution or None,
-        duration_ms=settings.duration_ms or None,
-    )

@@ -12,6 +12,7 @@ from typing import Any
 
 from hedra_batch.api.answers import Model
 from hedra_batch.errors import ConfigurationError, JobError, ManifestError
+from hedra_batch.pipeline.purchase import Kind, find_kind
 
 #: In credits; beyond it the list cannot be right.
 HIGHEST_PRICE = 10**9
@@ -24,6 +25,7 @@ class Catalogue:
 
     def __init__(self, models: Sequence[Model]) -> None:
         self._models = models
+        self._prices: dict[Kind, int | None] = {}
         names = Counter(model.name.casefold() for model in models)
         self._by_key: dict[str, Model] = {}
         for model in models:
@@ -73,8 +75,15 @@ class Catalogue:
         model = self.find(written)
         return model.eta_seconds if model else None
 
-    def estimate_credits(self, fields: dict[str, str | int]) -> int | None:
-        """Estimate what a video will cost, by the published price list; None where the list does not tell.
+    def estimate_credits(self, fields: Mapping[str, str | int]) -> int | None:
+        """Estimate what a video will cost, by the published price list; None where the list does not tell."""
+        kind = find_kind(fields)
+        if kind not in self._prices:
+            self._prices[kind] = self._calculate_credits(dict(kind))
+        return self._prices[kind]
+
+    def _calculate_credits(self, fields: dict[str, str | int]) -> int | None:
+        """Apply the published rule.
 
         credits = ceil((base_cost + credits_per_second x seconds) x the product of the modifiers).
         """

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import itertools
 import logging
-from contextlib import suppress
-from pathlib import Path
-
-import aiofiles
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 
 from hedra_batch.api.client import HedraClient
-from hedra_batch.api.media import Download, MediaClient
-from hedra_batch.durable import hash_file, open_own, publish, sync, sync_folder
+from hedra_batch.api.media import CHUNK_BYTES, Download, MediaClient
 from hedra_batch.errors import DownloadError, JobError, UnfinishedError, WriteError
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import Attempt, Job, State
 from hedra_batch.ledger.store import Ledger
-from hedra_batch.pipeline.container import check_container
+from hedra_batch.pipeline.pace import Backlog
+from hedra_batch.pipeline.part import PartFile
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +34,7 @@ class Fetcher:
         media: MediaClient,
         reader: Reader,
         folder: RunFolder,
+        backlog: Backlog,
         settings: RunSettings,
     ) -> None:
         self._ledger = ledger
@@ -42,6 +42,7 @@ class Fetcher:
         self._media = media
         self._reader = reader
         self._folder = folder
+        self._backlog = backlog
         self._settings = settings
         self._room = asyncio.Semaphore(settings.limits.downloads)
         #: Links that the tracker has just read. In memory only: they are signed and expire.
@@ -57,7 +58,7 @@ class Fetcher:
 
         For an attempt that is DONE, it makes its file anew: what stands in its place is moved aside.
         """
-        async with self._room:
+        async with self._take_turn():
             pause_seconds = self._settings.first_pause_seconds
             for _ in range(self._settings.download_tries):
                 try:
@@ -68,22 +69,36 @@ class Fetcher:
                     pause_seconds = min(pause_seconds * 2, self._settings.longest_pause_seconds)
         raise UnfinishedError("The result is at the server but did not arrive whole; the next run fetches it again.")
 
+    @asynccontextmanager
+    async def _take_turn(self) -> AsyncIterator[None]:
+        """Wait for room; whatever waits here goes before new submissions, since media can expire."""
+        self._backlog.grow()
+        try:
+            await self._room.acquire()
+        finally:
+            self._backlog.shrink()
+        try:
+            yield
+        finally:
+            self._room.release()
+
     async def _fetch(self, attempt: Attempt) -> Attempt:
         link = self._links.pop(attempt.key, None) or await self._find_link(attempt)
-        path = self._folder.locate(attempt.output or attempt.wanted_output)
-        part = path.with_name(path.name + ".part")
+        output = attempt.output or attempt.wanted_output
+        part = PartFile(self._folder, output)
         try:
-            await asyncio.to_thread(_make_folder, path.parent, self._folder.path)
             async with self._media.open(link) as download:
-                content_hash, size_bytes = await _write(part, download)
-            await asyncio.to_thread(_verify_and_publish, part, path, content_hash)
+                content_hash, size_bytes = await _save(part, download)
         except DownloadError:
-            # What is no video can be anything, a page that repeats the signed link too.
             with suppress(OSError):
-                part.unlink()
+                await _work(part.discard)
             raise
         except OSError as error:
-            raise WriteError(f"{path} cannot be written: {error.strerror or error}.") from error
+            raise WriteError(f"{self._folder.path / output} cannot be written: {error.strerror or error}.") from error
+        finally:
+            if part.is_open:
+                # Who is cancelled here waits for no disk.
+                asyncio.get_running_loop().run_in_executor(None, part.close)
         record = self._ledger.record_restored if attempt.state is State.DONE else self._ledger.complete
         attempt = await record(attempt, content_hash, size_bytes)
         logger.info("%s: done -> %s (%d bytes)", attempt.label, attempt.output, size_bytes)
@@ -106,39 +121,23 @@ class Fetcher:
         return link
 
 
-async def _write(part: Path, download: Download) -> tuple[str, int]:
-    """Stream a body to a file; returns its SHA-256 in hex and its size. Raises DownloadError when it is cut short."""
-    content_hash = hashlib.sha256()
-    size_bytes = 0
-    async with aiofiles.open(part, "wb", opener=open_own) as file:
-        async for chunk in download.chunks:
-            content_hash.update(chunk)
-            size_bytes += len(chunk)
-            await file.write(chunk)
+async def _save(part: PartFile, download: Download) -> tuple[str, int]:
+    """Stream a body to its file; returns its SHA-256 in hex and its size. Raises DownloadError when it is cut short."""
+    pieces: list[bytes] = []
+    size_bytes = waiting_bytes = 0
+    async for chunk in download.chunks:
+        pieces.append(chunk)
+        size_bytes += len(chunk)
+        waiting_bytes += len(chunk)
+        if waiting_bytes >= CHUNK_BYTES:
+            # Going to another thread and back costs more than writing a small piece: an ordinary video goes few times.
+            await _work(part.append, b"".join(pieces))
+            pieces, waiting_bytes = [], 0
     if download.length_bytes is not None and size_bytes != download.length_bytes:
         raise DownloadError(f"Only {size_bytes} of {download.length_bytes} bytes arrived.")
-    return content_hash.hexdigest(), size_bytes
+    return await _work(part.finish, b"".join(pieces)), size_bytes
 
 
-def _make_folder(folder: Path, root: Path) -> None:
-    """Make the folders of a file, each readable by the owner only and on disk."""
-    for level in reversed([folder, *folder.parents]):
-        if level.is_relative_to(root) and not level.exists():
-            level.mkdir(mode=0o700, exist_ok=True)
-            sync_folder(level.parent)
-
-
-def _verify_and_publish(part: Path, path: Path, content_hash: str) -> None:
-    """Sync, verify, rename: whatever has the final name is whole, also after a power cut."""
-    with part.open("rb") as file:
-        sync(file.fileno())
-    check_container(part)
-    if path.exists() and not (path.is_file() and hash_file(path) == content_hash):
-        _move_aside(path)
-    publish(part, path)
-
-
-def _move_aside(path: Path) -> None:
-    """Keep a file that is not the result, under a name that nothing has."""
-    names = (path.with_name(f"{path.name}.old{count or ''}") for count in itertools.count())
-    path.rename(next(name for name in names if not name.exists()))
+async def _work(function: Callable[..., T], *values: bytes) -> T:
+    """Do what waits for the disk in another thread."""
+    return await asyncio.get_running_loop().run_in_executor(None, function, *values)

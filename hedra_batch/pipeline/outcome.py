@@ -16,63 +16,68 @@ from hedra_batch.errors import (
 )
 from hedra_batch.job import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, Job, State, is_surely_unsent
 from hedra_batch.ledger.rows import Standing
-from hedra_batch.pipeline.plan import Plan
+from hedra_batch.pipeline.scope import Pair
 
 #: Accepted and not ended: with time these become a matter for a person.
 LINGERING = frozenset({State.STUCK, State.READY})
 
 
-@dataclass(frozen=True, slots=True)
+#: Jobs of each kind that are named.
+NAMED_LIMIT = 10
+
+
+@dataclass(slots=True)
 class Outcome:
     """The state of all selected jobs after a run, whatever was done in it."""
 
-    counts: Counter[str]
-    exit_code: int
-    failed: list[Standing] = field(default_factory=list)
-    #: Those that a person must settle: held, or overdue for too long.
-    held: list[Standing] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    exit_code: int = EXIT_DONE
+    #: The first that a person must settle (held, or overdue for too long), and the first that failed.
+    first_held: list[Standing] = field(default_factory=list)
+    first_failed: list[Standing] = field(default_factory=list)
+
+    @property
+    def troubled(self) -> int:
+        """Count all that failed or that a person must settle."""
+        return self.counts["held"] + self.counts["overdue"] + self.counts["failed"]
+
+    def note(self, job: Job | None, standing: Standing | None, overdue_before: str) -> None:
+        """Take one job into account. A failed one that left the manifest does not count: nothing can be done for it."""
+        if standing is None:
+            self.counts["new"] += 1
+            return
+        if standing.state in ENDED_BADLY and job is None:
+            return
+        public = PUBLIC_STATES[standing.state]
+        is_overdue = standing.state in LINGERING and (standing.accepted_at or "") < overdue_before
+        self.counts[public] += 1
+        self.counts["overdue"] += is_overdue
+        self.counts["changed"] += _is_changed(standing, job)
+        if public == "held" or is_overdue:
+            self.first_held += [standing][: NAMED_LIMIT - len(self.first_held)]
+        elif public == "failed":
+            self.first_failed += [standing][: NAMED_LIMIT - len(self.first_failed)]
 
 
 def judge(
-    plan: Plan,
-    standings: Iterable[Standing],
+    pairs: Iterable[Pair],
     *,
     overdue_before: str = "",
     stopped_by: HedraBatchError | None = None,
     closed_by: HedraBatchError | None = None,
     signal_number: int | None = None,
 ) -> Outcome:
-    """Count the jobs of the plan as they stand now, and find the exit code.
+    """Count the selected jobs as they stand now, and find the exit code.
 
     Those that were accepted before an instant, and are stuck or could not be fetched since, need a person.
     """
-    selected = {entry.identity: entry for entry in plan.entries}
-    standing_now = [standing for standing in standings if standing.identity in selected]
-    counts = Counter({"new": len(selected) - len(standing_now)})
-    # A failed job that left the manifest no longer counts: nothing can be done for it here.
-    standing_now = [
-        standing
-        for standing in standing_now
-        if standing.state not in ENDED_BADLY or selected[standing.identity].job is not None
-    ]
-    counts.update(PUBLIC_STATES[standing.state] for standing in standing_now)
-    held = [
-        standing
-        for standing in standing_now
-        if PUBLIC_STATES[standing.state] == "held" or _is_overdue(standing, overdue_before)
-    ]
-    counts["overdue"] = sum(standing.state in LINGERING for standing in held)
-    counts["changed"] = sum(_is_changed(standing, selected[standing.identity].job) for standing in standing_now)
-    return Outcome(
-        counts=counts,
-        exit_code=find_exit_code(counts, stopped_by=stopped_by, closed_by=closed_by, signal_number=signal_number),
-        failed=[standing for standing in standing_now if PUBLIC_STATES[standing.state] == "failed"],
-        held=held,
+    outcome = Outcome()
+    for job, standing in pairs:
+        outcome.note(job, standing, overdue_before)
+    outcome.exit_code = find_exit_code(
+        outcome.counts, stopped_by=stopped_by, closed_by=closed_by, signal_number=signal_number
     )
-
-
-def _is_overdue(standing: Standing, overdue_before: str) -> bool:
-    return standing.state in LINGERING and (standing.accepted_at or "") < overdue_before
+    return outcome
 
 
 def _is_changed(standing: Standing, job: Job | None) -> bool:

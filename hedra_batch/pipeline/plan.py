@@ -1,10 +1,9 @@
-"""What a run would do: each job of the manifest held against how it stands in the ledger. Pure, without network."""
+"""What a run would do with a job, by how it stands in the ledger. Pure, without network."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hedra_batch.job import ENDED_BADLY, OPEN, TRANSIENT_CODES, UNSENT, Job, State, is_surely_unsent, to_label
@@ -85,65 +84,24 @@ class Entry:
         return self.reason is Reason.UNKNOWN and self.step is Step.ADD
 
     @property
+    def is_bought(self) -> bool:
+        """Whether its video may be submitted by the run under a new id."""
+        return self.reason is Reason.NEW or self.is_searched
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether the run does anything for it at all."""
+        return self.step is not Step.LEAVE
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether an earlier run sent it, so that it takes no room among the new ones."""
+        return self.standing is not None and self.step is Step.CARRY and self.standing.state is not State.RESERVED
+
+    @property
     def next_number(self) -> int:
         """The number of a further attempt."""
         return self.standing.number + 1 if self.standing else 1
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run would do with all jobs that are selected."""
-
-    entries: Sequence[Entry] = field(default_factory=tuple)
-
-    def count(self, reason: Reason) -> int:
-        """Count the jobs of the manifest that are there for this reason."""
-        return sum(1 for entry in self.entries if entry.job and entry.reason is reason)
-
-    @property
-    def left(self) -> list[Entry]:
-        """Jobs that are followed or held though the manifest, or this edition, does not have them."""
-        return [entry for entry in self.entries if entry.job is None]
-
-    @property
-    def needs_models(self) -> bool:
-        """Whether a request may have to be written, a further attempt's too, for which the models must be known."""
-        return any(entry.job for entry in self.to_carry)
-
-    @property
-    def changed(self) -> list[Entry]:
-        """Jobs that were edited after they may have been paid for, and are not bought again."""
-        return [entry for entry in self.entries if entry.reason is Reason.CHANGED]
-
-    @property
-    def to_buy(self) -> list[Entry]:
-        """Jobs whose video may be submitted by the run under a new id."""
-        return [entry for entry in self.entries if entry.reason is Reason.NEW or entry.is_searched]
-
-    @property
-    def searched(self) -> int:
-        """Count those of them that are looked for first, since the ledger that would know them was lost."""
-        return sum(entry.is_searched for entry in self.entries)
-
-    @property
-    def to_carry(self) -> list[Entry]:
-        """Jobs for which the run does anything at all."""
-        return [entry for entry in self.entries if entry.step is not Step.LEAVE]
-
-    def describe_rest(self) -> list[str]:
-        """Say what becomes of the jobs that are not bought."""
-        bought = {entry.identity for entry in self.to_buy}
-        counts = Counter(entry.reason for entry in self.entries if entry.job and entry.identity not in bought)
-        running = counts.pop(Reason.RUNNING, 0) + counts.pop(Reason.UNKNOWN, 0)
-        parts = [f"{running} running", f"{counts.pop(Reason.DONE, 0)} done"]
-        parts += [f"{count} {reason}" for reason, count in sorted(counts.items())]
-        editions = {entry.job.edition for entry in self.entries if entry.job}
-        left = sum(1 for entry in self.left if entry.identity[0] in editions)
-        if left:
-            parts.append(f"{left} left the manifest")
-        if len(self.left) > left:
-            parts.append(f"{len(self.left) - left} of other editions")
-        return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,65 +114,6 @@ class Rules:
     lost_attempts: int = 0
     #: Whether jobs that were edited after they may have been paid for are bought anew.
     rebuys_changed: bool = False
-
-
-def make_plan(
-    jobs: Iterable[Job],
-    standings: Iterable[Standing],
-    rules: Rules,
-    *,
-    is_selected: Callable[[str], bool] = lambda _: True,
-    selects_others: bool = True,
-) -> Plan:
-    """Hold the manifest against the ledger.
-
-    `selects_others` says whether jobs that the manifest (or this edition) does not have are followed too.
-    """
-    known = {standing.identity: standing for standing in standings}
-    entries = []
-    for job in jobs:
-        standing = known.pop((job.edition, job.id), None)
-        if is_selected(job.id):
-            entries.append(_judge(job, standing, rules))
-    if selects_others:
-        others = (standing for standing in known.values() if is_selected(standing.job_id))
-        entries += [entry for standing in others if (entry := _judge_left(standing))]
-    return Plan(entries)
-
-
-def make_retry_plan(
-    jobs: Iterable[Job], standings: Iterable[Standing], rules: Rules, is_selected: Callable[[Standing], bool]
-) -> Plan:
-    """Plan a new attempt for each failed job of the manifest that is selected, and nothing else.
-
-    Further attempts that an earlier retry began and did not end are carried on.
-    """
-    known = {standing.identity: standing for standing in standings}
-    entries = []
-    for job in jobs:
-        standing = known.get((job.edition, job.id))
-        if standing and standing.state in ENDED_BADLY and is_selected(standing):
-            entries.append(Entry(Reason.NEW, Step.ADD, job, standing))
-        elif standing and standing.number > 1 and standing.state in UNSENT | OPEN:
-            entries.append(_judge(job, standing, rules))
-    return Plan(entries)
-
-
-def make_settling_plan(
-    jobs: Iterable[Job],
-    standings: Iterable[Standing],
-    states: frozenset[State],
-    is_selected: Callable[[Standing], bool],
-) -> Plan:
-    """Plan to carry on what stands in some states and is selected, whatever the manifest says now."""
-    by_identity = {(job.edition, job.id): job for job in jobs}
-    return Plan(
-        [
-            Entry(_BY_STATE[standing.state][0], Step.CARRY, by_identity.get(standing.identity), standing)
-            for standing in standings
-            if standing.state in states and is_selected(standing)
-        ]
-    )
 
 
 def may_try_again(state: State, code: str | None, number: int, attempts: int) -> bool:
@@ -239,7 +138,8 @@ _BY_STATE: dict[State, tuple[Reason, Step]] = {
 }
 
 
-def _judge(job: Job, standing: Standing | None, rules: Rules) -> Entry:
+def judge(job: Job, standing: Standing | None, rules: Rules) -> Entry:
+    """Plan what a run does with a job of the manifest."""
     if standing is None:
         is_lost = rules.lost_attempts > 0
         return Entry(Reason.UNKNOWN if is_lost else Reason.NEW, Step.ADD, job, None)
@@ -273,7 +173,22 @@ def _judge_changed(job: Job, standing: Standing, rules: Rules) -> Entry:
     return Entry(*_BY_STATE[standing.state], job, standing)
 
 
-def _judge_left(standing: Standing) -> Entry | None:
+def judge_retry(job: Job, standing: Standing | None, rules: Rules, is_retried: Callable[[str], bool]) -> Entry | None:
+    """Plan a new attempt for a job that failed with such a code, or go on with what an earlier retry began."""
+    if standing and standing.state in ENDED_BADLY and is_retried(standing.error_code or ""):
+        return Entry(Reason.NEW, Step.ADD, job, standing)
+    if standing and standing.number > 1 and standing.state in UNSENT | OPEN:
+        return judge(job, standing, rules)
+    return None
+
+
+def judge_settled(job: Job | None, standing: Standing) -> Entry:
+    """Plan to carry an attempt on because a person has decided about it, whatever the manifest says now."""
+    return Entry(_BY_STATE[standing.state][0], Step.CARRY, job, standing)
+
+
+def judge_left(standing: Standing) -> Entry | None:
+    """Plan what a run does with a job that the manifest, or this edition, does not have; None for nothing."""
     if standing.state in OPEN or standing.state is State.HELD:
         return Entry(*_BY_STATE[standing.state], None, standing)
     if standing.state is State.RESERVED and standing.unknown_sends:

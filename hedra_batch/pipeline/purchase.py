@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+#: Fields of a job that no price depends on, and that nearly every job has its own of.
+_UNPRICED_FIELDS = frozenset({"prompt", "image", "end_image"})
+
+#: The fields that a price depends on, as pairs.
+Kind = tuple[tuple[str, str | int], ...]
+
+
+def find_kind(fields: Mapping[str, str | int]) -> Kind:
+    """Find what decides the price of a job: many jobs have few kinds."""
+    return tuple(pair for pair in fields.items() if pair[0] not in _UNPRICED_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """New videos and their prices by the API's list; None for a price that it does not tell."""
+    """New videos and their prices by the API's list."""
 
-    prices: Sequence[int | None]
+    #: How many there are of each price; None for a price that the list does not tell.
+    prices: Mapping[int | None, int] = field(default_factory=dict)
     #: Credits of the account; None where it could not be read.
     balance: int | None = None
     #: Those of the videos that are looked for at the server first.
     searched: int = 0
 
     @property
+    def count(self) -> int:
+        """How many videos there would be."""
+        return sum(self.prices.values())
+
+    @property
     def unpriced(self) -> int:
         """Videos whose price is not known."""
-        return sum(price is None for price in self.prices)
+        return self.prices.get(None, 0)
 
     @property
     def credits(self) -> int:
         """Credits for those whose price is known."""
-        return sum(filter(None, self.prices))
+        return sum(price * count for price, count in self.prices.items() if price is not None)
 
     def describe(self) -> str:
         """Say it as `240 new videos, about 7200 credits (30 each), balance 9120`."""
         parts = [self.describe_count()]
-        if self.prices:
+        if self.count:
             parts += self._describe_price()
             parts.append("balance unknown" if self.balance is None else f"balance {self.balance}")
         return ", ".join(parts)
 
     def describe_count(self) -> str:
         """Say how many there would be."""
-        count = len(self.prices)
-        text = f"{count} new video{'' if count == 1 else 's'}"
+        text = f"{self.count} new video{'' if self.count == 1 else 's'}"
         if self.searched:
             text = f"at most {text} ({self.searched} looked for first, since the ledger was lost)"
         return text

@@ -55,20 +55,30 @@ class Reader:
 
     async def read_once(self, request: Callable[[], Awaitable[T]], *, is_paced: bool = True) -> T:
         """Return the answer of one try. Raises RetryError too, for callers that come back to it by themselves."""
-        await (self._pace.wait() if is_paced else self._pause.wait())
+        turn_time = await (self._pace.wait() if is_paced else self._pause.wait())
         try:
             answer = await request()
         except (RetryError, OutOfCreditsError) as error:
             self._reach.note_failure(error)
             if isinstance(error, ThrottledError):
-                seconds = error.retry_after_seconds or self._settings.throttle_seconds
-                self._pause.extend(seconds, "the API asks to slow down")
+                self._slow_down(error, turn_time)
             raise
         except JobError:
-            self._reach.note_answer()
+            self._note_answer(turn_time)
             raise
-        self._reach.note_answer()
+        self._note_answer(turn_time)
         return answer
+
+    def _slow_down(self, refusal: ThrottledError, turn_time: float | None) -> None:
+        if turn_time is not None:
+            self._pace.cut(turn_time, str(refusal))
+        seconds = refusal.retry_after_seconds or self._settings.throttle_seconds
+        self._pause.extend(seconds, "the API asks to slow down")
+
+    def _note_answer(self, turn_time: float | None) -> None:
+        self._reach.note_answer()
+        if turn_time is not None:
+            self._pace.note_accepted(turn_time)
 
 
 def _should_retry(error: Exception) -> bool | float:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hedra_batch.api.client import HedraClient
 from hedra_batch.errors import JobError, NotFoundError
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.store import Ledger
-from hedra_batch.pipeline.plan import Entry, Plan, Step, may_try_again
+from hedra_batch.pipeline.plan import Entry, Step, may_try_again
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
 
@@ -35,20 +35,18 @@ class Recorder:
         self._estimate_credits = estimate_credits
         self._settings = settings
 
-    async def record(self, plan: Plan) -> list[tuple[int, Entry]]:
-        """Return what is to be carried, each with the key of its attempt; new ones are recorded all at once."""
-        carried = [entry for entry in plan.to_carry if entry.step in (Step.CARRY, Step.REWRITE)]
-        await self._wait_for_late_arrivals()
-        others = (entry for entry in plan.to_carry if entry.step in (Step.ADD, Step.SEARCH))
-        numbered = [(entry, await self._choose_number(entry)) for entry in others]
+    async def record(self, entries: Sequence[Entry]) -> list[tuple[Attempt, Entry]]:
+        """Return what is to be carried of some entries, each with its attempt; new ones are recorded in one commit."""
+        known = {entry.standing.attempt_key: entry for entry in entries if entry.standing and _goes_on(entry)}
+        numbered = [(entry, await self._choose_number(entry)) for entry in entries if not _goes_on(entry)]
         added = [(entry, entry.job, number) for entry, number in numbered if entry.job and number is not None]
-        keys = await self._ledger.record([(job, number) for _, job, number in added], self._estimate_credits)
+        begun = await self._ledger.record([(job, number) for _, job, number in added], self._estimate_credits)
         return [
-            *((entry.standing.attempt_key, entry) for entry in carried if entry.standing),
-            *((key, replace(entry, step=Step.ADD)) for key, (entry, *_) in zip(keys, added, strict=True)),
+            *((attempt, known[attempt.key]) for attempt in await self._ledger.attempts(list(known))),
+            *((attempt, replace(entry, step=Step.ADD)) for attempt, (entry, *_) in zip(begun, added, strict=True)),
         ]
 
-    async def record_next(self, attempt: Attempt, job: Job) -> int | None:
+    async def record_next(self, attempt: Attempt, job: Job) -> Attempt | None:
         """Record the attempt that follows one that ended badly; None where a person must ask for it."""
         number = await self._find_lost(job, attempt.number + 1)
         if number is None and may_try_again(attempt.state, attempt.error_code, attempt.number, self._settings.attempts):
@@ -56,10 +54,10 @@ class Recorder:
         if number is None:
             return None
         logger.warning("%s: attempt %d follows the one that failed: %s", attempt.label, number, attempt.error_code)
-        [key] = await self._ledger.record([(job, number)], self._estimate_credits)
-        return key
+        [following] = await self._ledger.record([(job, number)], self._estimate_credits)
+        return following
 
-    async def _wait_for_late_arrivals(self) -> None:
+    async def wait_for_late_arrivals(self) -> None:
         """Look for later attempts only when none can still arrive that was sent before the ledger was lost."""
         loss = self._ledger.loss
         if loss is None or loss.highest_attempt < 2:
@@ -96,3 +94,8 @@ class Recorder:
         except NotFoundError:
             return False
         return True
+
+
+def _goes_on(entry: Entry) -> bool:
+    """Tell whether an attempt that is recorded is what the run is about."""
+    return entry.step in (Step.CARRY, Step.REWRITE)

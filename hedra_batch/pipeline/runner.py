@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from hedra_batch.api.client import HedraClient
@@ -21,19 +22,22 @@ from hedra_batch.errors import (
 )
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import ENDED_BADLY, IDS_UNPROVEN, IN_FLIGHT, UNSENT, Attempt, Job, State
+from hedra_batch.ledger.rows import JobIdentity, Standing
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.catalogue import Catalogue, refuse_address
 from hedra_batch.pipeline.fetch import Fetcher
-from hedra_batch.pipeline.pace import Pace, Pause
-from hedra_batch.pipeline.plan import Entry, Plan, Settlement, Step
+from hedra_batch.pipeline.pace import Backlog, Pace, Pause
+from hedra_batch.pipeline.plan import Entry, Settlement, Step
 from hedra_batch.pipeline.purchase import Purchase
 from hedra_batch.pipeline.reach import Reach
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.record import Recorder
+from hedra_batch.pipeline.scope import Scope, page_through
 from hedra_batch.pipeline.settings import RunSettings
 from hedra_batch.pipeline.settle import Settler, is_unproven
 from hedra_batch.pipeline.slots import Slots
 from hedra_batch.pipeline.submit import Submitter
+from hedra_batch.pipeline.survey import Survey
 from hedra_batch.pipeline.track import Tracker
 from hedra_batch.pipeline.upload import Uploader
 from hedra_batch.pipeline.watch import Watch
@@ -66,15 +70,22 @@ class Runner:
         limits = settings.limits
         self._pause = Pause()
         self._reach = Reach(settings)
-        self._reader = Reader(settings, self._reach, Pace(limits.poll, self._pause), self._pause)
+        client.note_exhausted = self._pause.note_exhausted
+        self._reader = Reader(settings, self._reach, Pace(limits.poll, self._pause, name="poll"), self._pause)
         self._slots = Slots(limits.in_flight)
+        self._backlog = Backlog()
         self._submit_pace = Pace(
-            limits.submit, self._pause, settings.clock.age_seconds(ledger.last_sent_at) if ledger.last_sent_at else None
+            limits.submit,
+            self._pause,
+            self._slots,
+            self._backlog,
+            name="submit",
+            since_last_seconds=settings.clock.age_seconds(ledger.last_sent_at) if ledger.last_sent_at else None,
         )
         # Beside the jobs in flight, some have their images uploaded ahead, and some are being fetched.
         self._room = asyncio.Semaphore(limits.in_flight + limits.uploads + limits.downloads)
         self._watch = Watch(client, self._reader, settings, progress.note_fraction, ledger.record_missing)
-        self._fetcher = Fetcher(ledger, client, media, self._reader, folder, settings)
+        self._fetcher = Fetcher(ledger, client, media, self._reader, folder, self._backlog, settings)
         self._tracker = Tracker(ledger, self._watch, folder.path, self._fetcher.offer_link)
         self._catalogue = Catalogue([])
         self._recorder = Recorder(ledger, client, self._reader, self._estimate_credits, settings)
@@ -82,31 +93,36 @@ class Runner:
         #: Attempts that keep the run going: neither at their end for this run, nor stuck.
         self._active: set[int] = set()
         #: Held in this run until something proves that the server uses our ids.
-        self._unproven: list[tuple[int, Entry]] = []
-        #: What the budget had no credits for, and the lowest price of it.
+        self._unproven: list[Entry] = []
+        #: What the budget had no credits for, how many were not even recorded for that, and the lowest price of them.
         self._unaffordable: list[tuple[int, Entry]] = []
+        self._passed_over = 0
         self._too_dear_credits: int | None = None
         self._has_told_budget = False
-        #: What the manifest asks for, by the job's id and the digest of its inputs: the same in every edition.
-        self._wanted: set[tuple[str, str]] = set()
+        #: The jobs that the run is about, those of them that were begun in it, and whether more are to come.
+        self._scope: Scope
+        self._begun: set[JobIdentity] = set()
+        self._is_feeding = False
         #: Why something was not submitted, when the run itself went on.
         self.closed_by: OutOfCreditsError | BudgetReachedError | None = None
 
-    async def price(self, plan: Plan) -> Purchase:
+    async def price(self, survey: Survey) -> Purchase:
         """Ask for the models and the balance when requests may have to be written, and price what is new.
 
         It is also the first sign that key and address are right. Raises StopRunError and UserError where they are not.
         """
-        if not plan.needs_models:
-            return Purchase([])
+        if not survey.needs_models:
+            return Purchase()
         try:
             models = await self._reader.read(self._client.list_models)
         except JobError as error:
             raise refuse_address(self._client.base_url, error) from error
         self._catalogue = Catalogue(models)
-        self._catalogue.check({entry.job.inputs.model: entry.label for entry in plan.to_buy if entry.job})
-        prices = [self._catalogue.estimate_credits(entry.job.inputs.fields) for entry in plan.to_buy if entry.job]
-        return Purchase(prices, await self._read_balance() if prices else None, plan.searched)
+        self._catalogue.check(survey.models)
+        prices = Counter[int | None]()
+        for kind, count in survey.kinds.items():
+            prices[self._catalogue.estimate_credits(dict(kind))] += count
+        return Purchase(prices, await self._read_balance() if prices else None, survey.searched)
 
     async def _read_balance(self) -> int | None:
         try:
@@ -115,15 +131,15 @@ class Runner:
             logger.debug("the balance cannot be read: %s", error)
             return None
 
-    async def run(self, plan: Plan) -> None:
-        """Carry all jobs of a plan that was priced as far as they go. Raises StopRunError when the run cannot go on."""
-        if not plan.to_carry:
+    async def run(self, scope: Scope, survey: Survey) -> None:
+        """Carry all jobs of a scope that was priced as far as they go. Raises StopRunError when it cannot go on."""
+        if not survey.carried:
             return
-        self._wanted = {(entry.job.id, entry.job.inputs.digest) for entry in plan.entries if entry.job}
+        self._scope = scope
         self._stations = self._wire()
         watching = asyncio.create_task(self._watch.run(), name="watch")
         try:
-            await self._carry_all(await self._recorder.record(plan))
+            await self._carry_all(survey.sent, self._feed())
             await self._carry_unaffordable()
             waiting, self._unproven = self._unproven, []
             if self._ledger.ids_verdict == "honoured":
@@ -171,46 +187,88 @@ class Runner:
             State.READY: self._fetcher.process,
         }
 
-    async def _carry_all(self, keyed: list[tuple[int, Entry]]) -> None:
-        """Carry what was sent before at once, all of it; new jobs as there is room for them."""
-        self._active = {key for key, _ in keyed}
+    async def _carry_all(
+        self, sent: Sequence[Entry], others: AsyncIterator[tuple[Attempt, Entry]] | None = None
+    ) -> None:
+        """Carry what was sent before at once, all of it; others as there is room for them."""
+        self._active = {entry.standing.attempt_key for entry in sent if entry.standing}
+        self._begun.update(entry.identity for entry in sent)
+        self._is_feeding = True
         try:
             async with asyncio.TaskGroup() as group:
-                for key, entry in keyed:
-                    if _is_sent(entry):
-                        self._take_over(key, entry)
-                        group.create_task(self._carry(key, entry, group))
-                for key, entry in keyed:
-                    if not _is_sent(entry):
-                        await self._room.acquire()
-                        task = group.create_task(self._carry(key, entry, group))
-                        task.add_done_callback(lambda _: self._room.release())
+                for entry in sent:
+                    if entry.standing:
+                        self._take_over(entry.standing.attempt_key, entry)
+                        group.create_task(self._carry_sent(entry.standing.attempt_key, entry, group))
+                if others:
+                    await self._carry_as_there_is_room(others, group)
+                self._is_feeding = False
+                self._let_go_if_idle()
         except BaseExceptionGroup as errors:
             raise _choose(errors) from errors
 
+    async def _carry_as_there_is_room(
+        self, others: AsyncIterator[tuple[Attempt, Entry]], group: asyncio.TaskGroup
+    ) -> None:
+        async for attempt, entry in others:
+            self._active.add(attempt.key)
+            await self._room.acquire()
+            task = group.create_task(self._carry(attempt, entry, group))
+            task.add_done_callback(lambda _: self._room.release())
+
+    async def _feed(self) -> AsyncIterator[tuple[Attempt, Entry]]:
+        """Yield what is not sent yet, page by page: each is recorded shortly before it is carried, and begun once."""
+        await self._recorder.wait_for_late_arrivals()
+        async for page in page_through(self._scope, self._ledger):
+            if self._slots.is_closed:
+                return
+            fresh = [entry for entry in page if entry.is_carried and not entry.is_sent and self._is_next(entry)]
+            self._begun.update(entry.identity for entry in fresh)
+            for attempt, entry in await self._recorder.record(fresh):
+                yield attempt, entry
+
+    def _is_next(self, entry: Entry) -> bool:
+        """Tell whether a job is to be begun now: it was not yet, and costs less than what the budget refused."""
+        if entry.identity in self._begun:
+            return False
+        is_too_dear = isinstance(self.closed_by, BudgetReachedError) and entry.is_bought and self._is_too_dear(entry)
+        self._passed_over += is_too_dear
+        return not is_too_dear
+
     async def _carry_unaffordable(self) -> None:
         """Try again what the budget refused: what the server refused meanwhile costs nothing after all."""
-        waiting: list[tuple[int, Entry]] = []
-        while len(self._unaffordable) != len(waiting) and not self._slots.is_closed:
-            waiting, self._unaffordable = self._unaffordable, []
+        before = 0
+        while (refused := len(self._unaffordable) + self._passed_over) != before and not self._slots.is_closed:
+            before = refused
+            waiting, self._unaffordable, self._passed_over = self._unaffordable, [], 0
             self.closed_by, self._too_dear_credits = None, None
-            await self._carry_all(waiting)
+            await self._carry_all([], self._feed_again(waiting))
+
+    async def _feed_again(self, waiting: list[tuple[int, Entry]]) -> AsyncIterator[tuple[Attempt, Entry]]:
+        for key, entry in waiting:
+            yield await self._ledger.attempt(key), replace(entry, step=Step.CARRY)
+        async for attempt, entry in self._feed():
+            yield attempt, entry
 
     def _take_over(self, key: int, entry: Entry) -> None:
         if entry.state in IN_FLIGHT:
-            self._slots.take_over(key)
+            self._slots.take(key)
         self._progress.note(key, entry.label, entry.state, entry.state)
 
-    async def _carry(self, key: int, entry: Entry, group: asyncio.TaskGroup) -> None:
+    async def _carry_sent(self, key: int, entry: Entry, group: asyncio.TaskGroup) -> None:
+        await self._carry(await self._ledger.attempt(key), entry, group)
+
+    async def _carry(self, attempt: Attempt, entry: Entry, group: asyncio.TaskGroup) -> None:
         """Take one attempt from station to station until a state has none."""
+        key = attempt.key
         try:
-            await self._carry_on(await self._begin(key, entry), entry, group)
+            await self._carry_on(await self._begin(attempt, entry), entry, group)
         except SubmittingClosedError:
             await self._put_back(key)
         except (UnfinishedError, JobError) as reason:
             logger.warning("%s: %s", entry.label, reason)
             if entry.state is State.HELD and entry.standing and entry.standing.error_code == IDS_UNPROVEN:
-                self._unproven.append((key, entry))
+                self._unproven.append(entry)
         except BudgetReachedError as reason:
             self._note_unaffordable(key, entry, reason)
         except OutOfCreditsError as reason:
@@ -227,15 +285,14 @@ class Runner:
         if attempt.state is State.RESERVED and attempt.unknown_sends and not attempt.ordered_at:
             await self._ledger.reopen(attempt)
 
-    async def _begin(self, key: int, entry: Entry) -> Attempt:
-        attempt = await self._ledger.attempt(key)
+    async def _begin(self, attempt: Attempt, entry: Entry) -> Attempt:
         if self._slots.is_closed and attempt.state in UNSENT:
             raise SubmittingClosedError
         if isinstance(self.closed_by, BudgetReachedError) and attempt.state is State.NEW and self._is_too_dear(entry):
             raise self.closed_by
         if entry.step is Step.REWRITE and entry.job:
-            attempt = await self._ledger.rewrite(key, entry.job)
-        self._progress.note(key, entry.label, entry.state, attempt.state)
+            attempt = await self._ledger.rewrite(attempt.key, entry.job)
+        self._progress.note(attempt.key, entry.label, entry.state, attempt.state)
         return attempt
 
     async def _carry_on(self, attempt: Attempt, entry: Entry, group: asyncio.TaskGroup) -> None:
@@ -247,11 +304,11 @@ class Runner:
             await self._note(attempt, before)
             if attempt.state is State.HELD and before is not State.HELD:
                 # Asking again at once would change nothing.
-                self._unproven += [(attempt.key, _as_held(entry))] if is_unproven(attempt) else []
+                self._unproven += [_as_held(attempt, entry)] if is_unproven(attempt) else []
                 return
             if attempt.state is State.STUCK:
                 # Followed beside the others, so that it takes no room among the new ones.
-                group.create_task(self._carry(attempt.key, replace(entry, step=Step.CARRY), group))
+                group.create_task(self._carry(attempt, replace(entry, step=Step.CARRY), group))
                 return
         if attempt.state in ENDED_BADLY:
             await self._follow_up(attempt, entry, group)
@@ -263,13 +320,13 @@ class Runner:
         """
         if attempt.error_code == "insufficient_balance":
             raise OutOfCreditsError(f"The account is out of credits: {attempt.error}")
-        key = None
+        following = None
         if entry.job and self._settlement is None:
-            key = await self._recorder.record_next(attempt, entry.job)
-        if key is not None:
-            self._progress.note(key, entry.label, attempt.state, State.NEW)
-            self._active.add(key)
-            group.create_task(self._carry(key, replace(entry, step=Step.ADD), group))
+            following = await self._recorder.record_next(attempt, entry.job)
+        if following is not None:
+            self._progress.note(following.key, entry.label, attempt.state, State.NEW)
+            self._active.add(following.key)
+            group.create_task(self._carry(following, replace(entry, step=Step.ADD), group))
 
     async def _note(self, attempt: Attempt, before: State) -> None:
         self._progress.note(attempt.key, attempt.label, before, attempt.state)
@@ -279,7 +336,10 @@ class Runner:
     def _note_inactive(self, key: int) -> None:
         """Let the run end once only those are followed that are stuck."""
         self._active.discard(key)
-        if not self._active:
+        self._let_go_if_idle()
+
+    def _let_go_if_idle(self) -> None:
+        if not self._active and not self._is_feeding:
             self._watch.let_go()
 
     def _is_too_dear(self, entry: Entry) -> bool:
@@ -299,18 +359,24 @@ class Runner:
 
     def _is_wanted(self, attempt: Attempt) -> bool:
         """Tell whether the manifest still asks for what an attempt was made for, in this edition or another."""
-        return (attempt.job_id, attempt.digest) in self._wanted
+        job = self._scope.find_job(attempt.job_id)
+        return job is not None and job.inputs.digest == attempt.digest
 
 
-def _as_held(entry: Entry) -> Entry:
+def _as_held(attempt: Attempt, entry: Entry) -> Entry:
     """Plan to carry on a job that this run has held."""
-    standing = entry.standing._replace(state=State.HELD) if entry.standing else None
+    standing = Standing(
+        attempt.key,
+        attempt.edition,
+        attempt.job_id,
+        attempt.number,
+        attempt.state,
+        attempt.digest,
+        attempt.unknown_sends,
+        attempt.accepted_at,
+        attempt.error_code,
+    )
     return replace(entry, step=Step.CARRY, standing=standing)
-
-
-def _is_sent(entry: Entry) -> bool:
-    """Tell whether an earlier run sent it, so that it takes no room among the new ones."""
-    return entry.standing is not None and entry.step is Step.CARRY and entry.standing.state is not State.RESERVED
 
 
 def _choose(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -18,11 +18,11 @@ from hedra_batch.errors import (
     NotSentError,
     RejectedError,
     StopRunError,
-    SubmittingClosedError,
     ThrottledError,
+    TooManyAtOnceError,
     UnknownOutcomeError,
 )
-from hedra_batch.job import Attempt, Job
+from hedra_batch.job import IN_FLIGHT, Attempt, Job
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.ledger.writer import TakenError
 from hedra_batch.pipeline.pace import Pace, Pause
@@ -42,6 +42,8 @@ NOT_ACCEPTED = (NotSentError, ThrottledError, StopRunError)
 class _Sending:
     """A send that outlives the cancelling of whoever waits for it."""
 
+    #: When the pace gave its turn.
+    turn_time: float
     is_stopped: bool = False
     post: asyncio.Task[Submission] | None = None
 
@@ -87,15 +89,12 @@ class Submitter:
         """
         if attempt.unknown_sends and not attempt.ordered_at and not self._is_wanted(attempt):
             return await self._ledger.reopen(attempt)
-        await self._slots.enter(attempt.key)
-        await self._pace.wait()
-        if self._slots.is_closed:
-            raise SubmittingClosedError
-        return await self._finish_although_cancelled(attempt)
+        turn_time = await self._pace.wait()
+        self._slots.take(attempt.key)
+        return await self._finish_although_cancelled(attempt, _Sending(turn_time))
 
-    async def _finish_although_cancelled(self, attempt: Attempt) -> Attempt:
+    async def _finish_although_cancelled(self, attempt: Attempt, state: _Sending) -> Attempt:
         """End a send that has begun with its outcome on disk; a stopped run waits for the answer, but not for ever."""
-        state = _Sending()
         sending = asyncio.create_task(self._send(attempt, state), name=f"send {attempt.label}")
         try:
             return await asyncio.shield(sending)
@@ -122,12 +121,11 @@ class Submitter:
         except asyncio.CancelledError:
             return await self._ledger.mark_unknown(attempt, "The run was stopped before the answer came.")
         except HedraBatchError as refusal:
-            return await self._record_refusal(attempt, refusal)
+            return await self._record_refusal(attempt, refusal, state.turn_time)
+        await self._speed_up(state.turn_time)
         return await self._record_acceptance(attempt, submission)
 
     async def _record_acceptance(self, attempt: Attempt, submission: Submission) -> Attempt:
-        self._reach.note_answer()
-        self._throttles_in_a_row = self._outages_in_a_row = 0
         try:
             accepted = await self._ledger.accept(
                 attempt,
@@ -146,7 +144,7 @@ class Submitter:
         logger.info("%s: submitted as %s", attempt.label, submission.generation_id)
         return accepted
 
-    async def _record_refusal(self, attempt: Attempt, refusal: HedraBatchError) -> Attempt:
+    async def _record_refusal(self, attempt: Attempt, refusal: HedraBatchError, turn_time: float) -> Attempt:
         """Write down what came back instead of an acceptance, then slow down as it asks."""
         level = logging.DEBUG if isinstance(refusal, NotSentError) else logging.WARNING
         logger.log(level, "%s: %s%s", attempt.label, "failed: " if isinstance(refusal, RejectedError) else "", refusal)
@@ -155,7 +153,10 @@ class Submitter:
         if isinstance(refusal, AlreadyExistsError) and refusal.bears_our_id:
             await self._ledger.record_ids_verdict("honoured")
         attempt = await self._record_verdict(attempt, refusal)
-        await self._slow_down(refusal)
+        if isinstance(refusal, TooManyAtOnceError):
+            await self._wait_for_an_end(attempt, refusal)
+        else:
+            self._slow_down(refusal, turn_time)
         return attempt
 
     async def _record_verdict(self, attempt: Attempt, refusal: HedraBatchError) -> Attempt:
@@ -176,16 +177,20 @@ class Submitter:
             return await self._ledger.reject(attempt, refusal.code, str(refusal), refusal.request_id)
         return await self._ledger.return_to_reserved(attempt, "not_accepted", str(refusal))
 
-    async def _slow_down(self, refusal: HedraBatchError) -> None:
+    async def _speed_up(self, turn_time: float) -> None:
+        """Come back, step by step, from what refusals made of pace and slots."""
+        self._reach.note_answer()
+        self._throttles_in_a_row = self._outages_in_a_row = 0
+        self._pace.note_accepted(turn_time)
+        await self._slots.note_accepted()
+
+    def _slow_down(self, refusal: HedraBatchError, turn_time: float) -> None:
         """Slow the next requests down as a refusal asks. Raises StopRunError when there should be none."""
         if isinstance(refusal, StopRunError):
             raise refusal
         if isinstance(refusal, ThrottledError):
-            # Of those that were under way together, the first slows down for all.
-            self._throttles_in_a_row += not self._pause.is_on
-            grown_seconds = self._settings.throttle_seconds * 2 ** min(self._throttles_in_a_row - 1, 10)
-            grown_seconds = min(grown_seconds, self._settings.longest_throttle_seconds)
-            self._pause.extend(refusal.retry_after_seconds or grown_seconds, "the API asks to slow down")
+            self._pace.cut(turn_time, str(refusal))
+            self._pause_for(refusal, "the API asks to slow down")
         elif isinstance(refusal, NotSentError):
             self._reach.note_failure(refusal)
             self._outages_in_a_row += 1
@@ -193,6 +198,19 @@ class Submitter:
             self._pause.extend(min(grown_seconds, self._settings.longest_pause_seconds), "the API cannot be reached")
         else:
             self._throttles_in_a_row = self._outages_in_a_row = 0
+
+    async def _wait_for_an_end(self, attempt: Attempt, refusal: TooManyAtOnceError) -> None:
+        """Let the next submissions wait until a generation ends; where none of ours is running, nobody sees that."""
+        if attempt.state not in IN_FLIGHT and not await self._slots.shrink(attempt.key):
+            self._pause_for(refusal, "the API runs other generations of this account")
+
+    def _pause_for(self, refusal: ThrottledError, reason: str) -> None:
+        """Pause for as long as a refusal asks, or longer each time where it names no time."""
+        # Of those that were under way together, the first slows down for all.
+        self._throttles_in_a_row += not self._pause.is_on
+        grown_seconds = self._settings.throttle_seconds * 2 ** min(self._throttles_in_a_row - 1, 10)
+        grown_seconds = min(grown_seconds, self._settings.longest_throttle_seconds)
+        self._pause.extend(refusal.retry_after_seconds or grown_seconds, reason)
 
 
 def _count_refused(attempt: Attempt, refusal: HedraBatchError) -> dict[str, int]:

@@ -36,12 +36,23 @@ def to_csv(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> Iterator[s
 
 
 def to_table(rows: Iterable[dict[str, Any]], columns: Sequence[str] = TABLE_COLUMNS) -> Iterator[str]:
-    """Align columns that are as wide as their cells; those that are empty everywhere are left out."""
-    cells = [[to_cell(row[name]) for name in columns] for row in rows]
-    used = [index for index in range(len(columns)) if any(line[index] for line in cells)]
-    widths = {index: max(len(columns[index]), *(len(line[index]) for line in cells)) for index in used}
-    for line in ([name.upper() for name in columns], *cells) if cells else ():
-        yield "  ".join(line[index].ljust(widths[index]) for index in used).rstrip() + "\n"
+    """Align columns that are as wide as their cells; those that are empty everywhere are left out.
+
+    The rows are iterated twice, so that none has to be kept; a cell that has grown by then only loses its alignment.
+    """
+    longest = dict.fromkeys(columns, 0)
+    for row in rows:
+        for name in columns:
+            longest[name] = max(longest[name], len(to_cell(row[name])))
+    widths = {name: max(len(name), length) for name, length in longest.items() if length}
+    if widths:
+        yield _align({name: name.upper() for name in columns}, widths)
+        for row in rows:
+            yield _align(row, widths)
+
+
+def _align(row: dict[str, Any], widths: dict[str, int]) -> str:
+    return "  ".join(to_cell(row[name]).ljust(width) for name, width in widths.items()).rstrip() + "\n"
 
 
 def to_cell(value: object) -> str:

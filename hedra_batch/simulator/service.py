@@ -13,6 +13,7 @@ from hedra_batch.errors import UsageError
 from hedra_batch.simulator.account import BillingRecord
 from hedra_batch.simulator.api_host import ApiHost
 from hedra_batch.simulator.faults import Faults
+from hedra_batch.simulator.limit import Limit
 from hedra_batch.simulator.links import Links
 from hedra_batch.simulator.media_host import MediaHost
 from hedra_batch.simulator.recorder import Recorder, RequestRecord
@@ -74,7 +75,8 @@ class Simulator:
         media = MediaHost(self._world.generations, self._links, self._faults)
         api = ApiHost(self.settings, self._world, self._links, self._faults)
         media_app = _app((recorder.layer, media.layer), {Route.READ_MEDIA: media.read}, "")
-        api_layers = (recorder.layer, api.refusal_layer, self._saboteur.layer, api.gate_layer)
+        limit = Limit(self.settings)
+        api_layers = (recorder.layer, limit.layer, api.refusal_layer, self._saboteur.layer, api.gate_layer)
         api_app = _app(api_layers, api.routes, BASE_PATH)
         self._links.host_url = await self._listen(media_app, self.settings.media_port)
         self.url = await self._listen(api_app, self.settings.port) + BASE_PATH

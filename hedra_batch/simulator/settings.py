@@ -57,6 +57,9 @@ class SimulatorSettings:
     eta_noise: float = 0.5
     #: Generations that run at once before 429; None for any number.
     concurrency: int | None = None
+    #: Submissions in one window before 429, and the length of a window in seconds of the clock; None for any number.
+    window_submissions: float | None = None
+    window_seconds: float = 1.0
     #: Where all of the service's time comes from, in seconds since 1970.
     clock: Callable[[], float] = time.time
 
@@ -64,6 +67,8 @@ class SimulatorSettings:
         check_faults(self.faults)
         if self.speed <= 0 or self.generation_seconds <= 0:
             raise UsageError("The speed and the time of a generation must be numbers above 0.")
+        if self.window_seconds <= 0 or (self.concurrency is not None and self.concurrency < 1):
+            raise UsageError("A window must be longer than 0, and at least 1 generation must run at once.")
         if self.repeat not in get_args(Repeat):
             raise UsageError(f"There is no answer {self.repeat!r} to a repeat; give {', '.join(get_args(Repeat))}.")
 

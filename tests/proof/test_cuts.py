@@ -23,7 +23,7 @@ from hedra_batch.ledger.identity import Binding
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.pipeline.container import check_container
 from hedra_batch.pipeline.fetch import Fetcher
-from hedra_batch.pipeline.pace import Pace, Pause
+from hedra_batch.pipeline.pace import Backlog, Pace, Pause
 from hedra_batch.pipeline.reach import Reach
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
@@ -162,13 +162,12 @@ async def open_fetcher(folder: Path, host: Host) -> AsyncIterator[tuple[Fetcher,
     pause = Pause()
     reader = Reader(ONE_TRY, Reach(ONE_TRY), Pace(Rate(10_000, 1), pause), pause)
     async with client, media:
-        yield Fetcher(ledger, client, media, reader, RunFolder(folder), ONE_TRY), ledger, attempt
+        yield Fetcher(ledger, client, media, reader, RunFolder(folder), Backlog(), ONE_TRY), ledger, attempt
     await ledger.close()
 
 
 async def make_ready(ledger: Ledger) -> Attempt:
-    [key] = await ledger.record([(Job("market", "", Inputs("A storm"), "videos/market.mp4"), 1)])
-    attempt = await ledger.attempt(key)
+    [attempt] = await ledger.record([(Job("market", "", Inputs("A storm"), "videos/market.mp4"), 1)])
     generation_id = ledger.derive_generation_id(attempt)
     attempt = await ledger.begin_send(await ledger.reserve(attempt, generation_id, b"{}", 25))
     attempt = await ledger.accept(attempt, generation_id=generation_id)

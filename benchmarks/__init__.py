@@ -1,0 +1,1 @@
+"""What the program costs and how even its pace is, each figure beside its limit or its rival, measured in one run."""
