@@ -22,7 +22,7 @@ def fill_ledger(manifest: Path, ledger: Path, done: int) -> None:
     jobs = load_manifest(manifest).jobs
     with closing(sqlite3.connect(ledger)) as connection, connection:
         connection.row_factory = sqlite3.Row
-        first = dict(connection.execute("SELECT * FROM attempts WHERE state = 'DONE'").fetchone())
+        first = _read_first(connection)
         recorded = {row["job_id"] for row in connection.execute("SELECT job_id FROM attempts")}
         for number, job in enumerate(jobs):
             if job.id not in recorded:
@@ -34,6 +34,13 @@ def fill_ledger(manifest: Path, ledger: Path, done: int) -> None:
             "WHERE done.state = 'DONE' AND done.attempt_key <> ? AND past.attempt_key = ? AND past.to_state <> 'DONE'",
             (first["attempt_key"], first["attempt_key"]),
         )
+
+
+def _read_first(connection: sqlite3.Connection) -> dict[str, Any]:
+    # Not `*`: this leaves out the columns that the ledger reckons itself.
+    names = ", ".join(row["name"] for row in connection.execute("PRAGMA table_info (attempts)"))
+    statement = f"SELECT {names} FROM attempts WHERE state = 'DONE'"  # noqa: S608 - names of columns
+    return dict(connection.execute(statement).fetchone())
 
 
 def _make_new(first: dict[str, Any], job: Job) -> dict[str, Any]:

@@ -23,7 +23,8 @@ LARGE = box(b"ftyp") + box(b"moov") + struct.pack(">I4sQ", 1, b"mdat", 16 + 30) 
 def check(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "video.mp4"
     path.write_bytes(content)
-    check_container(path)
+    with path.open("rb") as file:
+        check_container(file)
 
 
 @pytest.mark.parametrize("content", [WHOLE, TO_THE_END, LARGE, box(b"ftyp") + box(b"mdat", b"y") + box(b"moov")])

@@ -353,6 +353,7 @@ def strip_to_schema_1(connection: sqlite3.Connection) -> None:
     """Take away what later versions of the program have added to a ledger."""
     connection.executescript("DROP TABLE spending; DROP TRIGGER attempts_spending_insert;")
     connection.executescript("DROP TRIGGER attempts_spending_update; DROP INDEX attempts_by_number;")
+    connection.execute("CREATE INDEX history_by_attempt ON history (attempt_key)")
     for column in ("price", "liability", "unknown_mark", "accepted_mark", "absent_at", "ordered_at"):
         connection.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
     connection.execute("PRAGMA user_version = 1")

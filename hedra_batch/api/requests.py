@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_write_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _KEYFRAMES = ("start_keyframe", "end_keyframe")
 
 
@@ -31,7 +32,7 @@ def build_video_request(
         "generated_video_inputs": inputs,
         "batch_size": 1,
     }
-    return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
+    return _write_json(request).encode()
 
 
 @dataclass(frozen=True, slots=True)

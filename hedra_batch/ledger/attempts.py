@@ -12,6 +12,7 @@ from hedra_batch.job import Attempt, Job, State
 from hedra_batch.ledger.rows import ATTEMPT_COLUMNS, to_attempt
 from hedra_batch.ledger.writer import ConflictError, TakenError
 
+_write_json = json.JSONEncoder(ensure_ascii=False).encode
 #: Columns that the record of an attempt has too.
 _RECORD_COLUMNS = frozenset(field.name for field in fields(Attempt))
 
@@ -42,7 +43,7 @@ def job_columns(job: Job) -> dict[str, object]:
     """Write what an attempt takes over from its job."""
     return {
         "digest": job.inputs.digest,
-        "fields": json.dumps(job.inputs.fields, ensure_ascii=False),
+        "fields": _write_json(job.inputs.fields),
         "prompt_id": job.prompt_id,
         "image_id": job.image_id,
         "image": job.inputs.image.source if job.inputs.image else None,

@@ -38,6 +38,7 @@ _MIGRATIONS = {
         END
     );
     CREATE INDEX attempts_by_number ON attempts (number) WHERE number > 1;
+    DROP INDEX history_by_attempt;
     {spending}
     """,
 }

@@ -105,7 +105,6 @@ CREATE TABLE history (
     at TEXT NOT NULL,
     note TEXT                      -- the error, where one led to the change
 ) STRICT;
-CREATE INDEX history_by_attempt ON history (attempt_key);
 
 CREATE TRIGGER attempts_known_transitions BEFORE UPDATE OF state ON attempts
 WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE from_state = OLD.state AND to_state = NEW.state)

@@ -23,6 +23,8 @@ from hedra_batch.ledger.writer import ConflictError, Writer
 
 T = TypeVar("T")
 
+_write_json = json.JSONEncoder(ensure_ascii=False).encode
+
 #: Whether a server uses the ids that we reserve.
 IdsVerdict = Literal["unproven", "honoured", "ignored"]
 
@@ -46,6 +48,7 @@ class Ledger:
         self._writer = writer
         self._identity = identity
         self._identity_path = identity_path
+        self._batch_uuid = uuid.UUID(identity.batch_uuid)
         self._clock = clock
         #: What an earlier ledger of this batch took with it, when there was one.
         self.loss = loss
@@ -101,7 +104,7 @@ class Ledger:
         return self._derive_id(job.edition, job.id, job.inputs.digest, number)
 
     def _derive_id(self, *parts: str | int) -> str:
-        return str(uuid.uuid5(uuid.UUID(self._identity.batch_uuid), json.dumps(parts, ensure_ascii=False)))
+        return str(uuid.uuid5(self._batch_uuid, _write_json(parts)))
 
     # Runs
 

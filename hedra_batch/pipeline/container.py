@@ -5,8 +5,8 @@ A cut between two boxes, or inside of one that runs to the end, is beyond it: th
 
 from __future__ import annotations
 
+import os
 import struct
-from pathlib import Path
 from typing import BinaryIO
 
 from hedra_batch.errors import DownloadError
@@ -15,23 +15,22 @@ from hedra_batch.errors import DownloadError
 BOXES_LIMIT = 100_000
 
 
-def check_container(path: Path) -> None:
+def check_container(file: BinaryIO) -> None:
     """Walk the top-level boxes (ISO/IEC 14496-12) to the end of the file.
 
     Raises DownloadError unless it begins with `ftyp`, has `moov` and `mdat`, and the boxes fill it exactly.
     """
-    size_bytes = path.stat().st_size
+    size_bytes = file.seek(0, os.SEEK_END)
+    position = file.seek(0)
     kinds: list[bytes] = []
-    position = 0
-    with path.open("rb") as file:
-        while position < size_bytes:
-            kind, length = _read_box(file, size_bytes - position)
-            kinds.append(kind)
-            if kinds[0] != b"ftyp" or len(kinds) > BOXES_LIMIT:
-                raise DownloadError("What arrived is not an MP4 file.")
-            if length > size_bytes - position:
-                raise DownloadError("The MP4 file that arrived is cut short.")
-            position = file.seek(position + length)
+    while position < size_bytes:
+        kind, length = _read_box(file, size_bytes - position)
+        kinds.append(kind)
+        if kinds[0] != b"ftyp" or len(kinds) > BOXES_LIMIT:
+            raise DownloadError("What arrived is not an MP4 file.")
+        if length > size_bytes - position:
+            raise DownloadError("The MP4 file that arrived is cut short.")
+        position = file.seek(position + length)
     if not {b"moov", b"mdat"} <= set(kinds):
         raise DownloadError("The MP4 file that arrived is cut short.")
 

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 import threading
-from io import FileIO
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 from hedra_batch.durable import hash_file, open_own, publish, sync, sync_folder
@@ -51,9 +51,9 @@ class PartFile:
         """
         with self._turn:
             self.append(content)
-            sync(self._open().fileno())
-            self.close()
-            check_container(self._part)
+            with BufferedReader(self._open()) as file:
+                sync(file.fileno())
+                check_container(file)
             content_hash = self._hash.hexdigest()
             if os.path.lexists(self._path) and not (self._path.is_file() and hash_file(self._path) == content_hash):
                 _move_aside(self._path)
@@ -75,7 +75,7 @@ class PartFile:
         if self._file is None:
             self._folder.require_inside(self._path)
             _make_folder(self._path.parent, self._folder.path)
-            self._file = FileIO(self._part, "w", opener=open_own)
+            self._file = FileIO(self._part, "w+", opener=open_own)
         return self._file
 
 

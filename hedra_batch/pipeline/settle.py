@@ -35,7 +35,7 @@ class Settler:
         client: HedraClient,
         reader: Reader,
         settings: RunSettings,
-        make_body: Callable[[Attempt, Job], Awaitable[bytes]],
+        make_body: Callable[[Attempt, Job, str], Awaitable[bytes]],
         is_wanted: Callable[[Attempt], bool],
     ) -> None:
         self._ledger = ledger
@@ -196,7 +196,9 @@ class Settler:
         if attempt.body is not None:
             return attempt.body
         is_same = job is not None and job.inputs.digest == attempt.digest
-        return await self._make_body(attempt, job) if job is not None and is_same else None
+        if job is None or not is_same:
+            return None
+        return await self._make_body(attempt, job, attempt.generation_id or "")
 
     def _find_reason_to_hold(self, attempt: Attempt) -> str | None:
         if self._ledger.ids_verdict == "ignored":

@@ -38,22 +38,22 @@ class Uploader:
         A crash before the commit costs at most one more upload, which is free.
         """
         assert job is not None, "an attempt in NEW is carried for a job of the manifest only"
+        generation_id = self._ledger.derive_generation_id(attempt)
         try:
-            body = await self.make_body(attempt, job)
+            body = await self.make_body(attempt, job, generation_id)
         except JobError as refusal:
             logger.error("%s: its image was refused: %s", attempt.label, refusal)
             return await self._ledger.reject(attempt, refusal.code, str(refusal), refusal.request_id)
-        generation_id = self._ledger.derive_generation_id(attempt)
         price = self._catalogue.estimate_credits(attempt.fields)
         logger.debug("%s: attempt %d is reserved as %s", attempt.label, attempt.number, generation_id)
         eta_seconds = self._catalogue.find_eta_seconds(job.inputs.model)
         return await self._ledger.reserve(attempt, generation_id, body, price, eta_seconds)
 
-    async def make_body(self, attempt: Attempt, job: Job) -> bytes:
+    async def make_body(self, attempt: Attempt, job: Job, generation_id: str) -> bytes:
         """Upload the images that are not there yet, and write the request. Raises JobError for a refused image."""
         return build_video_request(
             attempt.fields,
-            generation_id=self._ledger.derive_generation_id(attempt),
+            generation_id=generation_id,
             model=self._catalogue.name_on_wire(job.inputs.model),
             keyframes=await self._upload_keyframes(job),
         )

@@ -161,11 +161,13 @@ PLANTED = (
         CUTS,
         r"cut at \d+ of \d+",
         (
-            Edit("pipeline/fetch.py", "    check_container(part)\n", ""),
+            Edit("pipeline/part.py", "                check_container(file)\n", ""),
             Edit(
-                "pipeline/fetch.py",
-                "    publish(part, path)\n",
-                "    publish(part, path)\n    check_container(path)\n",
+                "pipeline/part.py",
+                "            publish(self._part, self._path)\n",
+                "            publish(self._part, self._path)\n"
+                "            with self._path.open('rb') as file:\n"
+                "                check_container(file)\n",
             ),
         ),
     ),
@@ -174,16 +176,13 @@ PLANTED = (
         KILLS,
         "has no file videos/",
         (
-            Edit(
-                "pipeline/fetch.py",
-                "            await asyncio.to_thread(_verify_and_publish, part, path, content_hash)\n",
-                "",
-            ),
+            Edit("pipeline/part.py", "            publish(self._part, self._path)\n", ""),
             Edit(
                 "pipeline/fetch.py",
                 "        attempt = await record(attempt, content_hash, size_bytes)\n",
                 "        attempt = await record(attempt, content_hash, size_bytes)\n"
-                "        await asyncio.to_thread(_verify_and_publish, part, path, content_hash)\n",
+                "        from hedra_batch.durable import publish\n"
+                "        await asyncio.to_thread(publish, part._part, part._path)\n",
             ),
         ),
     ),
