@@ -50,7 +50,9 @@ async def open_watch(client: HedraClient, settings: RunSettings = QUICK) -> Asyn
     pause = Pause()
     reader = Reader(settings, Reach(settings), Pace(Rate(1000, 1), pause), pause)
     missing: dict[int, str | None] = {}
-    watch = Watch(client, reader, settings, lambda _key, _fraction: None, partial(note_missing, missing))
+    watch = Watch(
+        client, reader, settings, lambda _key, _fraction: None, partial(note_missing, missing), lambda _attempt: None
+    )
     running = asyncio.create_task(watch.run())
     yield watch
     running.cancel()

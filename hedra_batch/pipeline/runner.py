@@ -84,7 +84,9 @@ class Runner:
         )
         # Beside the jobs in flight, some have their images uploaded ahead, and some are being fetched.
         self._room = asyncio.Semaphore(limits.in_flight + limits.uploads + limits.downloads)
-        self._watch = Watch(client, self._reader, settings, progress.note_fraction, ledger.record_missing)
+        self._watch = Watch(
+            client, self._reader, settings, progress.note_fraction, ledger.record_missing, self._find_model_seconds
+        )
         self._fetcher = Fetcher(ledger, client, media, self._reader, folder, self._backlog, settings)
         self._tracker = Tracker(ledger, self._watch, folder.path, self._fetcher.offer_link)
         self._catalogue = Catalogue([])
@@ -151,6 +153,10 @@ class Runner:
 
     def _estimate_credits(self, fields: dict[str, str | int]) -> int | None:
         return self._catalogue.estimate_credits(fields)
+
+    def _find_model_seconds(self, attempt: Attempt) -> float | None:
+        model = attempt.fields.get("model")
+        return self._catalogue.find_eta_seconds(None if model is None else str(model))
 
     async def restore(self, keys: Sequence[int]) -> int:
         """Fetch anew what is done or ready, by its ids alone; returns how many could not be fetched now."""

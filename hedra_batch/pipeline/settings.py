@@ -36,7 +36,7 @@ class RunSettings:
     throttle_seconds: float = 5.0
     longest_throttle_seconds: float = 120.0
     #: Bounds of the time from one read of a generation to the next.
-    shortest_poll_seconds: float = 0.5
+    shortest_poll_seconds: float = 0.25
     longest_poll_seconds: float = 30.0
     #: Tries of one download in one run; after that the job waits for the next run.
     download_tries: int = 6
