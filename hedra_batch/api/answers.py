@@ -243,8 +243,10 @@ def _text(fields: dict[str, Any], name: str) -> str:
 
 def _optional_text(fields: dict[str, Any], name: str) -> str | None:
     value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        return None
     # JSON can hold half of a character, which nothing can store.
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and value else None
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def _optional_number(fields: dict[str, Any], name: str) -> float | None:

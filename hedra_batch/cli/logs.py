@@ -13,6 +13,8 @@ from hedra_batch.errors import CannotCreateError
 from hedra_batch.printable import hide_secret, hide_signatures
 
 ROOT = "hedra_batch"
+#: How long a line of the log file may wait for those that follow it.
+FLUSH_SECONDS = 1.0
 
 
 class RedactingFormatter(logging.Formatter):
@@ -28,6 +30,32 @@ class RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Format the record, then redact."""
         return redact(super().format(record), self._secrets)
+
+
+class LogFile(logging.FileHandler):
+    """A log file of which only the last second of good news is lost when the process is killed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8")
+        self._flushed_time = 0.0
+        self._is_urgent = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; warnings reach the file at once."""
+        self._is_urgent = record.levelno >= logging.WARNING
+        super().emit(record)
+
+    def flush(self) -> None:
+        """Flush what should not wait: a call for each line would cost a fast run more than the lines themselves."""
+        now = time.monotonic()
+        if self._is_urgent or now - self._flushed_time >= FLUSH_SECONDS:
+            self._flushed_time = now
+            super().flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._is_urgent = True
+        super().close()
 
 
 def redact(text: str, secrets: Sequence[str]) -> str:
@@ -47,8 +75,10 @@ def log_to(path: Path, secrets: Sequence[str], verbosity: int, *, has_lines: boo
     logger.setLevel(logging.DEBUG if verbosity else logging.INFO)
     logger.propagate = False
     logging.raiseExceptions = False
+    # No layout names them, and finding them out takes longer than writing a line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     try:
-        to_file = logging.FileHandler(path, encoding="utf-8")
+        to_file = LogFile(path)
     except OSError as error:
         raise CannotCreateError(f"{path} cannot be created: {error.strerror or error}.") from error
     to_file.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s", secrets))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +17,9 @@ from hedra_batch.folder import RunFolder
 from hedra_batch.manifest.loading import Manifest, load_manifest
 from hedra_batch.pipeline.settings import RunSettings
 
+#: Objects that are made, and not let go, before the collector looks for circles among them.
+GARBAGE_THRESHOLD = 20_000
+
 
 def execute(options: RunOptions, settings: RunSettings | None = None) -> int:
     """Run a manifest and return the exit code. Raises UserError before anything is sent."""
@@ -25,11 +29,22 @@ def execute(options: RunOptions, settings: RunSettings | None = None) -> int:
     batch.folder.create()
     try:
         with batch.folder.lock():
+            spare_collector()
             return asyncio.run(run_batch(batch))
     except LockedError as error:
         if options.is_quiet:
             return error.exit_code
         raise
+
+
+def spare_collector() -> None:
+    """Have the garbage collector look at what a run makes only, and not all the time.
+
+    What was loaded until now stays anyway; to walk through it again and again holds up everything that is under way.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
 
 
 def prepare(options: RunOptions, settings: RunSettings, environment: Mapping[str, str]) -> Batch:

@@ -46,6 +46,8 @@ class Slots:
 
     async def leave(self, key: int) -> None:
         """Give the slot back; harmless for one that was never taken."""
+        if key not in self._taken:
+            return
         async with self._changed:
             self._taken.discard(key)
             self._changed.notify_all()

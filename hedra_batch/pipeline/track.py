@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,4 +68,4 @@ class Tracker:
         path = Path(wanted)
         takes = (path.with_suffix(f".take{take}{path.suffix}").as_posix() for take in itertools.count(2))
         names = itertools.chain([wanted], takes)
-        return (output for output in names if is_recovered or not (self._folder / output).exists())
+        return (output for output in names if is_recovered or not os.path.lexists(f"{self._folder}/{output}"))

@@ -175,7 +175,7 @@ async def make_ready(ledger: Ledger) -> Attempt:
 
 
 def list_published(folder: Path) -> list[Path]:
-    return [path for path in (folder / "videos").iterdir() if path.suffix != ".part"]
+    return [path for path in (folder / "videos").glob("*") if path.suffix != ".part"]
 
 
 def read_hash(folder: Path) -> str:
