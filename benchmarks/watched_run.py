@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.running import prepare, run_batch
+from hedra_batch.cli.running import prepare, run_batch, spare_collector
 from hedra_batch.pipeline.settings import RunSettings
 
 #: How often somebody looks whether the loop is stalled, and after how long it counts as a stall worth a name.
@@ -94,6 +94,7 @@ def run_watched(manifest: Path, folder: Path, base_url: str) -> dict[str, float 
     options = RunOptions(manifest, folder=folder, base_url=base_url, is_quiet=True)
     batch = prepare(options, RunSettings(), os.environ)
     batch.folder.create()
+    spare_collector()
     selector = WatchedSelector()
     lookout = Lookout(selector)
     lookout.start()

@@ -16,6 +16,7 @@ from hedra_batch.cli.telling import Teller
 from hedra_batch.errors import HedraBatchError, JobsChangedError, UsageError, WriteError
 from hedra_batch.folder import RunFolder
 from hedra_batch.instant import CLOCK, to_text
+from hedra_batch.job import IN_FLIGHT, UNSENT, State
 from hedra_batch.ledger.reading import LedgerReader, open_reader
 from hedra_batch.ledger.store import Ledger
 from hedra_batch.manifest.loading import Manifest
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 #: How long a job may be overdue before a person must look.
 OVERDUE_LIMIT = timedelta(hours=24)
+#: What a run goes on with, most likely.
+UNENDED = UNSENT | IN_FLIGHT | {State.READY}
 #: New videos that a run buys without a budget and without being asked.
 UNCONFIRMED_LIMIT = 10
 
@@ -76,11 +79,11 @@ class Session:
             if self._ledger.loss:
                 logger.debug("a ledger was lost: attempts up to %d are looked for", self._ledger.loss.highest_attempt)
             scope = self._make_scope()
-            survey = await self._take_survey(scope)
             stopped_by: HedraBatchError | None = None
             try:
-                await self._refuse_changed(survey)
-                await self._carry_out(scope, survey)
+                await self._carry_out(scope)
+            except UsageError:
+                raise
             except HedraBatchError as error:
                 stopped_by = error
             except Exception as error:
@@ -117,12 +120,17 @@ class Session:
         lines.append(f"  {self._teller.command('run', '--rebuy-changed')}")
         raise JobsChangedError("\n".join(lines))
 
-    async def _carry_out(self, scope: Scope, survey: Survey) -> None:
+    async def _carry_out(self, scope: Scope) -> None:
         batch = self._batch
         client, media = batch.site.make_clients(batch.settings)
         async with client, media:
             settlement = batch.options.settlement
             runner = Runner(self._ledger, client, media, batch.folder, batch.settings, self._progress, settlement)
+            if await self._ledger.look(lambda reader: reader.has_any(UNENDED)):
+                # To survey a large batch takes longer than the answer, which is then there when it is wanted.
+                runner.ask_models()
+            survey = await self._take_survey(scope)
+            await self._refuse_changed(survey)
             await self._stop.guard(self._offer(survey, runner))
             if self._stop.is_stopped:
                 return

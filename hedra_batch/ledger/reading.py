@@ -91,6 +91,12 @@ class LedgerReader:
         """Find the jobs that are in one of some states, which should be those that few are in."""
         return find_in_states(self.connection, states)
 
+    def has_any(self, states: Iterable[State]) -> bool:
+        """Tell whether any job is in one of some states."""
+        wanted = ", ".join(f"'{state}'" for state in states)
+        query = f"SELECT EXISTS (SELECT 1 FROM attempts WHERE latest = 1 AND state IN ({wanted}))"
+        return bool(self.connection.execute(query).fetchone()[0])
+
     def count_states(self) -> Counter[str]:
         """Count the jobs in each public state."""
         rows = self.connection.execute(

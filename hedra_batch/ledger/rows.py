@@ -26,6 +26,7 @@ RESULT_COLUMNS = (
 #: What stays of a job for ever: its edition and its id.
 JobIdentity = tuple[str, str]
 
+_STATES = {state.value: state for state in State}
 _STANDING_COLUMNS = "attempt_key, edition, job_id, number, state, digest, unknown_sends, accepted_at, error_code"
 
 
@@ -83,5 +84,4 @@ def find_in_states(connection: sqlite3.Connection, states: Iterable[State]) -> I
 
 
 def _to_standing(row: tuple[Any, ...]) -> Standing:
-    key, edition, job_id, number, state, *others = row
-    return Standing(key, edition, job_id, number, State(state), *others)
+    return Standing._make((*row[:4], _STATES[row[4]], *row[5:]))

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from hedra_batch.api.answers import Model
 from hedra_batch.api.client import HedraClient
 from hedra_batch.api.media import MediaClient
 from hedra_batch.errors import (
@@ -90,6 +91,7 @@ class Runner:
         self._fetcher = Fetcher(ledger, client, media, self._reader, folder, self._backlog, settings)
         self._tracker = Tracker(ledger, self._watch, folder.path, self._fetcher.offer_link)
         self._catalogue = Catalogue([])
+        self._asking: asyncio.Task[list[Model]] | None = None
         self._recorder = Recorder(ledger, client, self._reader, self._estimate_credits, settings)
         self._stations: dict[State, Station] = {}
         #: Attempts that keep the run going: neither at their end for this run, nor stuck.
@@ -114,9 +116,11 @@ class Runner:
         It is also the first sign that key and address are right. Raises StopRunError and UserError where they are not.
         """
         if not survey.needs_models:
+            if self._asking:
+                self._asking.cancel()
             return Purchase()
         try:
-            models = await self._reader.read(self._client.list_models)
+            models = await self.ask_models()
         except JobError as error:
             raise refuse_address(self._client.base_url, error) from error
         self._catalogue = Catalogue(models)
@@ -125,6 +129,14 @@ class Runner:
         for kind, count in survey.kinds.items():
             prices[self._catalogue.estimate_credits(dict(kind))] += count
         return Purchase(prices, await self._read_balance() if prices else None, survey.searched)
+
+    def ask_models(self) -> asyncio.Task[list[Model]]:
+        """Begin to ask for the models, perhaps while it is still worked out whether they are needed."""
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._reader.read(self._client.list_models), name="models")
+            # Where the answer is not needed, a failure is not either.
+            self._asking.add_done_callback(lambda asking: asking.cancelled() or asking.exception())
+        return self._asking
 
     async def _read_balance(self) -> int | None:
         try:

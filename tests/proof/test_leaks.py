@@ -641,7 +641,8 @@ async def test_a_trial_does_not_touch_the_key(service: Service) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 async def test_a_run_that_is_killed_leaves_no_secret_behind(service: Service, number: signal.Signals) -> None:
-    service.cage.write(HERO + SCENES + WORDS)
+    # Whatever else comes, the first keeps the run from ending by itself.
+    service.cage.write("  - {id: first, prompt: An endless scene}\n" + HERO + SCENES + WORDS)
     process = await service.cage.start("run", "batch.yaml", "-vv")
     await wait_until(lambda: service.has_seen_signature)
     process.send_signal(number)
