@@ -21,7 +21,7 @@ class Effort:
     slots_speed: int
     reads_jobs: int
     reads_in_flight: int
-    #: Close to 1: times of the program's own, such as how long it collects what it reads together, do not scale.
+    #: Close to 1: times of the program's own, such as the shortest from one read to the next, do not scale.
     reads_speed: int
     #: Generations that are in flight together.
     memory_in_flight: int

@@ -481,3 +481,25 @@ async def test_many_waiting_changes_share_their_commits(ledger: Ledger, tmp_path
     grown = (tmp_path / "ledger.sqlite3-wal").stat().st_size - before
     # A commit of its own writes at least three pages of 4 KiB for each change.
     assert grown < 200 * 3 * 4096
+
+
+async def test_an_operation_that_refuses_after_a_change_takes_nothing_with_it_to_the_disk(tmp_path: Path) -> None:
+    def change_and_refuse(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE info SET value = 'other' WHERE key = 'manifest'")
+        raise ConflictError("no")
+
+    ledger = await open_ledger(tmp_path)
+    with pytest.raises(LedgerError, match="refused after it had changed something"):
+        await ledger._writer.run(change_and_refuse)
+    await ledger.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as connection:
+        assert connection.execute("SELECT value FROM info WHERE key = 'manifest'").fetchone() != ("other",)
+
+
+async def test_what_was_refused_costs_nothing_and_a_higher_charge_counts(ledger: Ledger) -> None:
+    refused = await ledger.begin_send(await reserve(ledger))
+    before = await ledger.read_spending("")
+    await ledger.reject(refused, "invalid_argument", "No.", None)
+    charged = await accept(ledger, make_job("second"))
+    await ledger.mark_ready(charged, iter([charged.wanted_output]), None, 45)
+    assert (before, await ledger.read_spending("")) == (Spending(30, 0), Spending(45, 0))

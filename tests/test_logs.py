@@ -56,3 +56,15 @@ def test_a_log_that_cannot_be_written_is_an_error_with_its_place(tmp_path: Path)
     path = tmp_path / "nowhere" / "run.log"
     with pytest.raises(CannotCreateError, match=r"nowhere/run\.log"), log_to(path, [], 0, has_lines=False):
         pass
+
+
+def test_a_warning_reaches_the_file_at_once_and_everything_before_it_too(tmp_path: Path) -> None:
+    logger = logging.getLogger("hedra_batch.pipeline")
+    with log_to(tmp_path / "run.log", [], 0, has_lines=False):
+        for step in ("first", "second"):
+            logger.info(step)
+        logger.warning("third")
+        written = (tmp_path / "run.log").read_text("utf-8").splitlines()
+        logger.info("fourth")
+    assert [line.split()[-1] for line in written] == ["first", "second", "third"]
+    assert (tmp_path / "run.log").read_text("utf-8").endswith("fourth\n")

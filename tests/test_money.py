@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
 import sys
@@ -44,6 +45,16 @@ async def test_the_budget_ends_submitting_with_6_and_what_was_bought_is_fetched(
     assert (finished.code, len(list_charged(simulator))) == (6, 2)
     assert finished.err.count("The budget of 100 credits is reached: 70 are spent or reserved") == 1
     assert finished.last_line.startswith("batch: done=2 failed=0 running=0 held=0 new=2 exit=6")
+
+
+async def test_what_a_budget_has_no_credits_for_is_not_even_recorded(desk: Desk, simulator: Simulator) -> None:
+    prompts = ", ".join(f"p{number}: Scene {number}" for number in range(12))
+    defaults = "defaults: {model: fal/grok-video-t2v, duration: 5s, variations: 100}"
+    desk.write_manifest(f"{defaults}\nprompts: {{{prompts}}}\nbudget: 100 credits")
+    assert await desk.run_here() == 6
+    summary = json.loads((desk.folder / "batch.out" / "summary.json").read_text("utf-8"))
+    assert (len(list_charged(simulator)), summary["counts"]["new"]) == (2, 1198)
+    assert count_states(desk)["new"] < 600
 
 
 async def test_the_flag_goes_over_the_manifest_and_counts_earlier_runs(desk: Desk, simulator: Simulator) -> None:

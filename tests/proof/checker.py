@@ -63,6 +63,7 @@ class Evidence:
     attempts: Sequence[Row] = ()
     history: Sequence[Row] = ()
     runs: Sequence[Row] = ()
+    spending: Sequence[Row] = ()
 
     @cached_property
     def charges(self) -> list[BillingRecord]:
@@ -137,6 +138,7 @@ def read_tables(address: str) -> dict[str, list[Row]]:
             "attempts": connection.execute("SELECT * FROM attempts ORDER BY edition, job_id, number").fetchall(),
             "history": connection.execute("SELECT rowid AS place, * FROM history ORDER BY rowid").fetchall(),
             "runs": connection.execute("SELECT * FROM runs ORDER BY number").fetchall(),
+            "spending": connection.execute("SELECT * FROM spending").fetchall(),
         }
 
 
@@ -269,6 +271,30 @@ def find_overspending(evidence: Evidence) -> Iterator[str]:
             yield f"the service charged {total} credits of {evidence.budget} for the edition {edition!r}"
 
 
+def find_wrong_sums(evidence: Evidence) -> Iterator[str]:
+    """What a budget is checked against agrees with the rows that it is the sum of."""
+    told = {(row["edition"], row["liability"]): (row["credits"], row["unpriced"]) for row in evidence.spending}
+    for liability in ("charged", "reserved"):
+        for edition in {row["edition"] for row in evidence.attempts}:
+            rows = [row for row in evidence.attempts if (row["edition"], find_liability(row)) == (edition, liability)]
+            prices = [max(known, default=None) for known in map(list_prices, rows)]
+            summed = (sum(filter(None, prices)), prices.count(None))
+            if told.get((edition, liability), (0, 0)) != summed:
+                yield f"{liability} in the edition {edition!r}: the ledger says {told}, its rows {summed}"
+
+
+def find_liability(row: Row) -> str:
+    if row["state"] == "REJECTED":
+        return "none"
+    if row["state"] not in ("NEW", "RESERVED") or row["unknown_sends"]:
+        return "charged"
+    return "reserved" if row["state"] == "RESERVED" else "none"
+
+
+def list_prices(row: Row) -> list[int]:
+    return [price for price in (row["credits_charged"], row["credits_estimated"]) if price is not None]
+
+
 def find_bad_transitions(evidence: Evidence) -> Iterator[str]:
     """No change of state is outside of the table, none leaves a final state, and none is missing."""
     for row in evidence.attempts:
@@ -317,6 +343,7 @@ def find_wrong_accounts(evidence: Evidence) -> Iterator[str]:
     counts = Counter(summary["counts"])
     if code not in (derive_code(counts), *CLOSED_CODES):
         yield f"the exit code is {code} with {dict(counts)}"
+    yield from find_wrong_sums(evidence)
     yield from compare_counts(evidence, counts)
     yield from compare_credits(evidence)
 
