@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SPEED, Desk
+from conftest import IMPATIENT, SPEED, Desk
 
 from hedra_batch import errors
 from hedra_batch.api.client import HedraClient
@@ -200,3 +201,15 @@ async def test_the_simulated_api_can_be_told_what_it_bears(tmp_path: Path) -> No
             await client.submit(make_body(3))
     process.terminate()
     assert await process.wait() == 0
+
+
+async def test_results_that_are_ready_go_before_new_submissions(tmp_path: Path) -> None:
+    limits = "submit: 100/s, in_flight: 2, downloads: 1, poll: 100/s"
+    async with open_desk(tmp_path, limits, 12) as (desk, simulator):
+        simulator.plan_fault("cut-download", times=4)
+        assert await desk.run_here(replace(IMPATIENT, first_pause_seconds=0.1)) == 0
+        kinds = [each.method if "/web-app" in each.path else "media" for each in simulator.requests]
+        cut = [index for index, each in enumerate(simulator.requests) if each.fault == "cut-download"]
+        waiting = kinds[cut[1] : cut[-1]]
+    # One more may be under way when the second result begins to wait for the first.
+    assert waiting.count("POST") <= 1

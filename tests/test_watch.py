@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from aiohttp import web
 from conftest import SPEED
 
 from hedra_batch.api.client import HedraClient
@@ -22,7 +24,7 @@ from hedra_batch.pipeline.pace import Pace, Pause
 from hedra_batch.pipeline.reach import Reach
 from hedra_batch.pipeline.reader import Reader
 from hedra_batch.pipeline.settings import RunSettings
-from hedra_batch.pipeline.watch import Watch
+from hedra_batch.pipeline.watch import LIST_FAILURES_LIMIT, Watch
 from hedra_batch.quantity import Rate
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
@@ -142,3 +144,56 @@ async def test_one_status_that_cannot_be_read_keeps_nobody_else_waiting() -> Non
         simulator.plan_fault("garbage", times=8, route="GET /generations/{id}/status")
         ended = await gather(*(watch.follow(attempt) for attempt in attempts))
     assert {generation and generation.status for generation in ended} == {"complete"}
+
+
+@asynccontextmanager
+async def serve(listed: list[dict[str, Any]], reads: Counter[str], running: int) -> AsyncIterator[str]:
+    """Serve a list that is always the same, and statuses that are complete after so many reads."""
+
+    async def list_all(_request: web.Request) -> web.Response:
+        reads["list"] += 1
+        return web.json_response({"page_info": {}, "data": listed})
+
+    async def read_status(request: web.Request) -> web.Response:
+        reads["status"] += 1
+        status = "complete" if reads["status"] > running else "processing"
+        return web.json_response({"id": request.match_info["id"], "status": status, "progress": 0.5})
+
+    app = web.Application()
+    app.router.add_get("/generations", list_all)
+    app.router.add_get("/generations/{id}/status", read_status)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+OLD = "2026-01-01T00:00:00.000Z"
+ITEM = {"id": str(uuid.uuid4()), "status": "processing", "progress": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("accepted_at", "items", "lists"),
+    [
+        # Kept back though it is old: noticed after some reads.
+        (OLD, [], LIST_FAILURES_LIMIT),
+        # It may be too new for the list.
+        (None, [], 9),
+        # Something else, or more than was asked for: noticed at once.
+        (None, [ITEM], 1),
+        (None, [ITEM, ITEM], 1),
+    ],
+)
+async def test_a_list_that_does_not_show_what_it_is_asked_for_is_given_up(
+    accepted_at: str | None, items: list[dict[str, Any]], lists: int
+) -> None:
+    reads: Counter[str] = Counter()
+    async with (
+        serve(items, reads, running=8) as url,
+        HedraClient(url, "key") as client,
+        open_watch(client) as watch,
+    ):
+        attempt = make_attempt(str(uuid.uuid4()))
+        generation = await watch.follow(replace(attempt, accepted_at=accepted_at or attempt.accepted_at))
+    assert (generation and generation.status, reads["status"], reads["list"]) == ("complete", 9, lists)

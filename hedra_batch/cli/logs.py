@@ -13,7 +13,7 @@ from hedra_batch.errors import CannotCreateError
 from hedra_batch.printable import hide_secret, hide_signatures
 
 ROOT = "hedra_batch"
-#: How long a line of the log file may wait for those that follow it.
+#: A line that comes so long after the last flush waits for nothing.
 FLUSH_SECONDS = 1.0
 
 
@@ -33,7 +33,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 class LogFile(logging.FileHandler):
-    """A log file of which only the last second of good news is lost when the process is killed."""
+    """A log file whose lines of good news may wait for the next line, so that those of a fast run go together."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8")

@@ -126,18 +126,24 @@ class Session:
         async with client, media:
             settlement = batch.options.settlement
             runner = Runner(self._ledger, client, media, batch.folder, batch.settings, self._progress, settlement)
-            if await self._ledger.look(lambda reader: reader.has_any(UNENDED)):
-                # To survey a large batch takes longer than the answer, which is then there when it is wanted.
-                runner.ask_models()
-            survey = await self._take_survey(scope)
-            await self._refuse_changed(survey)
-            await self._stop.guard(self._offer(survey, runner))
-            if self._stop.is_stopped:
-                return
-            self._progress.begin(survey.states)
-            with self._teller.show(self._progress, batch.settings.limits.submit):
-                await self._stop.guard(runner.run(scope, survey))
+            try:
+                await self._plan_and_run(scope, runner)
+            finally:
+                runner.close()
         self._closed_by = runner.closed_by
+
+    async def _plan_and_run(self, scope: Scope, runner: Runner) -> None:
+        if await self._ledger.look(lambda reader: reader.has_any(UNENDED)):
+            # To survey a large batch takes longer than the answer, which is then there when it is wanted.
+            runner.ask_models()
+        survey = await self._take_survey(scope)
+        await self._refuse_changed(survey)
+        await self._stop.guard(self._offer(survey, runner))
+        if self._stop.is_stopped:
+            return
+        self._progress.begin(survey.states)
+        with self._teller.show(self._progress, self._batch.settings.limits.submit):
+            await self._stop.guard(runner.run(scope, survey))
 
     async def _offer(self, survey: Survey, runner: Runner) -> None:
         """Say what would be bought and for how much, and have it confirmed where nothing else bounds it."""

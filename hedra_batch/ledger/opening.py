@@ -15,7 +15,8 @@ from hedra_batch.ledger.writer import open_connection
 
 SCHEMA_VERSION = 3
 
-#: What makes each older schema the next one; `{mark}` is the present moment, `{spending}` the script of that name.
+#: What makes each older schema the next one; `{mark}` is the present moment, `{spending}` the script of that name,
+#: which has to be copied here before it changes.
 _MIGRATIONS = {
     1: """
     ALTER TABLE attempts ADD COLUMN unknown_mark TEXT;

@@ -400,7 +400,14 @@ class Ledger:
 
     async def mark_stuck(self, attempt: Attempt, message: str) -> Attempt:
         """Go from ACCEPTED to STUCK: far over its expected time, and never to be sent again for that."""
-        return await self._change(attempt, State.STUCK, error_code=OVERDUE, error=message)
+
+        def operation(connection: sqlite3.Connection) -> Attempt:
+            now = self._clock.now_text()
+            attempts.move(connection, attempt, State.STUCK, changed_at=now, error_code=OVERDUE, error=message)
+            # Since when it is missing was recorded beside the record that the caller has.
+            return attempts.fetch(connection, attempt.key)
+
+        return await self._writer.run(operation)
 
     async def fail(self, attempt: Attempt, code: str, message: str, credits_charged: int | None) -> Attempt:
         """Go from ACCEPTED or STUCK to FAILED: the server ended it with an error."""

@@ -96,7 +96,7 @@ class Fetcher:
         except OSError as error:
             raise WriteError(f"{self._folder.path / output} cannot be written: {error.strerror or error}.") from error
         finally:
-            if part.is_open:
+            if not part.is_closed:
                 # Who is cancelled here waits for no disk.
                 asyncio.get_running_loop().run_in_executor(None, part.close)
         record = self._ledger.record_restored if attempt.state is State.DONE else self._ledger.complete

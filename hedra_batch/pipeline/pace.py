@@ -98,7 +98,7 @@ class Backlog:
 
 
 class Pace:
-    """Lets one request through at a time, in the order of asking, evenly spread: no burst in any window.
+    """Lets one request through at a time, in the order of asking, evenly spread: in any window one more at most.
 
     The pace halves when the API refuses to go so fast, and comes back step by step as it takes what it gets.
     """

@@ -23,14 +23,11 @@ class PartFile:
         self._path = folder.path / output
         self._part = self._path.with_name(self._path.name + ".part")
         self._file: FileIO | None = None
+        #: Whether nothing more is done with it.
+        self.is_closed = False
         self._hash = hashlib.sha256()
         #: Whoever is cancelled lets go of the file while its last piece may still be on the way.
         self._turn = threading.RLock()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether somebody has to close it."""
-        return self._file is not None and not self._file.closed
 
     def append(self, content: bytes) -> None:
         """Write a piece; the first one makes the file, and the folders that it is in.
@@ -58,20 +55,25 @@ class PartFile:
             if os.path.lexists(self._path) and not (self._path.is_file() and hash_file(self._path) == content_hash):
                 _move_aside(self._path)
             publish(self._part, self._path)
+            self.is_closed = True
             return content_hash
 
     def discard(self) -> None:
         """Delete what arrived; it can be anything, a page that repeats the signed link too."""
         self.close()
-        self._part.unlink(missing_ok=True)
+        if self._file is not None:
+            self._part.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file; harmless for one that is closed."""
+        """Let go of the file; whoever still waits for a turn to write gets none."""
         with self._turn:
+            self.is_closed = True
             if self._file is not None:
                 self._file.close()
 
     def _open(self) -> FileIO:
+        if self.is_closed:
+            raise ValueError("the download was given up")
         if self._file is None:
             self._folder.require_inside(self._path)
             _make_folder(self._path.parent, self._folder.path)

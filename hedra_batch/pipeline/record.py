@@ -48,6 +48,7 @@ class Recorder:
 
     async def record_next(self, attempt: Attempt, job: Job) -> Attempt | None:
         """Record the attempt that follows one that ended badly; None where a person must ask for it."""
+        await self.wait_for_late_arrivals()
         number = await self._find_lost(job, attempt.number + 1)
         if number is None and may_try_again(attempt.state, attempt.error_code, attempt.number, self._settings.attempts):
             number = attempt.number + 1

@@ -116,8 +116,6 @@ class Runner:
         It is also the first sign that key and address are right. Raises StopRunError and UserError where they are not.
         """
         if not survey.needs_models:
-            if self._asking:
-                self._asking.cancel()
             return Purchase()
         try:
             models = await self.ask_models()
@@ -138,6 +136,11 @@ class Runner:
             self._asking.add_done_callback(lambda asking: asking.cancelled() or asking.exception())
         return self._asking
 
+    def close(self) -> None:
+        """Wait for no answer any more that was asked for early."""
+        if self._asking:
+            self._asking.cancel()
+
     async def _read_balance(self) -> int | None:
         try:
             return await self._reader.read_once(self._client.read_balance)
@@ -153,7 +156,8 @@ class Runner:
         self._stations = self._wire()
         watching = asyncio.create_task(self._watch.run(), name="watch")
         try:
-            await self._carry_all(survey.sent, self._feed())
+            lost = await self._record_lost()
+            await self._carry_all(survey.sent, self._feed(lost))
             await self._carry_unaffordable()
             waiting, self._unproven = self._unproven, []
             if self._ledger.ids_verdict == "honoured":
@@ -211,6 +215,7 @@ class Runner:
         """Carry what was sent before at once, all of it; others as there is room for them."""
         self._active = {entry.standing.attempt_key for entry in sent if entry.standing}
         self._begun.update(entry.identity for entry in sent)
+        self._watch.hold_on()
         self._is_feeding = True
         try:
             async with asyncio.TaskGroup() as group:
@@ -234,9 +239,22 @@ class Runner:
             task = group.create_task(self._carry(attempt, entry, group))
             task.add_done_callback(lambda _: self._room.release())
 
-    async def _feed(self) -> AsyncIterator[tuple[Attempt, Entry]]:
-        """Yield what is not sent yet, page by page: each is recorded shortly before it is carried, and begun once."""
+    async def _record_lost(self) -> list[tuple[int, Entry]]:
+        """Record all that an earlier ledger may have sent before anything is sent: it counts towards the budget."""
+        if self._ledger.loss is None:
+            return []
         await self._recorder.wait_for_late_arrivals()
+        recorded = []
+        async for page in page_through(self._scope, self._ledger):
+            lost = [entry for entry in page if entry.is_searched or entry.step is Step.SEARCH]
+            recorded += [(attempt.key, entry) for attempt, entry in await self._recorder.record(lost)]
+        self._begun.update(entry.identity for _, entry in recorded)
+        return recorded
+
+    async def _feed(self, recorded: Sequence[tuple[int, Entry]]) -> AsyncIterator[tuple[Attempt, Entry]]:
+        """Yield what is recorded, then what is not sent yet, page by page: each is begun once in a run."""
+        for key, entry in recorded:
+            yield await self._ledger.attempt(key), replace(entry, step=Step.ADD)
         async for page in page_through(self._scope, self._ledger):
             if self._slots.is_closed:
                 return
@@ -249,7 +267,8 @@ class Runner:
         """Tell whether a job is to be begun now: it was not yet, and costs less than what the budget refused."""
         if entry.identity in self._begun:
             return False
-        is_too_dear = isinstance(self.closed_by, BudgetReachedError) and entry.is_bought and self._is_too_dear(entry)
+        is_purchase = entry.state is State.NEW and isinstance(self.closed_by, BudgetReachedError)
+        is_too_dear = is_purchase and self._is_too_dear(entry)
         self._passed_over += is_too_dear
         return not is_too_dear
 
@@ -260,13 +279,7 @@ class Runner:
             before = refused
             waiting, self._unaffordable, self._passed_over = self._unaffordable, [], 0
             self.closed_by, self._too_dear_credits = None, None
-            await self._carry_all([], self._feed_again(waiting))
-
-    async def _feed_again(self, waiting: list[tuple[int, Entry]]) -> AsyncIterator[tuple[Attempt, Entry]]:
-        for key, entry in waiting:
-            yield await self._ledger.attempt(key), replace(entry, step=Step.CARRY)
-        async for attempt, entry in self._feed():
-            yield attempt, entry
+            await self._carry_all([], self._feed(waiting))
 
     def _take_over(self, key: int, entry: Entry) -> None:
         if entry.state in IN_FLIGHT:
@@ -306,10 +319,10 @@ class Runner:
     async def _begin(self, attempt: Attempt, entry: Entry) -> Attempt:
         if self._slots.is_closed and attempt.state in UNSENT:
             raise SubmittingClosedError
-        if isinstance(self.closed_by, BudgetReachedError) and attempt.state is State.NEW and self._is_too_dear(entry):
-            raise self.closed_by
         if entry.step is Step.REWRITE and entry.job:
             attempt = await self._ledger.rewrite(attempt.key, entry.job)
+        if isinstance(self.closed_by, BudgetReachedError) and attempt.state is State.NEW and self._is_too_dear(entry):
+            raise self.closed_by
         self._progress.note(attempt.key, entry.label, entry.state, attempt.state)
         return attempt
 

@@ -122,8 +122,9 @@ class Submitter:
             return await self._ledger.mark_unknown(attempt, "The run was stopped before the answer came.")
         except HedraBatchError as refusal:
             return await self._record_refusal(attempt, refusal, state.turn_time)
+        accepted = await self._record_acceptance(attempt, submission)
         await self._speed_up(state.turn_time)
-        return await self._record_acceptance(attempt, submission)
+        return accepted
 
     async def _record_acceptance(self, attempt: Attempt, submission: Submission) -> Attempt:
         try:
@@ -200,8 +201,11 @@ class Submitter:
             self._throttles_in_a_row = self._outages_in_a_row = 0
 
     async def _wait_for_an_end(self, attempt: Attempt, refusal: TooManyAtOnceError) -> None:
-        """Let the next submissions wait until a generation ends; where none of ours is running, nobody sees that."""
-        if attempt.state not in IN_FLIGHT and not await self._slots.shrink(attempt.key):
+        """Let the next submissions wait until a generation ends.
+
+        Nobody sees that where none of ours is running, and it is no sign where this one may be.
+        """
+        if attempt.state in IN_FLIGHT or not await self._slots.shrink(attempt.key):
             self._pause_for(refusal, "the API runs other generations of this account")
 
     def _pause_for(self, refusal: ThrottledError, reason: str) -> None:

@@ -30,7 +30,7 @@ class Survey:
     #: Edited after they may have been paid for, and not bought again: how many, and the first of them.
     changed: int = 0
     first_changed: list[Entry] = field(default_factory=list)
-    #: What an earlier run sent; no more than it had in flight.
+    #: What an earlier run sent and did not end: few beside all.
     sent: list[Entry] = field(default_factory=list)
     #: How many entries there are, and for how many of them the run does anything.
     selected: int = 0

@@ -18,6 +18,7 @@ from hedra_batch.errors import (
     NotFoundError,
     OutOfCreditsError,
     RetryError,
+    ThrottledError,
     UnfinishedError,
 )
 from hedra_batch.job import Attempt, State
@@ -84,6 +85,7 @@ class Watch:
         #: Whether the server filters its list by ids; an answer with other items shows that it does not.
         self._lists_by_ids = True
         self._list_failures = 0
+        self._list_failed_time = float("-inf")
         self._list_misses = 0
 
     async def follow(self, attempt: Attempt) -> Generation | None:
@@ -121,6 +123,10 @@ class Watch:
         if is_stuck or age_seconds >= followed.outlook.earliest_seconds:
             return now
         return self._schedule.find_due(now, age_seconds, followed.outlook)
+
+    def hold_on(self) -> None:
+        """Follow what is stuck, too, until it is let go again."""
+        self._lets_go = False
 
     def let_go(self) -> None:
         """Read what is stuck once more, and return it however it stands: nothing else keeps the run going."""
@@ -176,7 +182,8 @@ class Watch:
         listed = await self._list(ids) if self._lists_by_ids else {}
         if listed is None:
             return
-        for generation_id in ids:
+        # What was listed first: to read the others by themselves may take long.
+        for generation_id in sorted(ids, key=lambda each: each not in listed):
             generation = listed.get(generation_id) or await self._read_one(generation_id)
             if generation is not None:
                 self._note_list(generation_id, is_listed=generation_id in listed)
@@ -184,10 +191,12 @@ class Watch:
 
     async def _list(self, ids: list[str]) -> dict[str, Generation] | None:
         """Read many with one request; None where all of them are due again, together or each by itself."""
+        began_time = asyncio.get_running_loop().time()
         try:
             listed = await self._reader.read_once(lambda: self._client.list_generations(ids))
         except LATER as error:
             logger.debug("the list of generations cannot be read now: %s", error)
+            self._note_list_failure(error, began_time)
             await self._probe(ids, error)
             return None
         except JobError:
@@ -198,9 +207,14 @@ class Watch:
             return None
         return {item.generation_id: item for item in listed}
 
+    def _note_list_failure(self, error: HedraBatchError, began_time: float) -> None:
+        """Count the failures of the list itself, those of requests that were under way together once."""
+        if began_time > self._list_failed_time and not isinstance(error, ThrottledError):
+            self._list_failed_time = asyncio.get_running_loop().time()
+            self._list_failures += 1
+
     async def _probe(self, ids: list[str], error: HedraBatchError) -> None:
         """Find out by one status whether it is the API that is away, or only its list that is broken."""
-        self._list_failures += 1
         probe, *others = ids
         generation = await self._read_one(probe)
         if generation is not None:
