@@ -57,6 +57,16 @@ async def test_what_a_budget_has_no_credits_for_is_not_even_recorded(desk: Desk,
     assert count_states(desk)["new"] < 600
 
 
+async def test_what_waited_for_credits_is_bought_as_the_manifest_has_it_now(desk: Desk, simulator: Simulator) -> None:
+    scenes = [f"  - {{id: job-{number}, prompt: Scene {number}}}" for number in range(1, 30)]
+    jobs = "\n".join(["  - {id: job-0, prompt: A forbidden scene}", *scenes])
+    desk.write_manifest(f"{PRICED}\njobs:\n{jobs}")
+    assert await desk.run_here(budget_credits=30) == 6
+    desk.write_manifest(f"{PRICED}\njobs:\n{jobs.replace('Scene', 'Edited')}")
+    assert await desk.run_here(budget_credits=35) == 6
+    assert [record.prompt.split()[0] for record in simulator.billing] == ["Edited"]
+
+
 async def test_the_flag_goes_over_the_manifest_and_counts_earlier_runs(desk: Desk, simulator: Simulator) -> None:
     write_jobs(desk, 4, f"{PRICED}\nbudget: 100 credits")
     await desk.run_here()

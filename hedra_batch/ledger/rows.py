@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from hedra_batch.errors import LedgerError
 from hedra_batch.job import Attempt, State, to_label
 
 ATTEMPT_COLUMNS = (
@@ -59,7 +60,7 @@ def to_attempt(row: tuple[object, ...]) -> Attempt:
     key, edition, job_id, number, state, digest, fields, *others = row
     # The schema is STRICT, so SQLite has checked the types.
     identity = (key, edition, job_id, number)
-    return Attempt(*identity, State(str(state)), digest, json.loads(str(fields)), *others)  # type: ignore[arg-type]
+    return Attempt(*identity, _read_state(str(state)), digest, json.loads(str(fields)), *others)  # type: ignore[arg-type]
 
 
 def find_standings(connection: sqlite3.Connection, identities: Sequence[JobIdentity]) -> Iterator[Standing]:
@@ -84,4 +85,15 @@ def find_in_states(connection: sqlite3.Connection, states: Iterable[State]) -> I
 
 
 def _to_standing(row: tuple[Any, ...]) -> Standing:
-    return Standing._make((*row[:4], _STATES[row[4]], *row[5:]))
+    return Standing._make((*row[:4], _read_state(row[4]), *row[5:]))
+
+
+def _read_state(text: str) -> State:
+    """Read a state. Raises LedgerError for one that no version up to this one has written."""
+    state = _STATES.get(text)
+    if state is None:
+        raise LedgerError(
+            f"The ledger has an attempt in the state {text[:40]!a}, which this program does not know. Nothing more is "
+            "sent. Update the program, or put the ledger back from a backup."
+        )
+    return state

@@ -659,16 +659,14 @@ async def test_a_disk_without_room_brings_no_secret_out(service: Service, limit_
     assert await service.find_leaks() == []
 
 
-@pytest.mark.parametrize(("words", "code"), [(("plan",), 70), (("run", "-vv"), 74)])
-async def test_a_ledger_with_nonsense_in_it_brings_no_secret_out(
-    service: Service, words: tuple[str, ...], code: int
-) -> None:
+@pytest.mark.parametrize("words", [("plan",), ("run", "-vv")])
+async def test_a_ledger_with_nonsense_in_it_brings_no_secret_out(service: Service, words: tuple[str, ...]) -> None:
     service.cage.write(HERO + SCENES)
     await service.cage.run()
     with closing(sqlite3.connect(service.cage.run_folder / "ledger.sqlite3")) as connection:
         connection.executescript("DROP TRIGGER attempts_known_transitions; UPDATE attempts SET state = 'NONSENSE'")
     finished = await service.cage.call(words[0], "batch.yaml", *words[1:])
-    assert (finished.code, service.has_seen_signature) == (code, True)
+    assert (finished.code, service.has_seen_signature) == (74, True)
     assert await service.find_leaks() == []
 
 
