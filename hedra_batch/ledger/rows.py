@@ -44,6 +44,11 @@ class Standing(NamedTuple):
     accepted_at: str | None
     error_code: str | None
 
+    @classmethod
+    def of(cls, attempt: Attempt) -> Standing:
+        """Take from a whole attempt what planning needs."""
+        return cls(attempt.key, *(getattr(attempt, name) for name in cls._fields[1:]))
+
     @property
     def identity(self) -> JobIdentity:
         """What stays of a job for ever."""

@@ -396,18 +396,7 @@ class Runner:
 
 def _as_held(attempt: Attempt, entry: Entry) -> Entry:
     """Plan to carry on a job that this run has held."""
-    standing = Standing(
-        attempt.key,
-        attempt.edition,
-        attempt.job_id,
-        attempt.number,
-        attempt.state,
-        attempt.digest,
-        attempt.unknown_sends,
-        attempt.accepted_at,
-        attempt.error_code,
-    )
-    return replace(entry, step=Step.CARRY, standing=standing)
+    return replace(entry, step=Step.CARRY, standing=Standing.of(attempt))
 
 
 def _choose(errors: BaseExceptionGroup[BaseException]) -> BaseException:
