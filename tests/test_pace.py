@@ -230,14 +230,14 @@ def test_each_change_of_pace_is_told_with_its_reason(caplog: pytest.LogCaptureFi
 
 def test_a_pause_that_grows_by_little_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> list[float]:
-        pause = Pause()
+        pause = Pause("submissions")
         for seconds in (10.0, 10.001, 10.002, 20.0):
             pause.note_exhausted(seconds)
         return []
 
     with caplog.at_level(logging.INFO, "hedra_batch.pipeline.pace"):
         run_virtually(work)
-    reason = "the API takes no more requests for now: all requests pause for"
+    reason = "the API takes no more for now (X-RateLimit-Remaining: 0): submissions pause for"
     assert caplog.messages == [f"{reason} 10.0 s", f"{reason} 20.0 s"]
 
 

@@ -85,7 +85,7 @@ async def test_a_window_that_is_used_up_is_waited_for(tmp_path: Path) -> None:
         assert (len(simulator.billing), len(list_charged(simulator)), posts.count(200)) == (45, 45, 45)
     # Only what was under way when the last of a window was answered.
     assert posts.count(429) < 15
-    assert "the API takes no more requests for now: all requests pause for" in read_log(desk)
+    assert "the API takes no more for now (X-RateLimit-Remaining: 0): submissions pause for" in read_log(desk)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,8 @@ async def test_an_answer_that_uses_a_window_up_is_told_and_a_refusal_tells_it_it
     settings = SimulatorSettings(speed=SPEED, window_submissions=2, window_seconds=1e9)
     async with Simulator(settings) as simulator, HedraClient(simulator.url, "key-of-the-tests") as client:
         told: list[float] = []
-        client.note_exhausted = told.append
+        client.note_submissions_exhausted = told.append
+        client.note_reads_exhausted = told.append
         await client.submit(make_body(1))
         assert told == []
         await client.submit(make_body(2))

@@ -73,8 +73,10 @@ class HedraClient:
         self._api_key = api_key
         self._headers = {"X-API-Key": api_key, "User-Agent": f"hedra-batch/{__version__}", "Accept": "application/json"}
         self._submit_timeout_seconds = submit_timeout_seconds
-        #: Told for how many seconds the API takes no more requests, when an answer says that it was the last one.
-        self.note_exhausted: Callable[[float], None] = lambda _seconds: None
+        #: Told for how many seconds the API takes no more, when an answer says that it was the last one: submissions,
+        #: and all other requests. Their limits need not be the same.
+        self.note_submissions_exhausted: Callable[[float], None] = lambda _seconds: None
+        self.note_reads_exhausted: Callable[[float], None] = lambda _seconds: None
 
     async def __aenter__(self) -> Self:
         self._session = self._open_session(aiohttp.TCPConnector(limit=20))
@@ -171,7 +173,7 @@ class HedraClient:
         ) as response:
             text = await self._read_text(response)
             logger.debug("POST /generations -> %s", response.status)
-            self._note_limit(response)
+            self._note_limit(response, self.note_submissions_exhausted)
             return response.status, self._read_head(response), text
 
     async def _get(self, route: str, **query: str) -> Any:
@@ -185,7 +187,7 @@ class HedraClient:
             ) as response:
                 text = await self._read_text(response)
                 logger.debug("%s %s -> %s", method, route, response.status)
-                self._note_limit(response)
+                self._note_limit(response, self.note_reads_exhausted)
                 if response.status != 200:
                     raise read_refusal(response.status, self._read_head(response), text)
         except aiohttp.ClientConnectorError as error:
@@ -196,12 +198,12 @@ class HedraClient:
             raise NoAnswerError(f"{method} {route} got no answer ({_describe(error)}).") from error
         return _parse(text)
 
-    def _note_limit(self, response: aiohttp.ClientResponse) -> None:
+    def _note_limit(self, response: aiohttp.ClientResponse, note: Callable[[float], None]) -> None:
         """Tell that the API takes no more requests; a 429 says so by itself, to whoever sent the request."""
         if response.status != 429 and "X-RateLimit-Remaining" in response.headers:
             seconds = throttling.read_exhausted_seconds(self._read_head(response))
             if seconds:
-                self.note_exhausted(seconds)
+                note(seconds)
 
     def _read_head(self, response: aiohttp.ClientResponse) -> dict[str, str]:
         """Read the headers that mean anything, without the key should the server repeat it."""

@@ -215,7 +215,12 @@ def schema() -> int:
 @click.option(
     "--credits", type=click.IntRange(min=0), default=10_000, show_default=True, help="The account's balance at first."
 )
-@click.option("--rate", type=RateType(), metavar="RATE", help="Refuse more submissions than so many a window: 20/s.")
+@click.option(
+    "--rate",
+    type=RateType(),
+    metavar="RATE",
+    help="Refuse more submissions than so many a window: 20/s; --speed does not change it.",
+)
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Refuse more generations at once.")
 @click.option(
     "--generation-time",

@@ -35,9 +35,10 @@ class Gate(Protocol):
 
 
 class Pause:
-    """A pause that the server asked for; all paces keep it."""
+    """A pause that the server asked for, of all requests or of some."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "all requests") -> None:
+        self._what = what
         self._until = 0.0
         #: When the latest pause began, on the event loop's clock.
         self.began_time = float("-inf")
@@ -49,12 +50,12 @@ class Pause:
             self.began_time = now
         if now + seconds > self._until:
             if not self.is_on or now + seconds > self._until + TOLD_SECONDS:
-                logger.info("%s: all requests pause for %.1f s", reason, seconds)
+                logger.info("%s: %s pause for %.1f s", reason, self._what, seconds)
             self._until = now + seconds
 
     def note_exhausted(self, seconds: float) -> None:
         """Pause because an answer said that the API takes no more for so long."""
-        self.extend(seconds, "the API takes no more requests for now")
+        self.extend(seconds, "the API takes no more for now (X-RateLimit-Remaining: 0)")
 
     @property
     def is_on(self) -> bool:

@@ -71,13 +71,17 @@ class Runner:
         limits = settings.limits
         self._pause = Pause()
         self._reach = Reach(settings)
-        client.note_exhausted = self._pause.note_exhausted
-        self._reader = Reader(settings, self._reach, Pace(limits.poll, self._pause, name="poll"), self._pause)
+        submissions_pause, reads_pause = Pause("submissions"), Pause("reads")
+        client.note_submissions_exhausted = submissions_pause.note_exhausted
+        client.note_reads_exhausted = reads_pause.note_exhausted
+        poll_pace = Pace(limits.poll, self._pause, reads_pause, name="poll")
+        self._reader = Reader(settings, self._reach, poll_pace, self._pause)
         self._slots = Slots(limits.in_flight)
         self._backlog = Backlog()
         self._submit_pace = Pace(
             limits.submit,
             self._pause,
+            submissions_pause,
             self._slots,
             self._backlog,
             name="submit",

@@ -147,8 +147,7 @@ class Submitter:
 
     async def _record_refusal(self, attempt: Attempt, refusal: HedraBatchError, turn_time: float) -> Attempt:
         """Write down what came back instead of an acceptance, then slow down as it asks."""
-        level = logging.DEBUG if isinstance(refusal, NotSentError) else logging.WARNING
-        logger.log(level, "%s: %s%s", attempt.label, "failed: " if isinstance(refusal, RejectedError) else "", refusal)
+        self._tell_refusal(attempt, refusal)
         if not isinstance(refusal, NotSentError | UnknownOutcomeError):
             self._reach.note_answer()
         if isinstance(refusal, AlreadyExistsError) and refusal.bears_our_id:
@@ -159,6 +158,16 @@ class Submitter:
         else:
             self._slow_down(refusal, turn_time)
         return attempt
+
+    def _tell_refusal(self, attempt: Attempt, refusal: HedraBatchError) -> None:
+        """Log a refusal as what it is for the job: a failure, a warning, or nothing but a wait."""
+        if isinstance(refusal, NotSentError):
+            logger.debug("%s: %s", attempt.label, refusal)
+        elif isinstance(refusal, TooManyAtOnceError):
+            logger.info("%s: it waits until a generation ends: %s", attempt.label, refusal)
+        else:
+            failed = "failed: " if isinstance(refusal, RejectedError) else ""
+            logger.warning("%s: %s%s", attempt.label, failed, refusal)
 
     async def _record_verdict(self, attempt: Attempt, refusal: HedraBatchError) -> Attempt:
         if isinstance(refusal, AssetGoneError):
