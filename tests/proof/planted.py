@@ -21,6 +21,8 @@ BILLED: Suite = ("test_schedules.py", "-k", "bill-60-late", "--schedules", "1800
 LATE: Suite = ("test_schedules.py", "-k", "refuse and too", "--schedules", "1800")
 #: Killed before every fourth call.
 KILLS: Suite = ("test_kills.py", "-k", "0-before or 4-before")
+#: Killed before every call: what is to be seen lies between two of them.
+KILLS_EVERYWHERE: Suite = ("test_kills.py", "-k", "before")
 ORDER_OF_SEND: Suite = ("test_order.py::test_the_ledger_is_synced_after_its_last_write_before_each_paid_request[text]",)
 ORDER_OF_END: Suite = (
     "test_order.py::test_a_video_is_synced_and_named_for_good_before_the_ledger_says_that_it_is_done[text]",
@@ -173,7 +175,7 @@ PLANTED = (
     ),
     Bug(
         "done before the rename",
-        KILLS,
+        KILLS_EVERYWHERE,
         "has no file videos/",
         (
             Edit("pipeline/part.py", "            publish(self._part, self._path)\n", ""),
