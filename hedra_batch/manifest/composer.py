@@ -15,7 +15,7 @@ import yaml
 from hedra_batch.errors import ManifestError
 from hedra_batch.manifest.credentials import WHY_REFUSED, holds_credential, names_credential
 from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc, render_faults
-from hedra_batch.manifest.syntax import explain_syntax_error
+from hedra_batch.manifest.syntax import explain_syntax_error, find_depth_limit
 from hedra_batch.manifest.text import ManifestText
 from hedra_batch.manifest.tree import Mapping, Sequence, Tree
 from hedra_batch.manifest.wording import shown
@@ -95,6 +95,9 @@ class _Composer:
         try:
             return self._read_document()
         except yaml.YAMLError as error:
+            if (end := find_depth_limit(error)) is not None:
+                # Some versions of the parser have a limit of their own and look ahead for it; ours is met before it.
+                return _Composer(ManifestText(self._text.file, self._text.content[:end])).read()
             fault = explain_syntax_error(error, self._find_place_to_tell())
         except _FatalFaultError as error:
             fault = error.fault

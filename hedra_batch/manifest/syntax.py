@@ -26,6 +26,13 @@ _EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
 _OTHERWISE = ("this does not belong here", f"if it is a text, {_QUOTES}; if not, {_INDENT}")
 
 
+def find_depth_limit(error: yaml.YAMLError) -> int | None:
+    """Find the offset at which the parser gave up because of a limit of its own on nesting, if that is the error."""
+    mark = getattr(error, "problem_mark", None)
+    is_limit = "maximum nesting depth" in str(getattr(error, "problem", ""))
+    return int(mark.index) if is_limit and mark else None
+
+
 def explain_syntax_error(error: yaml.YAMLError, loc: Loc) -> Fault:
     """Say where the YAML breaks off and what to do. The parser's own words are not shown: they quote the text."""
     problem = str(getattr(error, "problem", ""))
