@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from hedra_batch.clock import CLOCK
 from hedra_batch.durable import open_own, sync_folder, write_atomically
 from hedra_batch.errors import CannotCreateError, LockedError, UsageError, WriteError
-from hedra_batch.instant import CLOCK
 
 #: Logs that are kept.
 LOGS_KEPT = 30

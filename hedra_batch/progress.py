@@ -1,4 +1,4 @@
-"""How a run is getting on, for whoever looks: kept by the pipeline, read by the live view."""
+"""How a run is getting on, for whoever looks: kept by the run, read by the live view."""
 
 from __future__ import annotations
 

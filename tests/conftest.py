@@ -20,8 +20,8 @@ import pytest
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.recovering import fetch_results
 from hedra_batch.cli.running import prepare, run_batch
-from hedra_batch.cli.site import find_site
-from hedra_batch.pipeline.settings import RunSettings
+from hedra_batch.cli.workspace import find_workspace
+from hedra_batch.run.settings import RunSettings
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 
@@ -102,7 +102,7 @@ class Desk:
     async def fetch_here(self, settings: RunSettings = IMPATIENT) -> int:
         """Fetch the results of `batch.yaml` in this process; returns the exit code."""
         told = RunOptions(self.folder / "batch.yaml", base_url=self.base_url)
-        return await fetch_results(find_site(told, "batch", {"HEDRA_API_KEY": "key-of-the-tests"}), settings)
+        return await fetch_results(find_workspace(told, "batch", {"HEDRA_API_KEY": "key-of-the-tests"}), settings)
 
     async def start(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
         """Start a command and leave it running."""

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hedra_batch import errors
-from hedra_batch.api.answers import read_generation, read_generations, read_models, read_submission
-from hedra_batch.api.client import HedraClient, check_base_url
 from hedra_batch.api.media import MediaClient
-from hedra_batch.api.refusals import read_refusal, read_submission_refusal
-from hedra_batch.api.requests import RequestIds, build_video_request, read_ids
-from hedra_batch.printable import clean
+from hedra_batch.api.v2.answers import read_generation, read_generations, read_models, read_submission
+from hedra_batch.api.v2.client import HedraClient, check_base_url
+from hedra_batch.api.v2.refusals import read_refusal, read_submission_refusal
+from hedra_batch.api.v2.requests import RequestIds, build_video_request, read_ids
+from hedra_batch.sanitize import clean
 from hedra_batch.simulator.service import Simulator
 
 BODY = build_video_request(

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hedra_batch.api.answers import Model
+from hedra_batch.api.v2.answers import Model
+from hedra_batch.api.v2.pricing import Catalogue
 from hedra_batch.errors import ManifestError
-from hedra_batch.pipeline.catalogue import Catalogue
 
 ID = "827122cd-5fdd-4412-86f2-554f7bb8eef9"
 PRICING = {"credits_per_second": 7, "modifiers": {"resolution": {"540p": 0.5, "720p": 1.0}}}

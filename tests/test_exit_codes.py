@@ -20,8 +20,8 @@ from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.running import execute
 from hedra_batch.errors import EXIT_CODES, HedraBatchError
 from hedra_batch.folder import RunFolder
-from hedra_batch.pipeline.outcome import find_exit_code
-from hedra_batch.pipeline.settings import RunSettings
+from hedra_batch.planning.result import find_exit_code
+from hedra_batch.run.settings import RunSettings
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 

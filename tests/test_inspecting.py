@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import SPEED, Desk
 
-from hedra_batch.ledger.rows import RESULT_COLUMNS
+from hedra_batch.ledger.records import RESULT_COLUMNS
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from hedra_batch.clock import CLOCK
 from hedra_batch.errors import BudgetReachedError, ConfigurationError, LedgerError
-from hedra_batch.instant import CLOCK
 from hedra_batch.job import TRANSITIONS, Attempt, Inputs, Job, State
+from hedra_batch.ledger.budget import Spending
 from hedra_batch.ledger.identity import Binding, Identity
-from hedra_batch.ledger.spending import Spending
-from hedra_batch.ledger.store import Ledger
+from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.writer import ConflictError
 
 BINDING = Binding("spring", "https://api.example.com", "key-of-the-tests")

@@ -21,7 +21,7 @@ def log_a_failure() -> None:
     try:
         refuse()
     except RuntimeError:
-        logging.getLogger("hedra_batch.api.client").exception("it failed for %s", SECRET)
+        logging.getLogger("hedra_batch.api.v2.client").exception("it failed for %s", SECRET)
 
 
 def test_secrets_are_taken_out_of_messages_and_exceptions(tmp_path: Path) -> None:
@@ -44,9 +44,9 @@ def test_more_is_said_when_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], verbosity: int, shown: list[str]
 ) -> None:
     with log_to(tmp_path / "run.log", [], verbosity, has_lines=True):
-        logging.getLogger("hedra_batch.pipeline").info("step")
-        logging.getLogger("hedra_batch.pipeline").debug("detail")
-        logging.getLogger("hedra_batch.api.client").debug("request")
+        logging.getLogger("hedra_batch.run").info("step")
+        logging.getLogger("hedra_batch.run").debug("detail")
+        logging.getLogger("hedra_batch.api.v2.client").debug("request")
     assert [line.split()[-1] for line in capsys.readouterr().err.splitlines()] == shown
     has_detail = "detail" in (tmp_path / "run.log").read_text("utf-8")
     assert has_detail is ("detail" in shown)
@@ -59,7 +59,7 @@ def test_a_log_that_cannot_be_written_is_an_error_with_its_place(tmp_path: Path)
 
 
 def test_a_warning_reaches_the_file_at_once_and_everything_before_it_too(tmp_path: Path) -> None:
-    logger = logging.getLogger("hedra_batch.pipeline")
+    logger = logging.getLogger("hedra_batch.run")
     with log_to(tmp_path / "run.log", [], 0, has_lines=False):
         for step in ("first", "second"):
             logger.info(step)

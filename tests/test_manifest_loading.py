@@ -15,7 +15,7 @@ from hedra_batch.errors import UsageError
 from hedra_batch.manifest.heading import load_name
 from hedra_batch.manifest.loading import Manifest, load_manifest
 from hedra_batch.manifest.naming import prompt_slug
-from hedra_batch.quantity import Limits, Rate
+from hedra_batch.units import Limits, Rate
 
 
 def load(folder: Path, body: str, *, edition: str = "", name: str = "spring.yaml") -> Manifest:

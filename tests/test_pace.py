@@ -1,4 +1,4 @@
-"""Pace, pause and slots, in a time that only the timers move."""
+"""RateLimiter, pause and slots, in a time that only the timers move."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from virtual import VirtualLoop
 
 from hedra_batch.errors import SubmittingClosedError
-from hedra_batch.pipeline.pace import Backlog, Pace, Pause
-from hedra_batch.pipeline.slots import Slots
-from hedra_batch.quantity import Rate
+from hedra_batch.run.pacing.concurrency import ConcurrencyLimit
+from hedra_batch.run.pacing.rate import Backlog, Cooldown, RateLimiter
+from hedra_batch.units import Rate
 
 
 def run_virtually(
@@ -25,7 +25,7 @@ def run_virtually(
         return runner.run(work())
 
 
-async def pass_through(pace: Pace, passed: list[float]) -> None:
+async def pass_through(pace: RateLimiter, passed: list[float]) -> None:
     await pace.wait()
     passed.append(asyncio.get_running_loop().time())
 
@@ -37,7 +37,7 @@ def measure_gaps(passed: list[float]) -> list[float]:
 @pytest.mark.parametrize("rate", [Rate(30, 60), Rate(10, 60), Rate(20, 1)])
 def test_requests_pass_evenly_and_never_in_a_burst(rate: Rate) -> None:
     async def work() -> list[float]:
-        pace, passed = Pace(rate, Pause()), list[float]()
+        pace, passed = RateLimiter(rate, Cooldown()), list[float]()
         await asyncio.gather(*(pass_through(pace, passed) for _ in range(50)))
         return passed
 
@@ -48,7 +48,7 @@ def test_requests_pass_evenly_and_never_in_a_burst(rate: Rate) -> None:
 
 def test_idle_time_is_not_saved_up_for_a_burst() -> None:
     async def work() -> list[float]:
-        pace, passed = Pace(Rate(1, 1), Pause()), list[float]()
+        pace, passed = RateLimiter(Rate(1, 1), Cooldown()), list[float]()
         await pass_through(pace, passed)
         await asyncio.sleep(100)
         await asyncio.gather(*(pass_through(pace, passed) for _ in range(5)))
@@ -59,8 +59,8 @@ def test_idle_time_is_not_saved_up_for_a_burst() -> None:
 
 def test_a_pause_holds_everybody_and_an_extension_too() -> None:
     async def work() -> list[float]:
-        pause, passed = Pause(), list[float]()
-        paces = [Pace(Rate(100, 1), pause), Pace(Rate(100, 1), pause)]
+        pause, passed = Cooldown(), list[float]()
+        paces = [RateLimiter(Rate(100, 1), pause), RateLimiter(Rate(100, 1), pause)]
         pause.extend(10, "test")
         asyncio.get_running_loop().call_later(9, pause.extend, 20, "test")
         await asyncio.gather(*(pass_through(pace, passed) for pace in paces))
@@ -71,8 +71,8 @@ def test_a_pause_holds_everybody_and_an_extension_too() -> None:
 
 def test_after_a_pause_the_pace_is_kept_too() -> None:
     async def work() -> list[float]:
-        pause, passed = Pause(), list[float]()
-        pace = Pace(Rate(30, 60), pause)
+        pause, passed = Cooldown(), list[float]()
+        pace = RateLimiter(Rate(30, 60), pause)
         for second, length_seconds in ((1, 10), (5, 10), (21, 10), (40.4, 3)):
             asyncio.get_running_loop().call_later(second, pause.extend, length_seconds, "test")
         await asyncio.gather(*(pass_through(pace, passed) for _ in range(20)))
@@ -83,7 +83,7 @@ def test_after_a_pause_the_pace_is_kept_too() -> None:
 
 def test_the_first_request_keeps_its_distance_from_the_last_of_an_earlier_run() -> None:
     async def work() -> list[float]:
-        pace, passed = Pace(Rate(30, 60), Pause(), since_last_seconds=0.5), list[float]()
+        pace, passed = RateLimiter(Rate(30, 60), Cooldown(), since_last_seconds=0.5), list[float]()
         await asyncio.gather(*(pass_through(pace, passed) for _ in range(2)))
         return passed
 
@@ -93,10 +93,10 @@ def test_the_first_request_keeps_its_distance_from_the_last_of_an_earlier_run() 
 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     async def work() -> list[float]:
-        pause, passed = Pause(), list[float]()
+        pause, passed = Cooldown(), list[float]()
         pause.extend(10, "test")
         pause.extend(1, "test")
-        await pass_through(Pace(Rate(100, 1), pause), passed)
+        await pass_through(RateLimiter(Rate(100, 1), pause), passed)
         return passed
 
     assert run_virtually(work)[0] >= 10
@@ -129,7 +129,7 @@ def test_wakeups_that_come_late_slow_nothing_down_and_bring_no_burst(
     rate: Rate, late_seconds: float, most: int
 ) -> None:
     async def work() -> list[float]:
-        pace, passed = Pace(rate, Pause()), list[float]()
+        pace, passed = RateLimiter(rate, Cooldown()), list[float]()
         await asyncio.gather(*(pass_through(pace, passed) for _ in range(600)))
         return passed
 
@@ -140,7 +140,7 @@ def test_wakeups_that_come_late_slow_nothing_down_and_bring_no_burst(
 
 def test_after_idle_time_the_next_but_one_comes_a_whole_interval_later() -> None:
     async def work() -> list[float]:
-        pace, passed = Pace(Rate(1, 1), Pause()), list[float]()
+        pace, passed = RateLimiter(Rate(1, 1), Cooldown()), list[float]()
         for idle_seconds in (1.6, 7.0, 100.0):
             await asyncio.gather(*(pass_through(pace, passed) for _ in range(2)))
             await asyncio.sleep(idle_seconds)
@@ -151,8 +151,8 @@ def test_after_idle_time_the_next_but_one_comes_a_whole_interval_later() -> None
 
 def test_a_cut_halves_the_pace_once_a_pause_and_after_it_there_is_no_burst() -> None:
     async def work() -> list[float]:
-        pause, passed = Pause(), list[float]()
-        pace = Pace(Rate(10, 1), pause)
+        pause, passed = Cooldown(), list[float]()
+        pace = RateLimiter(Rate(10, 1), pause)
         turns = [await pace.wait() for _ in range(3)]
         for turn in turns:
             pace.cut(turn, "Too many")
@@ -168,8 +168,8 @@ def run_at_changing_pace(taken: Callable[[int], bool], count: int) -> list[float
     """Send one by one through a pace of 32/s: `taken` says which the API takes."""
 
     async def work() -> list[float]:
-        pause, passed = Pause(), list[float]()
-        pace = Pace(Rate(32, 1), pause, name="submit")
+        pause, passed = Cooldown(), list[float]()
+        pace = RateLimiter(Rate(32, 1), pause, name="submit")
         for number in range(count):
             turn = await pace.wait()
             passed.append(turn)
@@ -197,8 +197,8 @@ def test_a_pace_comes_back_step_by_step_to_what_was_asked_for_and_no_further() -
 
 def test_what_was_under_way_when_a_pause_began_does_not_raise_a_pace(caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> list[float]:
-        pause = Pause()
-        pace = Pace(Rate(10, 1), pause)
+        pause = Cooldown()
+        pace = RateLimiter(Rate(10, 1), pause)
         turns = [await pace.wait() for _ in range(30)]
         pace.cut(turns[0], "Too many")
         pause.extend(5, "test")
@@ -206,7 +206,7 @@ def test_what_was_under_way_when_a_pause_began_does_not_raise_a_pace(caplog: pyt
             pace.note_accepted(turn)
         return turns
 
-    with caplog.at_level(logging.INFO, "hedra_batch.pipeline.pace"):
+    with caplog.at_level(logging.INFO, "hedra_batch.run.pacing.rate"):
         run_virtually(work)
     assert [line for line in caplog.messages if "goes" in line] == [
         "the request pace goes from 10/s to 5/s: too many",
@@ -214,13 +214,13 @@ def test_what_was_under_way_when_a_pause_began_does_not_raise_a_pace(caplog: pyt
 
 
 def test_a_refusal_begins_the_row_of_the_accepted_anew(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "hedra_batch.pipeline.pace"):
+    with caplog.at_level(logging.INFO, "hedra_batch.run.pacing.rate"):
         run_at_changing_pace(lambda number: number % 10 != 0, 31)
     assert [line for line in caplog.messages if "accepted" in line] == []
 
 
 def test_each_change_of_pace_is_told_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "hedra_batch.pipeline.pace"):
+    with caplog.at_level(logging.INFO, "hedra_batch.run.pacing.rate"):
         run_at_changing_pace(lambda number: number > 0, 12)
     assert [line for line in caplog.messages if "goes" in line] == [
         "the submit pace goes from 32/s to 16/s: the API asks to slow down: Too many",
@@ -230,12 +230,12 @@ def test_each_change_of_pace_is_told_with_its_reason(caplog: pytest.LogCaptureFi
 
 def test_a_pause_that_grows_by_little_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> list[float]:
-        pause = Pause("submissions")
+        pause = Cooldown("submissions")
         for seconds in (10.0, 10.001, 10.002, 20.0):
             pause.note_exhausted(seconds)
         return []
 
-    with caplog.at_level(logging.INFO, "hedra_batch.pipeline.pace"):
+    with caplog.at_level(logging.INFO, "hedra_batch.run.pacing.rate"):
         run_virtually(work)
     reason = "the API takes no more for now (X-RateLimit-Remaining: 0): submissions pause for"
     assert caplog.messages == [f"{reason} 10.0 s", f"{reason} 20.0 s"]
@@ -244,7 +244,7 @@ def test_a_pause_that_grows_by_little_is_told_once(caplog: pytest.LogCaptureFixt
 def test_a_backlog_holds_a_pace_and_lets_nobody_burst_after_it() -> None:
     async def work() -> list[float]:
         backlog, passed = Backlog(), list[float]()
-        pace = Pace(Rate(1, 1), Pause(), backlog)
+        pace = RateLimiter(Rate(1, 1), Cooldown(), backlog)
         for second, change in ((2.5, backlog.grow), (3.5, backlog.grow), (9.2, backlog.shrink), (20.7, backlog.shrink)):
             asyncio.get_running_loop().call_later(second, change)
         await asyncio.gather(*(pass_through(pace, passed) for _ in range(6)))
@@ -253,13 +253,13 @@ def test_a_backlog_holds_a_pace_and_lets_nobody_burst_after_it() -> None:
     assert run_virtually(work) == pytest.approx([0, 1, 2, 20.7, 21.7, 22.7], abs=0.001)
 
 
-async def enter(slots: Slots, key: int) -> None:
+async def enter(slots: ConcurrencyLimit, key: int) -> None:
     await slots.wait()
     slots.take(key)
 
 
 async def test_no_more_enter_than_there_are_slots() -> None:
-    slots = Slots(2)
+    slots = ConcurrencyLimit(2)
     await enter(slots, 1)
     await enter(slots, 2)
     third = asyncio.create_task(enter(slots, 3))
@@ -270,7 +270,7 @@ async def test_no_more_enter_than_there_are_slots() -> None:
 
 
 async def test_what_is_in_flight_already_takes_its_slots_without_asking() -> None:
-    slots = Slots(1)
+    slots = ConcurrencyLimit(1)
     slots.take(1)
     slots.take(2)
     third = asyncio.create_task(enter(slots, 3))
@@ -282,7 +282,7 @@ async def test_what_is_in_flight_already_takes_its_slots_without_asking() -> Non
 
 
 async def test_closing_sends_away_those_who_wait_and_those_who_come() -> None:
-    slots = Slots(1)
+    slots = ConcurrencyLimit(1)
     await enter(slots, 1)
     waiting = asyncio.create_task(enter(slots, 2))
     await asyncio.sleep(0)
@@ -293,7 +293,7 @@ async def test_closing_sends_away_those_who_wait_and_those_who_come() -> None:
         await enter(slots, 3)
 
 
-def fill(slots: Slots) -> list[int]:
+def fill(slots: ConcurrencyLimit) -> list[int]:
     """Take all the room there is."""
     keys: list[int] = []
     while not slots.is_on:
@@ -304,7 +304,7 @@ def fill(slots: Slots) -> list[int]:
 
 @pytest.mark.parametrize(("refused", "left"), [(1, 7), (5, 3), (7, 1), (8, 1)])
 async def test_each_refusal_to_run_more_at_once_takes_one_off(refused: int, left: int) -> None:
-    slots = Slots(8)
+    slots = ConcurrencyLimit(8)
     keys = fill(slots)
     others = [await slots.shrink(key) for key in keys[:refused]]
     assert others == [key < 7 for key in keys[:refused]]
@@ -314,13 +314,13 @@ async def test_each_refusal_to_run_more_at_once_takes_one_off(refused: int, left
 
 
 async def test_a_refusal_while_nothing_of_ours_runs_takes_nothing_off() -> None:
-    slots = Slots(8)
+    slots = ConcurrencyLimit(8)
     slots.take(1)
     assert (await slots.shrink(1), len(fill(slots))) == (False, 8)
 
 
 async def test_what_was_refused_to_run_at_once_waits_for_an_end() -> None:
-    slots = Slots(8)
+    slots = ConcurrencyLimit(8)
     slots.take(1)
     slots.take(2)
     await slots.shrink(2)
@@ -332,11 +332,11 @@ async def test_what_was_refused_to_run_at_once_waits_for_an_end() -> None:
 
 
 async def test_from_time_to_time_one_more_at_once_is_tried(caplog: pytest.LogCaptureFixture) -> None:
-    slots = Slots(7)
+    slots = ConcurrencyLimit(7)
     await slots.shrink(fill(slots)[0])
     await slots.shrink(1)
     caplog.clear()
-    with caplog.at_level(logging.INFO, "hedra_batch.pipeline.slots"):
+    with caplog.at_level(logging.INFO, "hedra_batch.run.pacing.concurrency"):
         for _ in range(20):
             await slots.note_accepted()
     assert [line.split(": ")[1] for line in caplog.messages] == ["trying 6 at once", "trying 7 at once"]
@@ -346,9 +346,9 @@ async def test_from_time_to_time_one_more_at_once_is_tried(caplog: pytest.LogCap
 async def test_a_refusal_to_run_more_at_once_is_told_and_the_row_of_the_accepted_begins_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    slots = Slots(4)
+    slots = ConcurrencyLimit(4)
     keys = fill(slots)
-    with caplog.at_level(logging.INFO, "hedra_batch.pipeline.slots"):
+    with caplog.at_level(logging.INFO, "hedra_batch.run.pacing.concurrency"):
         for key in keys[:2]:
             await slots.shrink(key)
             for _ in range(4):

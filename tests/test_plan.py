@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 
 from hedra_batch.job import Inputs, Job, State
-from hedra_batch.ledger.rows import Standing
-from hedra_batch.pipeline.plan import Entry, Reason, Rules, Step, judge, judge_left, judge_retry
-from hedra_batch.pipeline.purchase import Purchase
-from hedra_batch.pipeline.survey import Survey
+from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.planning.plan import PlannedJob, Reason, Rules, Step, judge, judge_left, judge_retry
+from hedra_batch.planning.quote import Quote
+from hedra_batch.planning.summary import PlanSummary
 
 RULES = Rules()
 JOB = Job("market", "", Inputs("A storm"), "videos/market.mp4")
@@ -23,17 +23,17 @@ def stand(
     unknown_sends: int = 0,
     number: int = 1,
     code: str = "moderation_failed",
-) -> Standing:
-    return Standing(7, "", "market", number, state, Inputs(prompt).digest, unknown_sends, None, code)
+) -> LatestAttempt:
+    return LatestAttempt(7, "", "market", number, state, Inputs(prompt).digest, unknown_sends, None, code)
 
 
-def plan_one(standing: Standing | None, rules: Rules = RULES) -> tuple[Reason, Step]:
-    entry = judge(JOB, standing, rules)
+def plan_one(latest: LatestAttempt | None, rules: Rules = RULES) -> tuple[Reason, Step]:
+    entry = judge(JOB, latest, rules)
     return entry.reason, entry.step
 
 
-def survey(*entries: Entry | None) -> Survey:
-    taken = Survey()
+def survey(*entries: PlannedJob | None) -> PlanSummary:
+    taken = PlanSummary()
     for entry in filter(None, entries):
         taken.note(entry)
     return taken
@@ -82,8 +82,8 @@ def test_an_unchanged_job_goes_on_from_its_state(state: State, reason: Reason, s
 def test_an_edited_job_is_new_only_where_nothing_can_have_been_paid_for_it(
     state: State, unknown_sends: int, plain: tuple[Reason, Step], rebuying: tuple[Reason, Step]
 ) -> None:
-    standing = stand(state, prompt="A calm", unknown_sends=unknown_sends)
-    assert (plan_one(standing), plan_one(standing, Rules(rebuys_changed=True))) == (plain, rebuying)
+    latest = stand(state, prompt="A calm", unknown_sends=unknown_sends)
+    assert (plan_one(latest), plan_one(latest, Rules(rebuys_changed=True))) == (plain, rebuying)
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -112,7 +112,7 @@ def test_retry_takes_failed_jobs_and_what_an_earlier_retry_began(state: State, n
 def test_the_line_before_the_first_post_says_what_will_be_bought() -> None:
     jobs = [Job(f"job-{number}", "", Inputs("x"), "v.mp4") for number in range(240)]
     taken = survey(*(judge(job, None, RULES) for job in jobs), judge_left(stand(State.ACCEPTED)))
-    said = [Purchase({30: taken.bought}, 9120).describe(), *taken.describe_rest()]
+    said = [Quote({30: taken.bought}, 9120).describe(), *taken.describe_rest()]
     assert ", ".join(said) == (
         "240 new videos, about 7200 credits (30 each), balance 9120, 0 running, 0 done, 1 left the manifest"
     )
@@ -134,8 +134,8 @@ def test_the_line_before_the_first_post_says_what_will_be_bought() -> None:
 def test_only_a_passing_reason_gets_another_attempt_by_itself(
     code: str, number: int, attempts: int, step: Step
 ) -> None:
-    standing = stand(State.FAILED, number=number, code=code)
-    assert plan_one(standing, Rules(attempts=attempts))[1] is step
+    latest = stand(State.FAILED, number=number, code=code)
+    assert plan_one(latest, Rules(attempts=attempts))[1] is step
 
 
 def test_after_a_lost_ledger_a_job_is_unknown_and_not_new() -> None:
@@ -161,4 +161,4 @@ def test_after_a_lost_ledger_a_failed_job_may_have_had_a_later_attempt(number: i
 def test_a_price_that_is_not_known_is_said_and_not_counted_as_nothing(
     prices: list[int | None], balance: int | None, said: str
 ) -> None:
-    assert Purchase(Counter(prices), balance).describe() == said
+    assert Quote(Counter(prices), balance).describe() == said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hedra_batch.printable import clean, hide_secret, hide_signatures, to_line
+from hedra_batch.sanitize import clean, hide_secret, hide_signatures, to_line
 
 
 @pytest.mark.parametrize(

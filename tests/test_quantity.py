@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hedra_batch.quantity import Rate, parse_credits, parse_duration_ms, parse_rate
+from hedra_batch.units import Rate, parse_credits, parse_duration_ms, parse_rate
 
 
 @pytest.mark.parametrize(

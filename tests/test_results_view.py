@@ -14,7 +14,7 @@ from test_ledger import accept, make_job, make_ready, open_ledger, record, reser
 
 from hedra_batch.errors import ConfigurationError
 from hedra_batch.ledger.reading import PAGE_ROWS, LedgerReader, open_reader
-from hedra_batch.ledger.rows import RESULT_COLUMNS
+from hedra_batch.ledger.records import RESULT_COLUMNS
 
 DOCUMENTED = (
     "id, edition, state, attempt, generation_id, asset_id, prompt_id, image_id, model, prompt, image, aspect_ratio, "

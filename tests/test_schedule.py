@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hedra_batch.pipeline.schedule import Outlook, Schedule, Usual
+from hedra_batch.run.pacing.schedule import Outlook, Schedule, Usual
 
 SCHEDULE = Schedule(shortest_seconds=0.25, longest_seconds=30.0)
 #: Of which two seconds are the finest grid.

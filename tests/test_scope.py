@@ -9,11 +9,11 @@ import pytest
 from test_ledger import accept, open_ledger
 
 from hedra_batch.job import Inputs, Job, State
-from hedra_batch.ledger.store import Ledger
+from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.manifest.jobs import Jobs
 from hedra_batch.manifest.loading import load_manifest
-from hedra_batch.pipeline.plan import Reason, Rules
-from hedra_batch.pipeline.scope import PAGE_JOBS, FixedScope, ManifestScope, page_through, take_survey
+from hedra_batch.planning.plan import Reason, Rules
+from hedra_batch.planning.selection import PAGE_JOBS, FixedSelection, ManifestSelection, page_through, summarize
 
 PROMPTS, VARIATIONS = 19, 53
 COUNT = PROMPTS * VARIATIONS
@@ -34,18 +34,18 @@ def jobs(tmp_path: Path) -> Jobs:
     return load_manifest(path).jobs
 
 
-def make_scope(jobs: Jobs, pattern: str = "", first: int | None = None) -> ManifestScope:
-    return ManifestScope(jobs, Rules(), lambda job_id: pattern in job_id, first)
+def make_selection(jobs: Jobs, pattern: str = "", first: int | None = None) -> ManifestSelection:
+    return ManifestSelection(jobs, Rules(), lambda job_id: pattern in job_id, first)
 
 
 async def test_every_job_comes_once_in_pages(ledger: Ledger, jobs: Jobs) -> None:
-    pages = [page async for page in page_through(make_scope(jobs), ledger)]
+    pages = [page async for page in page_through(make_selection(jobs), ledger)]
     assert [len(page) for page in pages] == [PAGE_JOBS, PAGE_JOBS, COUNT - 2 * PAGE_JOBS]
     assert len({entry.identity for page in pages for entry in page}) == COUNT
 
 
 async def test_each_job_is_judged_by_how_it_stands_when_it_is_come_to(ledger: Ledger, jobs: Jobs) -> None:
-    scope, last = make_scope(jobs), list(jobs)[-1]
+    scope, last = make_selection(jobs), list(jobs)[-1]
     reasons: list[Reason] = []
     async for page in page_through(scope, ledger):
         if not reasons:
@@ -58,12 +58,12 @@ async def test_what_the_manifest_does_not_have_is_followed_and_reviewed_whatever
     ledger: Ledger, jobs: Jobs
 ) -> None:
     left = await accept(ledger, Job("left", "", Inputs("A calm"), "videos/left.mp4"))
-    scope = make_scope(jobs)
-    survey = await take_survey(scope, ledger)
+    scope = make_selection(jobs)
+    survey = await summarize(scope, ledger)
     await ledger.fail(left, "internal", "No.", None)
-    reviewed = await ledger.look(lambda reader: [standing for job, standing in scope.review(reader) if job is None])
+    reviewed = await ledger.look(lambda reader: [latest for job, latest in scope.review(reader) if job is None])
     assert [entry.label for entry in survey.sent] == ["left"]
-    assert [standing and standing.state for standing in reviewed] == [State.FAILED]
+    assert [latest and latest.state for latest in reviewed] == [State.FAILED]
 
 
 @pytest.mark.parametrize(
@@ -72,19 +72,19 @@ async def test_what_the_manifest_does_not_have_is_followed_and_reviewed_whatever
 async def test_only_what_is_selected_is_looked_at(
     ledger: Ledger, jobs: Jobs, pattern: str, first: int | None, selected: int
 ) -> None:
-    scope = make_scope(jobs, pattern, first)
+    scope = make_selection(jobs, pattern, first)
     await accept(ledger, list(jobs)[5])
-    survey = await take_survey(scope, ledger)
+    survey = await summarize(scope, ledger)
     found = [job for job in jobs if scope.find_job(job.id)]
     assert (survey.selected, len(found), survey.left.total()) == (selected, selected, 0)
 
 
 async def test_a_choice_stays_the_same_whatever_becomes_of_what_was_chosen(ledger: Ledger, jobs: Jobs) -> None:
     chosen = await accept(ledger, next(iter(jobs)))
-    scope = FixedScope(lambda reader: make_scope(jobs, first=1).entries(reader))
-    before = await take_survey(scope, ledger)
+    scope = FixedSelection(lambda reader: make_selection(jobs, first=1).planned_jobs(reader))
+    before = await summarize(scope, ledger)
     await ledger.fail(chosen, "internal", "No.", None)
-    again = await take_survey(scope, ledger)
-    [(job, standing)] = await ledger.look(lambda reader: list(scope.review(reader)))
+    again = await summarize(scope, ledger)
+    [(job, latest)] = await ledger.look(lambda reader: list(scope.review(reader)))
     assert (before.reasons, again.reasons) == ({Reason.RUNNING: 1}, {Reason.RUNNING: 1})
-    assert (job and job.id, standing and standing.state) == (chosen.job_id, State.FAILED)
+    assert (job and job.id, latest and latest.state) == (chosen.job_id, State.FAILED)

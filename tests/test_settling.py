@@ -8,7 +8,7 @@ import pytest
 from conftest import IMPATIENT, Desk
 from test_faults import TWO_JOBS, count_states, list_charged, list_history, open_desk, run
 
-from hedra_batch.pipeline.plan import Settlement
+from hedra_batch.planning.plan import Settlement
 from hedra_batch.simulator.service import Simulator
 
 #: A generation is overdue at the first reading.

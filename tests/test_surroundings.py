@@ -12,8 +12,8 @@ import pytest
 from conftest import IMPATIENT, Desk, wait_until
 from test_faults import TWO_JOBS, count_states, list_charged, run
 
+from hedra_batch.clock import CLOCK, Clock
 from hedra_batch.errors import WriteError
-from hedra_batch.instant import CLOCK, Clock
 from hedra_batch.simulator.service import Simulator
 
 

@@ -13,10 +13,10 @@ import pytest
 from conftest import IMPATIENT, SPEED, Desk
 
 from hedra_batch import errors
-from hedra_batch.api.client import HedraClient
-from hedra_batch.api.refusals import read_refusal
-from hedra_batch.api.requests import build_video_request
-from hedra_batch.api.throttling import read_exhausted_seconds
+from hedra_batch.api.v2.client import HedraClient
+from hedra_batch.api.v2.refusals import read_refusal
+from hedra_batch.api.v2.requests import build_video_request
+from hedra_batch.api.v2.throttling import read_exhausted_seconds
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 

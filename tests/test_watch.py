@@ -15,19 +15,19 @@ import pytest
 from aiohttp import web
 from conftest import SPEED
 
-from hedra_batch.api.client import HedraClient
-from hedra_batch.api.requests import build_video_request
+from hedra_batch.api.v2.client import HedraClient
+from hedra_batch.api.v2.requests import build_video_request
+from hedra_batch.clock import CLOCK
 from hedra_batch.errors import ApiUnreachableError, NotFoundError
-from hedra_batch.instant import CLOCK
 from hedra_batch.job import Attempt, State
-from hedra_batch.pipeline.pace import Pace, Pause
-from hedra_batch.pipeline.reach import Reach
-from hedra_batch.pipeline.reader import Reader
-from hedra_batch.pipeline.settings import RunSettings
-from hedra_batch.pipeline.watch import LIST_FAILURES_LIMIT, Watch
-from hedra_batch.quantity import Rate
+from hedra_batch.run.pacing.outage import OutageGuard
+from hedra_batch.run.pacing.poller import LIST_FAILURES_LIMIT, Poller
+from hedra_batch.run.pacing.rate import Cooldown, RateLimiter
+from hedra_batch.run.pacing.retrying import RetryingClient
+from hedra_batch.run.settings import RunSettings
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
+from hedra_batch.units import Rate
 
 QUICK = RunSettings(first_pause_seconds=0.01, shortest_poll_seconds=0.02, longest_poll_seconds=0.1)
 
@@ -48,11 +48,11 @@ async def note_missing(missing: dict[int, str | None], key: int, missing_at: str
 
 
 @asynccontextmanager
-async def open_watch(client: HedraClient, settings: RunSettings = QUICK) -> AsyncIterator[Watch]:
-    pause = Pause()
-    reader = Reader(settings, Reach(settings), Pace(Rate(1000, 1), pause), pause)
+async def open_watch(client: HedraClient, settings: RunSettings = QUICK) -> AsyncIterator[Poller]:
+    pause = Cooldown()
+    reader = RetryingClient(settings, OutageGuard(settings), RateLimiter(Rate(1000, 1), pause), pause)
     missing: dict[int, str | None] = {}
-    watch = Watch(
+    watch = Poller(
         client, reader, settings, lambda _key, _fraction: None, partial(note_missing, missing), lambda _attempt: None
     )
     running = asyncio.create_task(watch.run())

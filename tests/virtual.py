@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hedra_batch.instant import Clock
+from hedra_batch.clock import Clock
 
 #: What the wall clock shows when a loop begins.
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ from yarl import URL
 
 from hedra_batch import __version__
 from hedra_batch.api.addresses import PrivateAddressError, open_public_socket
-from hedra_batch.api.client import CONNECT_TIMEOUT_SECONDS
+from hedra_batch.api.v2.client import CONNECT_TIMEOUT_SECONDS
 from hedra_batch.errors import DownloadError
 
 T = TypeVar("T")

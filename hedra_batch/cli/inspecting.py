@@ -16,11 +16,11 @@ from hedra_batch.folder import RunFolder
 from hedra_batch.ledger.identity import Identity
 from hedra_batch.ledger.opening import check_pair
 from hedra_batch.ledger.reading import LedgerReader, open_reader
-from hedra_batch.ledger.rows import RESULT_COLUMNS
+from hedra_batch.ledger.records import RESULT_COLUMNS
 from hedra_batch.manifest.heading import load_name
-from hedra_batch.pipeline.plan import Entry, Rules
-from hedra_batch.pipeline.purchase import Purchase
-from hedra_batch.pipeline.survey import Survey
+from hedra_batch.planning.plan import PlannedJob, Rules
+from hedra_batch.planning.quote import Quote
+from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.report.held import write_held
 from hedra_batch.report.rows import to_csv, to_json_lines, to_table
 
@@ -41,7 +41,7 @@ OPEN_LIMIT = 50
 
 def print_plan(options: RunOptions) -> int:
     """Print each job with its reason on stdout, the counts on stderr."""
-    from hedra_batch.cli.selection import make_scope, require_selected
+    from hedra_batch.cli.selection import make_selection, require_selected
     from hedra_batch.manifest.loading import load_manifest
 
     manifest = load_manifest(options.manifest, edition=find_edition(options.edition))
@@ -49,23 +49,23 @@ def print_plan(options: RunOptions) -> int:
     check_pair(folder.ledger, Identity.load(folder.identity))
     with open_reader(folder.ledger) as reader:
         rules = Rules(attempts=manifest.attempts, lost_attempts=reader.read_lost_attempts() if reader else 0)
-        survey = Survey()
-        entries = make_scope(manifest.jobs, options, rules).entries(reader)
-        sys.stdout.writelines(_write_plan(entries, survey, find_edition(options.edition)))
-    require_selected(survey, manifest.jobs, options)
-    bought = Purchase({None: survey.bought}).describe_count()
-    print(", ".join([bought, *survey.describe_rest()]), file=sys.stderr)
+        summary = PlanSummary()
+        planned_jobs = make_selection(manifest.jobs, options, rules).planned_jobs(reader)
+        sys.stdout.writelines(_write_plan(planned_jobs, summary, find_edition(options.edition)))
+    require_selected(summary, manifest.jobs, options)
+    bought = Quote({None: summary.bought}).describe_count()
+    print(", ".join([bought, *summary.describe_rest()]), file=sys.stderr)
     if manifest.budget_credits is not None:
         print(f"budget: {manifest.budget_credits} credits", file=sys.stderr)
     return 0
 
 
-def _write_plan(entries: Iterable[Entry], survey: Survey, edition: str) -> Iterator[str]:
-    for entry in entries:
-        survey.note(entry)
-        left = "left the manifest" if entry.identity[0] == edition else "of another edition"
-        note = "" if entry.job else f"  ({left})"
-        yield f"{entry.reason:8} {entry.label}{note}\n"
+def _write_plan(planned_jobs: Iterable[PlannedJob], summary: PlanSummary, edition: str) -> Iterator[str]:
+    for planned in planned_jobs:
+        summary.note(planned)
+        left = "left the manifest" if planned.identity[0] == edition else "of another edition"
+        note = "" if planned.job else f"  ({left})"
+        yield f"{planned.reason:8} {planned.label}{note}\n"
 
 
 def print_status(options: RunOptions) -> int:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hedra_batch.errors import CannotCreateError
-from hedra_batch.printable import hide_secret, hide_signatures
+from hedra_batch.sanitize import hide_secret, hide_signatures
 
 ROOT = "hedra_batch"
 #: A line that comes so long after the last flush waits for nothing.

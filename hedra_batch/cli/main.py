@@ -34,7 +34,7 @@ from hedra_batch.cli.options import (
     simulate_option,
 )
 from hedra_batch.errors import EXIT_CODES, EXIT_SIGNAL_BASE, HedraBatchError, ProblemsError, UsageError, WriteError
-from hedra_batch.quantity import Rate
+from hedra_batch.units import Rate
 
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>5}  {meaning}" for code, meaning in EXIT_CODES)
 
@@ -99,7 +99,7 @@ def retry(error_codes: tuple[str, ...], **options: Any) -> int:
 @loudness_options
 def resolve(recheck: bool, resend: bool, abandon: bool, **options: Any) -> int:
     """List the jobs that are held or overdue, with what is known of each, or settle those that --id selects."""
-    from hedra_batch.pipeline.plan import Settlement
+    from hedra_batch.planning.plan import Settlement
 
     decisions = {Settlement.RECHECK: recheck, Settlement.RESEND: resend, Settlement.ABANDON: abandon}
     chosen = [decision for decision, is_chosen in decisions.items() if is_chosen]

@@ -11,11 +11,11 @@ from dataclasses import replace
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import TRIAL_SPEED, find_edition
 from hedra_batch.cli.session import Batch, Session
-from hedra_batch.cli.site import find_site, open_site
+from hedra_batch.cli.workspace import find_workspace, open_workspace
 from hedra_batch.errors import ConfigurationError, LockedError
 from hedra_batch.folder import RunFolder
 from hedra_batch.manifest.loading import Manifest, load_manifest
-from hedra_batch.pipeline.settings import RunSettings
+from hedra_batch.run.settings import RunSettings
 
 #: Objects that are made, and not let go, before the collector looks for circles among them.
 GARBAGE_THRESHOLD = 20_000
@@ -51,11 +51,11 @@ def prepare(options: RunOptions, settings: RunSettings, environment: Mapping[str
     """Read everything that can be wrong, in the order in which a person would mend it. Raises UserError."""
     options = replace(options, edition=find_edition(options.edition))
     manifest = load_manifest(options.manifest, edition=options.edition)
-    site = find_site(options, manifest.name, environment)
-    _check_names(manifest, site.folder)
+    workspace = find_workspace(options, manifest.name, environment)
+    _check_names(manifest, workspace.folder)
     return Batch(
         manifest=manifest,
-        site=site,
+        workspace=workspace,
         settings=_merge_settings(settings, manifest, options),
     )
 
@@ -101,5 +101,5 @@ def _merge_settings(settings: RunSettings, manifest: Manifest, options: RunOptio
 
 async def run_batch(batch: Batch) -> int:
     """Run a prepared batch, whose folder is locked, and return the exit code."""
-    async with open_site(batch.site, batch.settings) as (site, ledger):
-        return await Session(replace(batch, site=site), ledger).run()
+    async with open_workspace(batch.workspace, batch.settings) as (workspace, ledger):
+        return await Session(replace(batch, workspace=workspace), ledger).run()

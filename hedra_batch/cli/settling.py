@@ -7,31 +7,31 @@ import os
 
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.running import prepare
-from hedra_batch.cli.selection import make_scope, require_selected
+from hedra_batch.cli.selection import make_selection, require_selected
 from hedra_batch.cli.session import Batch
-from hedra_batch.cli.site import open_site
-from hedra_batch.pipeline.plan import Rules
-from hedra_batch.pipeline.scope import take_survey
-from hedra_batch.pipeline.settings import RunSettings
+from hedra_batch.cli.workspace import open_workspace
+from hedra_batch.planning.plan import Rules
+from hedra_batch.planning.selection import summarize
+from hedra_batch.run.settings import RunSettings
 
 
 def abandon_jobs(options: RunOptions) -> int:
     """Give up the selected jobs, without any request; returns the exit code."""
     os.umask(0o077)
     batch = prepare(options, RunSettings(), os.environ)
-    batch.site.require_ledger()
+    batch.workspace.require_ledger()
     with batch.folder.lock():
         return asyncio.run(_abandon(batch))
 
 
 async def _abandon(batch: Batch) -> int:
-    async with open_site(batch.site, batch.settings) as (_, ledger):
-        scope = make_scope(batch.manifest.jobs, batch.options, Rules())
-        survey = await take_survey(scope, ledger)
-        require_selected(survey, batch.manifest.jobs, batch.options)
-        for entry in survey.sent:
-            if entry.standing:
-                await ledger.abandon(await ledger.attempt(entry.standing.attempt_key))
-                print(f"{entry.label}: abandoned")
+    async with open_workspace(batch.workspace, batch.settings) as (_, ledger):
+        selection = make_selection(batch.manifest.jobs, batch.options, Rules())
+        summary = await summarize(selection, ledger)
+        require_selected(summary, batch.manifest.jobs, batch.options)
+        for planned in summary.sent:
+            if planned.latest:
+                await ledger.abandon(await ledger.attempt(planned.latest.attempt_key))
+                print(f"{planned.label}: abandoned")
         await ledger.end_run(0)
     return 0

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hedra_batch.cli.place import TRIAL_SPEED
-from hedra_batch.quantity import Rate
 from hedra_batch.simulator.faults import FAULTS, parse_faults
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
+from hedra_batch.units import Rate
 
 TRIAL_KEY = "a-key-of-the-simulated-account"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hedra_batch.instant import Clock
+from hedra_batch.clock import Clock
 from hedra_batch.ledger.writer import Writer
 
 

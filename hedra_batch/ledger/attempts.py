@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 
 from hedra_batch.errors import LedgerError
 from hedra_batch.job import Attempt, Job, State
-from hedra_batch.ledger.rows import ATTEMPT_COLUMNS, to_attempt
+from hedra_batch.ledger.records import ATTEMPT_COLUMNS, to_attempt
 from hedra_batch.ledger.writer import ConflictError, TakenError
 
 _write_json = json.JSONEncoder(ensure_ascii=False).encode

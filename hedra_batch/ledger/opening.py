@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from hedra_batch.clock import Clock
 from hedra_batch.errors import ConfigurationError, WriteError
-from hedra_batch.instant import Clock
 from hedra_batch.job import PUBLIC_STATES, TRANSITIONS
 from hedra_batch.ledger.identity import Binding, Identity, find_place
 from hedra_batch.ledger.writer import open_connection

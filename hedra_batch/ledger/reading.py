@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from hedra_batch.errors import ConfigurationError, LedgerError
 from hedra_batch.job import PUBLIC_STATES, SETTLEABLE, State, to_label
-from hedra_batch.ledger.rows import RESULT_COLUMNS, JobIdentity, Standing, find_in_states, find_standings
-from hedra_batch.ledger.spending import read_spending
+from hedra_batch.ledger.budget import read_spending
+from hedra_batch.ledger.records import RESULT_COLUMNS, JobIdentity, LatestAttempt, find_in_states, find_latest
 
 #: Rows that are read at once.
 PAGE_ROWS = 500
@@ -82,12 +82,12 @@ class LedgerReader:
 
     connection: sqlite3.Connection
 
-    def find_all(self, identities: Sequence[JobIdentity]) -> Iterator[Standing]:
+    def find_all(self, identities: Sequence[JobIdentity]) -> Iterator[LatestAttempt]:
         """Find how some jobs stand, in no order; those that the ledger does not know are left out."""
         for start in range(0, len(identities), PAGE_ROWS):
-            yield from find_standings(self.connection, identities[start : start + PAGE_ROWS])
+            yield from find_latest(self.connection, identities[start : start + PAGE_ROWS])
 
-    def find_in_states(self, states: Iterable[State]) -> Iterator[Standing]:
+    def find_in_states(self, states: Iterable[State]) -> Iterator[LatestAttempt]:
         """Find the jobs that are in one of some states, which should be those that few are in."""
         return find_in_states(self.connection, states)
 

@@ -32,7 +32,7 @@ class Named(NamedTuple):
 _NONE = Named("", "", ())
 
 
-class Draft(NamedTuple):
+class JobSpec(NamedTuple):
     """A job with all its variations, before its image is read."""
 
     id: str
@@ -61,8 +61,8 @@ class Drafting:
         #: Every image that the manifest names, and where it does so first.
         self.images: dict[str, Loc] = {}
 
-    def draft(self) -> list[Draft]:
-        """Draft every job, in the order of the manifest."""
+    def draft(self) -> list[JobSpec]:
+        """JobSpec every job, in the order of the manifest."""
         if not self._is_in_bounds(len(self._entry.prompts), len(self._entry.images)):
             return []
         prompts = self._take_distinct(self._name_prompts())
@@ -134,7 +134,7 @@ class Drafting:
             self._refuse((), f"asks for {count:,} videos (at most {MOST_JOBS:,} in one manifest)")
         return count <= MOST_JOBS
 
-    def _pair(self, prompts: list[Named], images: list[Named]) -> Iterator[Draft]:
+    def _pair(self, prompts: list[Named], images: list[Named]) -> Iterator[JobSpec]:
         defaults = self._entry.defaults
         if images and not prompts and not defaults.prompt:
             if self._has_all_jobs:
@@ -147,9 +147,9 @@ class Drafting:
                 origin = tuple(side.loc for side in (image, prompt) if side.loc)
                 job_id = pair_id(image.name, prompt.name)
                 text = prompt.value or defaults.prompt
-                yield Draft(job_id, prompt.name, image_id, text, source, defaults, origin)
+                yield JobSpec(job_id, prompt.name, image_id, text, source, defaults, origin)
 
-    def _read_jobs(self) -> Iterator[Draft]:
+    def _read_jobs(self) -> Iterator[JobSpec]:
         for index, job in enumerate(self._entry.jobs):
             loc: Loc = ("jobs", index)
             self._note_images(job, loc)
@@ -160,7 +160,7 @@ class Drafting:
             image_id = image_name(settings.image) if settings.image else ""
             origin: Loc = (*loc, "id") if job.id else loc
             job_id = job.id or _make_id(job, settings)
-            yield Draft(job_id, "", image_id, settings.prompt, settings.image, settings, (origin,))
+            yield JobSpec(job_id, "", image_id, settings.prompt, settings.image, settings, (origin,))
 
     def _refuse(self, loc: Loc, what: str) -> None:
         self.faults.append(Fault(loc, what))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from hedra_batch.manifest.drafts import Draft, Drafting
+from hedra_batch.manifest.drafts import Drafting, JobSpec
 from hedra_batch.manifest.exclusion import count_allowed, find_excluded
 from hedra_batch.manifest.naming import collision_key, has_wildcard, variation_ids
 from hedra_batch.manifest.output import DEFAULT_TEMPLATE, find_empty_field, find_fault, settle_edition
@@ -25,7 +25,7 @@ _MOST_SUGGESTIONS = 20
 class Expansion:
     """Every job by its id, in the order of the manifest, and what is wrong with them."""
 
-    drafts: dict[str, Draft] = field(default_factory=dict)
+    drafts: dict[str, JobSpec] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     #: Every image that the manifest names, and where it does so first.
     images: dict[str, Loc] = field(default_factory=dict)
@@ -48,8 +48,8 @@ def expand(entry: ManifestEntry, tree: Tree, folder: Path, edition: str, *, has_
     return expansion
 
 
-def _number(drafts: list[Draft], expansion: Expansion, tree: Tree) -> None:
-    taken: dict[str, Draft] = {}
+def _number(drafts: list[JobSpec], expansion: Expansion, tree: Tree) -> None:
+    taken: dict[str, JobSpec] = {}
     for draft in drafts:
         for job_id in variation_ids(draft.id, draft.settings.variations):
             other = taken.setdefault(collision_key(job_id), draft)
@@ -61,7 +61,7 @@ def _number(drafts: list[Draft], expansion: Expansion, tree: Tree) -> None:
             expansion.drafts[job_id] = draft
 
 
-def _tell_clash(job_id: str, draft: Draft, other: Draft, tree: Tree) -> str:
+def _tell_clash(job_id: str, draft: JobSpec, other: JobSpec, tree: Tree) -> str:
     mine, theirs = (
         " with ".join(f"{render_key(loc)} on line {tree.place(loc).line}" for loc in one.origin)
         for one in (draft, other)

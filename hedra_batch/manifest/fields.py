@@ -17,7 +17,7 @@ from hedra_batch.manifest.lines import read_line, read_manifest_name, require_te
 from hedra_batch.manifest.naming import LONGEST_NAME, NAME_RULE, is_name
 from hedra_batch.manifest.output import LONGEST_TEMPLATE, check_template
 from hedra_batch.manifest.wording import kind, shown
-from hedra_batch.quantity import Rate, parse_credits, parse_duration_ms, parse_rate
+from hedra_batch.units import Rate, parse_credits, parse_duration_ms, parse_rate
 
 LONGEST_PROMPT = 20_000
 LONGEST_QUANTITY = 30

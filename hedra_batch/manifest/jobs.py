@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hedra_batch.job import ImageInput, Inputs, Job
-from hedra_batch.manifest.drafts import Draft
+from hedra_batch.manifest.drafts import JobSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Jobs:
     """Every variation of every job, in the order of the manifest; to iterate again makes them again."""
 
     edition: str
-    _drafts: Mapping[str, Draft]
+    _drafts: Mapping[str, JobSpec]
     _outputs: Mapping[str, str]
     _images: Mapping[str, ImageInput]
 
@@ -22,7 +22,7 @@ class Jobs:
         return len(self._drafts)
 
     def __iter__(self) -> Iterator[Job]:
-        drafted: Draft | None = None
+        drafted: JobSpec | None = None
         for job_id, draft in self._drafts.items():
             if draft is not drafted:
                 # Its variations follow one another and share what they ask for.
@@ -38,10 +38,10 @@ class Jobs:
         """Yield the id of each job and where its video goes."""
         return iter(self._outputs.items())
 
-    def _make(self, job_id: str, draft: Draft, inputs: Inputs) -> Job:
+    def _make(self, job_id: str, draft: JobSpec, inputs: Inputs) -> Job:
         return Job(job_id, self.edition, inputs, self._outputs[job_id], draft.prompt_id, draft.image_id)
 
-    def _make_inputs(self, draft: Draft) -> Inputs:
+    def _make_inputs(self, draft: JobSpec) -> Inputs:
         settings = draft.settings
         return Inputs(
             prompt=draft.prompt,

@@ -19,7 +19,7 @@ from hedra_batch.manifest.schema import ManifestEntry, check_shape, find_cut_pro
 from hedra_batch.manifest.text import read_text
 from hedra_batch.manifest.tree import Tree
 from hedra_batch.manifest.wording import shown
-from hedra_batch.quantity import Limits
+from hedra_batch.units import Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ MOST_FAULTS = 1_000
 Loc = tuple[str | int, ...]
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where something stands in the file, counted from 1."""
 
     line: int
@@ -41,7 +41,7 @@ class Map(Protocol):
     def file(self) -> str:
         """The file's name as it was typed, safe to print."""
 
-    def place(self, loc: Loc, offset: int | None = None) -> Place:
+    def place(self, loc: Loc, offset: int | None = None) -> Position:
         """Find the place of an offset, or of the value at `loc`, or of the innermost mapping that should have it."""
 
 
@@ -57,7 +57,7 @@ def render_faults(faults: Iterable[Fault], where: Map) -> list[str]:
     return lines if len(placed) <= MOST_FAULTS else [*lines, f"{where.file}: these are the first, and there are more"]
 
 
-def render_line(file: str, place: Place, key: str, what: str) -> str:
+def render_line(file: str, place: Position, key: str, what: str) -> str:
     """Write the line of one fault."""
     return f"{file}:{place.line}:{place.column}: {key}: {what}"
 

@@ -31,7 +31,7 @@ from hedra_batch.manifest.output import DEFAULT_TEMPLATE
 from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc
 from hedra_batch.manifest.tree import Tree
 from hedra_batch.manifest.wording import kind, shown, suggestion
-from hedra_batch.quantity import Limits
+from hedra_batch.units import Limits
 
 #: Of one list; a fault in each of them is found in two seconds.
 _MOST_ENTRIES = 100_000

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hedra_batch.errors import InputFileError, ManifestError
-from hedra_batch.manifest.problems import Place, render_line
+from hedra_batch.manifest.problems import Position, render_line
 from hedra_batch.manifest.wording import shown_path
 
 LARGEST_BYTES = 16 * 1024 * 1024
@@ -32,10 +32,10 @@ class ManifestText:
     def _line_starts(self) -> list[int]:
         return [0, *(match.end() for match in _LINE_END.finditer(self.content))]
 
-    def place(self, offset: int) -> Place:
+    def place(self, offset: int) -> Position:
         """Find line and column of an offset."""
         line = bisect_right(self._line_starts, min(offset, len(self.content)))
-        return Place(line, offset - self._line_starts[line - 1] + 1)
+        return Position(line, offset - self._line_starts[line - 1] + 1)
 
 
 def read_text(path: Path) -> ManifestText:

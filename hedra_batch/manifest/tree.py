@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hedra_batch.manifest.problems import Fault, Loc, Place
+from hedra_batch.manifest.problems import Fault, Loc, Position
 from hedra_batch.manifest.text import ManifestText
 
 
@@ -48,7 +48,7 @@ class Tree:
         """The file's name as it was typed, safe to print."""
         return self.text.file
 
-    def place(self, loc: Loc, offset: int | None = None) -> Place:
+    def place(self, loc: Loc, offset: int | None = None) -> Position:
         """Find the place of an offset, or of the value at `loc`, or of the innermost mapping that should have it."""
         return self.text.place(self._find(loc)[1] if offset is None else offset)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hedra_batch.job import State, to_label
-from hedra_batch.printable import to_line
+from hedra_batch.sanitize import to_line
 
 PROMPT_LENGTH = 80
 WORDS = {State.HELD: "held", State.STUCK: "overdue"}

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from hedra_batch.printable import to_line
+from hedra_batch.sanitize import to_line
 
 #: What a table shows of the many columns.
 TABLE_COLUMNS = ("id", "edition", "state", "attempt", "output", "credits_charged", "error_code", "error")

@@ -16,7 +16,7 @@ from itertools import count
 from typing import Any
 
 from hedra_batch.job import ENDED_BADLY, TRANSITIONS, UNSENT, State, is_surely_unsent
-from hedra_batch.ledger.store import IdsVerdict
+from hedra_batch.ledger.ledger import IdsVerdict
 
 Table = Mapping[State, frozenset[State]]
 

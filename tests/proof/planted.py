@@ -75,12 +75,12 @@ PLANTED = (
         "was charged and is in no row of the ledger",
         (
             Edit(
-                "pipeline/settle.py",
+                "run/stations/reconcile.py",
                 "return await self._ledger.resend(attempt, body)\n",
                 "return await self._ledger.release(await self._ledger.resend(attempt, body))\n",
             ),
             Edit(
-                "ledger/store.py",
+                "ledger/ledger.py",
                 "attempt.job_id, attempt.digest, attempt.number)",
                 "attempt.job_id, attempt.digest, attempt.number, attempt.resends)",
             ),
@@ -92,7 +92,7 @@ PLANTED = (
         PAID_OR_SENT_AGAIN,
         (
             Edit(
-                "pipeline/settle.py",
+                "run/stations/reconcile.py",
                 "                if remaining_seconds <= 0:\n"
                 "                    return await self._decide(attempt, job)\n",
                 "                return await self._decide(attempt, job)\n",
@@ -105,14 +105,14 @@ PLANTED = (
         "was charged and stands as never sent",
         (
             Edit(
-                "pipeline/submit.py",
+                "run/stations/submit.py",
                 "        attempt = await self._ledger.begin_send(attempt)\n",
                 "        state.post = asyncio.create_task(self._client.submit(attempt.body or b''))\n"
                 "        await asyncio.wait({state.post})\n"
                 "        attempt = await self._ledger.begin_send(attempt)\n",
             ),
             Edit(
-                "pipeline/submit.py",
+                "run/stations/submit.py",
                 '        state.post = asyncio.create_task(self._client.submit(attempt.body or b""), '
                 'name=f"post {attempt.label}")\n',
                 "",
@@ -131,7 +131,7 @@ PLANTED = (
         PAID_OR_SENT_AGAIN,
         (
             Edit(
-                "api/client.py",
+                "api/v2/client.py",
                 "            status, headers, text = await self._send_paid(body)\n",
                 "            try:\n"
                 "                status, headers, text = await self._send_paid(body)\n"
@@ -146,7 +146,7 @@ PLANTED = (
         "'elsewhere'",
         (
             Edit(
-                "api/client.py",
+                "api/v2/client.py",
                 "method, self.base_url + route, allow_redirects=False,",
                 "method, self.base_url + route, allow_redirects=True,",
             ),
@@ -163,9 +163,9 @@ PLANTED = (
         CUTS,
         r"cut at \d+ of \d+",
         (
-            Edit("pipeline/part.py", "                check_container(file)\n", ""),
+            Edit("run/stations/part.py", "                check_container(file)\n", ""),
             Edit(
-                "pipeline/part.py",
+                "run/stations/part.py",
                 "            publish(self._part, self._path)\n",
                 "            publish(self._part, self._path)\n"
                 "            with self._path.open('rb') as file:\n"
@@ -178,9 +178,9 @@ PLANTED = (
         KILLS_EVERYWHERE,
         "has no file videos/",
         (
-            Edit("pipeline/part.py", "            publish(self._part, self._path)\n", ""),
+            Edit("run/stations/part.py", "            publish(self._part, self._path)\n", ""),
             Edit(
-                "pipeline/fetch.py",
+                "run/stations/fetch.py",
                 "        attempt = await record(attempt, content_hash, size_bytes)\n",
                 "        attempt = await record(attempt, content_hash, size_bytes)\n"
                 "        from hedra_batch.durable import publish\n"
@@ -194,7 +194,7 @@ PLANTED = (
         "stands as refused",
         (
             Edit(
-                "pipeline/submit.py",
+                "run/stations/submit.py",
                 "        if attempt.unknown_sends or not isinstance(",
                 "        if not isinstance(",
             ),
@@ -206,12 +206,12 @@ PLANTED = (
         f"{PAID_OR_SENT_AGAIN}|was charged and stands as (never sent|refused)",
         (
             Edit(
-                "api/refusals.py",
+                "api/v2/refusals.py",
                 "    elif isinstance(refusal, UnavailableError) or not _is_clear(status, refusal):\n",
                 "    elif isinstance(refusal, UnavailableError):\n        return NotSentError(str(refusal))\n"
                 "    elif not _is_clear(status, refusal):\n",
             ),
-            Edit("api/refusals.py", "    NotFoundError,\n", "    NotFoundError,\n    NotSentError,\n"),
+            Edit("api/v2/refusals.py", "    NotFoundError,\n", "    NotFoundError,\n    NotSentError,\n"),
         ),
     ),
     Bug(
@@ -220,7 +220,7 @@ PLANTED = (
         r"attempt \d \(FAILED\) was paid for, and is neither done nor held",
         (
             Edit(
-                "pipeline/track.py",
+                "run/stations/track.py",
                 "        return await self._ledger.mark_stuck(attempt, message)\n",
                 '        return await self._ledger.fail(attempt, "internal", message, None)\n',
             ),

@@ -26,9 +26,9 @@ import pytest
 from conftest import make_png
 
 from hedra_batch import errors
-from hedra_batch.api.answers import Generation, GenerationPage, Model, Submission
-from hedra_batch.api.client import ANSWER_LIMIT_BYTES, HedraClient
-from hedra_batch.api.requests import build_video_request
+from hedra_batch.api.v2.answers import Generation, GenerationPage, Model, Submission
+from hedra_batch.api.v2.client import ANSWER_LIMIT_BYTES, HedraClient
+from hedra_batch.api.v2.requests import build_video_request
 from hedra_batch.errors import HedraBatchError
 from hedra_batch.simulator import refusals
 from hedra_batch.simulator.service import Simulator

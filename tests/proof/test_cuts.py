@@ -14,21 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from hedra_batch.api.client import HedraClient
 from hedra_batch.api.media import MediaClient
+from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.errors import DownloadError, UnfinishedError
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import Attempt, Inputs, Job, State
 from hedra_batch.ledger.identity import Binding
-from hedra_batch.ledger.store import Ledger
-from hedra_batch.pipeline.container import check_container
-from hedra_batch.pipeline.fetch import Fetcher
-from hedra_batch.pipeline.pace import Backlog, Pace, Pause
-from hedra_batch.pipeline.reach import Reach
-from hedra_batch.pipeline.reader import Reader
-from hedra_batch.pipeline.settings import RunSettings
-from hedra_batch.quantity import Rate
+from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.run.pacing.outage import OutageGuard
+from hedra_batch.run.pacing.rate import Backlog, Cooldown, RateLimiter
+from hedra_batch.run.pacing.retrying import RetryingClient
+from hedra_batch.run.settings import RunSettings
+from hedra_batch.run.stations.container import check_container
+from hedra_batch.run.stations.fetch import Fetcher
 from hedra_batch.simulator.movie import make_movie
+from hedra_batch.units import Rate
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
@@ -159,8 +159,8 @@ async def open_fetcher(folder: Path, host: Host) -> AsyncIterator[tuple[Fetcher,
     ledger = await Ledger.open(folder / "ledger.sqlite3", folder / "identity.json", Binding("cuts", host.url, "key"))
     attempt = await make_ready(ledger)
     client, media = HedraClient(host.url, "key"), MediaClient(allows_private_hosts=True)
-    pause = Pause()
-    reader = Reader(ONE_TRY, Reach(ONE_TRY), Pace(Rate(10_000, 1), pause), pause)
+    pause = Cooldown()
+    reader = RetryingClient(ONE_TRY, OutageGuard(ONE_TRY), RateLimiter(Rate(10_000, 1), pause), pause)
     async with client, media:
         yield Fetcher(ledger, client, media, reader, RunFolder(folder), Backlog(), ONE_TRY), ledger, attempt
     await ledger.close()

@@ -26,7 +26,7 @@ import pytest
 from aiohttp import web
 from conftest import SPEED, Desk, Finished, wait_until
 
-from hedra_batch.printable import MESSAGE_LENGTH, clean, hide_secret
+from hedra_batch.sanitize import MESSAGE_LENGTH, clean, hide_secret
 from hedra_batch.simulator.faults import FAULTS
 from hedra_batch.simulator.links import Links
 from hedra_batch.simulator.movie import make_movie

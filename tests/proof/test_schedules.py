@@ -31,7 +31,7 @@ from hedra_batch.cli.running import prepare, run_batch
 from hedra_batch.errors import EXIT_DONE, EXIT_FAILED, EXIT_UNFINISHED, HedraBatchError, LedgerError
 from hedra_batch.job import ENDED_BADLY, UNSENT, State
 from hedra_batch.ledger.identity import Identity, find_place, fingerprint
-from hedra_batch.pipeline.settings import RunSettings
+from hedra_batch.run.settings import RunSettings
 from hedra_batch.simulator.account import BillingRecord
 from hedra_batch.simulator.recorder import RequestRecord
 from hedra_batch.simulator.service import Simulator

@@ -1,0 +1,262 @@
+"""Answers of the API as our types. Pure; an answer that the published document does not allow is a GarbledError."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from hedra_batch.errors import GarbledError
+from hedra_batch.sanitize import clean, hide_signatures, to_line
+
+#: The status values after which nothing changes any more; any other, also one not published, is still running.
+COMPLETE = "complete"
+ERROR = "error"
+LONGEST_ETA_SECONDS = 86_400.0
+_LONGEST_ID = 200
+#: Ids are stored, logged and put into addresses.
+_ID = re.compile(rf"[\w.:/@+-]{{1,{_LONGEST_ID}}}", re.ASCII)
+_CODE = re.compile(r"[A-Za-z_]{3,40}")
+#: The published refinements of an error's class.
+REASON_CODES = frozenset({"moderation_likeness", "moderation_output_transient"})
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The server accepted a generation."""
+
+    generation_id: str
+    asset_id: str | None
+    eta_seconds: float | None
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a read says of a generation."""
+
+    generation_id: str
+    status: str
+    #: From 0 to 1.
+    progress: float
+    asset_id: str | None = None
+    eta_seconds: float | None = None
+    #: What was really charged; only the list says it.
+    credits_charged: int | None = None
+    #: A signed link, good for a while only; never to be stored or logged.
+    link: str | None = field(default=None, repr=False)
+    error_code: str | None = None
+    error: str | None = None
+    #: The id that the echoed request asked for.
+    requested_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationPage:
+    """One page of the account's list."""
+
+    generations: list[Generation]
+    #: Where the next page begins is counted in these.
+    item_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of GET /models, as far as a batch needs it."""
+
+    slug: str
+    id: str | None
+    name: str
+    pricing: dict[str, Any] | None = None
+    #: What the server takes where a request names none.
+    default_resolution: str | None = None
+    #: How long a video usually takes.
+    eta_seconds: float | None = None
+
+
+def read_submission(answer: object, request_id: str | None) -> Submission:
+    """Read a 200 of POST /generations."""
+    fields = _fields(answer)
+    return Submission(
+        generation_id=_id(fields).lower(),
+        asset_id=_optional_id(fields, "asset_id"),
+        eta_seconds=_eta_seconds(fields),
+        request_id=read_request_id(request_id),
+    )
+
+
+def read_generation(answer: object) -> Generation:
+    """Read an answer of GET /generations/{id}/status or an item of GET /generations."""
+    fields = _fields(answer)
+    code, message = _read_error(fields)
+    echoed = fields.get("input")
+    return Generation(
+        generation_id=_id(fields).lower(),
+        status=_text(fields, "status"),
+        progress=min(max(_optional_number(fields, "progress") or 0.0, 0.0), 1.0),
+        asset_id=_optional_id(fields, "asset_id") or _asset_id(fields),
+        eta_seconds=_eta_seconds(fields),
+        credits_charged=_optional_whole(fields, "credit_cost"),
+        link=_link(fields),
+        error_code=code,
+        error=message,
+        requested_id=_optional_id(echoed, "generation_id") if isinstance(echoed, dict) else None,
+    )
+
+
+def read_generations(answer: object) -> list[Generation]:
+    """Read a page of GET /generations. An item that cannot be read is left out: it can be asked for by itself."""
+    page = read_generation_page(answer)
+    if page.item_count and not page.generations:
+        raise GarbledError("The API's list of generations has no item that can be read.")
+    return page.generations
+
+
+def read_generation_page(answer: object) -> GenerationPage:
+    """Read a page of GET /generations, and how many items it had, those that cannot be read too."""
+    items = _fields(answer).get("data")
+    if not isinstance(items, list):
+        raise GarbledError("The API's list of generations has no 'data'.")
+    generations = []
+    for item in items:
+        with suppress(GarbledError):
+            generations.append(read_generation(item))
+    return GenerationPage(generations, len(items))
+
+
+def read_models(answer: object) -> list[Model]:
+    """Read GET /models. A model that cannot be read is left out: a slug or an id can be sent without the list."""
+    if not isinstance(answer, list):
+        raise GarbledError("The API's list of models is no list.")
+    models = []
+    for item in answer:
+        with suppress(GarbledError):
+            models.append(_read_model(_fields(item)))
+    if answer and not models:
+        raise GarbledError("The API's list of models has no item that can be read.")
+    return models
+
+
+def read_asset_id(answer: object) -> str:
+    """Read the id of POST /assets."""
+    return _id(_fields(answer))
+
+
+def read_request_id(header: str | None) -> str | None:
+    """Make the id that the server gave a request fit to be stored: a header can hold any bytes."""
+    return to_line(hide_signatures(header), _LONGEST_ID) or None if header else None
+
+
+def read_asset_links(answer: object) -> dict[str, str]:
+    """Read GET /assets: the download link of each asset that has one."""
+    if not isinstance(answer, list):
+        raise GarbledError("The API's list of assets is no list.")
+    items = [_fields(item) for item in answer]
+    links = {_id(item): _link({"asset": item}) for item in items}
+    return {asset_id: link for asset_id, link in links.items() if link}
+
+
+def _read_model(fields: dict[str, Any]) -> Model:
+    pricing = fields.get("pricing")
+    return Model(
+        slug=_id(fields, "slug"),
+        id=_optional_id(fields, "id"),
+        name=clean(_text(fields, "name")),
+        pricing=pricing if isinstance(pricing, dict) else None,
+        default_resolution=_optional_text(fields, "default_resolution"),
+        eta_seconds=eta_ms / 1000 if (eta_ms := _optional_number(fields, "eta_ms")) is not None else None,
+    )
+
+
+def read_balance(answer: object) -> int | None:
+    """Read GET /billing/credits: what is left; None where it does not say a whole number."""
+    return _optional_whole(_fields(answer), "remaining")
+
+
+def _read_error(fields: dict[str, Any]) -> tuple[str | None, str | None]:
+    """`error` (an object) and `error_message` (a text) are alternatives in the published document."""
+    error = fields.get("error")
+    message = _optional_text(fields, "error_message")
+    if not isinstance(error, dict):
+        return (None, _clean_optional(error if isinstance(error, str) else message))
+    kind, reason = _optional_text(error, "type"), _optional_text(error, "reason_code")
+    message = _optional_text(error, "message") or message
+    if reason and reason.lower() not in REASON_CODES:
+        # One that is not published counts as its class, and is told in the message.
+        message, reason = f"{message or 'no message'} ({reason})", None
+    code = reason or kind
+    return (code.lower() if code and _CODE.fullmatch(code) else None, _clean_optional(message))
+
+
+def _clean_optional(message: str | None) -> str | None:
+    return clean(message) if message else None
+
+
+def _link(fields: dict[str, Any]) -> str | None:
+    """`streaming_url` is no file, so it is not looked at."""
+    nested = fields.get("asset")
+    inner = nested.get("asset") if isinstance(nested, dict) else None
+    for place in (fields, inner):
+        if isinstance(place, dict):
+            link = _optional_text(place, "download_url") or _optional_text(place, "url")
+            if link:
+                return link
+    return None
+
+
+def _asset_id(fields: dict[str, Any]) -> str | None:
+    nested = fields.get("asset")
+    return _optional_id(nested, "id") if isinstance(nested, dict) else None
+
+
+def _fields(answer: object) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise GarbledError(f"The API answered a {type(answer).__name__} where an object was expected.")
+    return answer
+
+
+def _eta_seconds(fields: dict[str, Any]) -> float | None:
+    """Read the server's guess; what is no time that a video can take counts as none."""
+    eta_seconds = _optional_number(fields, "eta_sec")
+    return eta_seconds if eta_seconds is not None and 0 <= eta_seconds <= LONGEST_ETA_SECONDS else None
+
+
+def _id(fields: dict[str, Any], name: str = "id") -> str:
+    value = _optional_id(fields, name)
+    if value is None:
+        raise GarbledError(f"The API's answer has no '{name}' that can be one.")
+    return value
+
+
+def _optional_id(fields: dict[str, Any], name: str) -> str | None:
+    value = _optional_text(fields, name)
+    return value if value and _ID.fullmatch(value) else None
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = _optional_text(fields, name)
+    if value is None:
+        raise GarbledError(f"The API's answer lacks '{name}'.")
+    return value
+
+
+def _optional_text(fields: dict[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        return None
+    # JSON can hold half of a character, which nothing can store.
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _optional_number(fields: dict[str, Any], name: str) -> float | None:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # JSON as Python reads it has NaN and infinities, and whole numbers that no float can hold.
+    return float(value) if abs(value) < 1e15 else None
+
+
+def _optional_whole(fields: dict[str, Any], name: str) -> int | None:
+    value = fields.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**15 else None

@@ -1,0 +1,245 @@
+"""The client of Hedra's v2 API: one method a request, one try each, the key sent to this host only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from hedra_batch import __version__
+from hedra_batch.api.v2 import answers, throttling
+from hedra_batch.api.v2.answers import Generation, GenerationPage, Model, Submission
+from hedra_batch.api.v2.refusals import read_refusal, read_submission_refusal
+from hedra_batch.api.v2.requests import read_ids
+from hedra_batch.errors import (
+    ConfigurationError,
+    GarbledError,
+    NoAnswerError,
+    NotFoundError,
+    NotSentError,
+    UnavailableError,
+    UnknownOutcomeError,
+)
+from hedra_batch.sanitize import clean, hide_secret
+
+logger = logging.getLogger(__name__)
+
+#: Items of a page of a list: the published default.
+PAGE_SIZE = 100
+#: Largest answer that is read; a full page of 100 generations stays far below.
+ANSWER_LIMIT_BYTES = 16 * 2**20
+READ_TIMEOUT_SECONDS = 60.0
+UPLOAD_TIMEOUT_SECONDS = 600.0
+CONNECT_TIMEOUT_SECONDS = 15.0
+READ_HEADERS = ("x-request-id", *throttling.HEADERS)
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def check_base_url(base_url: str) -> str:
+    """Return the address without a trailing slash.
+
+    Raises ConfigurationError unless it is https, or http to loopback.
+    """
+    try:
+        url = URL(base_url)
+    except ValueError as error:
+        raise ConfigurationError(f"The base URL {base_url!r} is no address ({error}).") from error
+    if not url.host or not (url.scheme == "https" or (url.scheme == "http" and url.host in _LOOPBACK)):
+        raise ConfigurationError(
+            f"The base URL {base_url!r} is refused: the key is sent over https only, or over http to this machine."
+        )
+    if url.user or url.password or url.query_string or url.fragment:
+        raise ConfigurationError("The base URL may have no user, password, query or fragment.")
+    return str(url).rstrip("/")
+
+
+def is_loopback(base_url: str) -> bool:
+    """Tell whether the API is on this machine, as a simulated one is."""
+    return URL(base_url).host in _LOOPBACK
+
+
+class HedraClient:
+    """Speaks the v2 API. Raises errors of `hedra_batch.errors`, and never anything of aiohttp's."""
+
+    def __init__(self, base_url: str, api_key: str, submit_timeout_seconds: float = 60.0) -> None:
+        self.base_url = check_base_url(base_url)
+        self._api_key = api_key
+        self._headers = {"X-API-Key": api_key, "User-Agent": f"hedra-batch/{__version__}", "Accept": "application/json"}
+        self._submit_timeout_seconds = submit_timeout_seconds
+        #: Told for how many seconds the API takes no more, when an answer says that it was the last one: submissions,
+        #: and all other requests. Their limits need not be the same.
+        self.note_submissions_exhausted: Callable[[float], None] = lambda _seconds: None
+        self.note_reads_exhausted: Callable[[float], None] = lambda _seconds: None
+
+    async def __aenter__(self) -> Self:
+        self._session = self._open_session(aiohttp.TCPConnector(limit=20))
+        # A kept-alive connection that the server has just closed looks exactly like "processed, answer lost".
+        self._submit_session = self._open_session(aiohttp.TCPConnector(limit=0, force_close=True))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._session.close()
+        await self._submit_session.close()
+
+    async def list_models(self) -> list[Model]:
+        """GET /models, those for video."""
+        return answers.read_models(await self._get("/models", types="video"))
+
+    async def read_status(self, generation_id: str) -> Generation:
+        """GET /generations/{id}/status. Raises NotFoundError when the service itself does not know the id."""
+        try:
+            answer = await self._get(f"/generations/{quote(generation_id, safe='')}/status")
+        except NotFoundError as error:
+            if error.is_from_service:
+                raise
+            raise UnavailableError(f"A 404 that is not the service's own: {error}") from error
+        generation = answers.read_generation(answer)
+        if generation.generation_id != generation_id.lower():
+            raise GarbledError("The API answered with another generation than was asked for.")
+        return generation
+
+    async def list_generations(self, generation_ids: Iterable[str]) -> list[Generation]:
+        """GET /generations for these ids: what came back may be less, more or other than what was asked for."""
+        ids = list(generation_ids)
+        answer = await self._get("/generations", ids=",".join(ids), limit=str(max(len(ids), 1)))
+        return answers.read_generations(answer)
+
+    async def list_recent(self, created_after: str | None, offset: int = 0) -> GenerationPage:
+        """GET /generations, newest first: one page of those made since an instant, or of all."""
+        since = {"created_after": created_after} if created_after else {}
+        answer = await self._get("/generations", type="video", limit=str(PAGE_SIZE), offset=str(offset), **since)
+        return answers.read_generation_page(answer)
+
+    async def read_balance(self) -> int | None:
+        """GET /billing/credits: the credits that are left; None where the answer does not say."""
+        return answers.read_balance(await self._get("/billing/credits"))
+
+    async def find_asset_link(self, asset_id: str) -> str | None:
+        """GET /assets: a fresh download link of a video."""
+        links = answers.read_asset_links(await self._get("/assets", type="video", ids=asset_id))
+        return links.get(asset_id)
+
+    async def create_asset(self, name: str) -> str:
+        """POST /assets: announce an image; returns its id. Costs nothing, so it may be repeated."""
+        body = json.dumps({"name": name, "type": "image"}).encode()
+        answer = await self._exchange("POST", "/assets", data=body, headers={"Content-Type": "application/json"})
+        return answers.read_asset_id(answer)
+
+    async def upload_asset(self, asset_id: str, content: bytes, name: str) -> None:
+        """POST /assets/{id}/upload: send an image's bytes. Costs nothing, so it may be repeated."""
+        form = aiohttp.FormData()
+        form.add_field("file", content, filename=name, content_type="application/octet-stream")
+        timeout = aiohttp.ClientTimeout(total=UPLOAD_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
+        await self._exchange("POST", f"/assets/{quote(asset_id, safe='')}/upload", data=form, timeout=timeout)
+
+    async def submit(self, body: bytes) -> Submission:
+        """POST /generations, once, on a fresh connection: the paid request.
+
+        Raises NotSentError when no byte left, ThrottledError, OutOfCreditsError, KeyRefusedError, RejectedError or
+        AlreadyExistsError when the server said that it did not accept, and UnknownOutcomeError for all else.
+        """
+        try:
+            status, headers, text = await self._send_paid(body)
+        except aiohttp.ClientConnectorError as error:
+            raise NotSentError(f"No connection to the API: {clean(str(error))}") from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise NotSentError("No connection to the API within the time allowed.") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise UnknownOutcomeError(f"The answer was lost ({_describe(error)}).") from error
+        if status != 200:
+            raise read_submission_refusal(status, headers, text, read_ids(body))
+        try:
+            return answers.read_submission(_parse(text), headers.get("x-request-id"))
+        except GarbledError as error:
+            raise UnknownOutcomeError(f"The answer could not be read ({error})") from error
+
+    async def _send_paid(self, body: bytes) -> tuple[int, dict[str, str], str]:
+        timeout = aiohttp.ClientTimeout(total=self._submit_timeout_seconds, sock_connect=CONNECT_TIMEOUT_SECONDS)
+        async with self._submit_session.post(
+            self.base_url + "/generations",
+            data=body,
+            headers={"Content-Type": "application/json"},
+            allow_redirects=False,
+            timeout=timeout,
+        ) as response:
+            text = await self._read_text(response)
+            logger.debug("POST /generations -> %s", response.status)
+            self._note_limit(response, self.note_submissions_exhausted)
+            return response.status, self._read_head(response), text
+
+    async def _get(self, route: str, **query: str) -> Any:
+        return await self._exchange("GET", route, params=query)
+
+    async def _exchange(self, method: str, route: str, **options: Any) -> Any:
+        """One request that costs nothing: its answer, or an error that says whether to try again."""
+        try:
+            async with self._session.request(
+                method, self.base_url + route, allow_redirects=False, **options
+            ) as response:
+                text = await self._read_text(response)
+                logger.debug("%s %s -> %s", method, route, response.status)
+                self._note_limit(response, self.note_reads_exhausted)
+                if response.status != 200:
+                    raise read_refusal(response.status, self._read_head(response), text)
+        except aiohttp.ClientConnectorError as error:
+            raise NotSentError(f"No connection to the API: {clean(str(error))}") from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise NotSentError("No connection to the API within the time allowed.") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NoAnswerError(f"{method} {route} got no answer ({_describe(error)}).") from error
+        return _parse(text)
+
+    def _note_limit(self, response: aiohttp.ClientResponse, note: Callable[[float], None]) -> None:
+        """Tell that the API takes no more requests; a 429 says so by itself, to whoever sent the request."""
+        if response.status != 429 and "X-RateLimit-Remaining" in response.headers:
+            seconds = throttling.read_exhausted_seconds(self._read_head(response))
+            if seconds:
+                note(seconds)
+
+    def _read_head(self, response: aiohttp.ClientResponse) -> dict[str, str]:
+        """Read the headers that mean anything, without the key should the server repeat it."""
+        return {
+            name: hide_secret(response.headers[name], self._api_key)
+            for name in READ_HEADERS
+            if name in response.headers
+        }
+
+    async def _read_text(self, response: aiohttp.ClientResponse) -> str:
+        """Read the whole body, within a bound, and without the key should the server repeat it."""
+        chunks: list[bytes] = []
+        size_bytes = 0
+        async for chunk in response.content.iter_chunked(2**16):
+            size_bytes += len(chunk)
+            if size_bytes > ANSWER_LIMIT_BYTES:
+                raise aiohttp.ClientPayloadError("the answer is larger than any that is published")
+            chunks.append(chunk)
+        return hide_secret(b"".join(chunks).decode("utf-8", "replace"), self._api_key)
+
+    def _open_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=READ_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS),
+        )
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GarbledError(f"The API's answer is no JSON ({clean(text)[:80]!r}).") from error
+
+
+def _describe(error: Exception) -> str:
+    """Name an error of the connection without its text: `repr` of a response error holds the key."""
+    return "timed out" if isinstance(error, asyncio.TimeoutError) else type(error).__name__

@@ -1,0 +1,130 @@
+"""The models that the server offers: which one a job means, and what it will cost."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from hedra_batch.api.v2.answers import Model
+from hedra_batch.errors import ConfigurationError, JobError, ManifestError
+from hedra_batch.planning.quote import Kind, find_kind
+
+#: In credits; beyond it the list cannot be right.
+HIGHEST_PRICE = 10**9
+_DECIMAL = re.compile(r"\d{1,12}(\.\d{1,18})?")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class Catalogue:
+    """The answer of GET /models, searched by slug, id or name."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._models = models
+        self._prices: dict[Kind, int | None] = {}
+        names = Counter(model.name.casefold() for model in models)
+        self._by_key: dict[str, Model] = {}
+        for model in models:
+            # A name that two models share means neither.
+            name = model.name.casefold() if names[model.name.casefold()] == 1 else None
+            self._by_key |= {key: model for key in (name, model.id and model.id.lower(), model.slug) if key}
+
+    def find(self, written: str | None) -> Model | None:
+        """Find the model that a manifest means by a slug, an id or a name; None where the list does not have it."""
+        if written is None:
+            return None
+        return self._by_key.get(written) or self._by_key.get(written.lower()) or self._by_key.get(written.casefold())
+
+    def name_on_wire(self, written: str | None) -> dict[str, str]:
+        """Write the field that names the model in a request.
+
+        A slug or an id is sent as written, also where the list lacks it; a name becomes the slug of its model.
+        """
+        if written is None:
+            return {}
+        if _UUID.fullmatch(written):
+            return {"ai_model_id": written.lower()}
+        model = self.find(written)
+        return {"model_slug": model.slug if model else written}
+
+    def check(self, written: Mapping[str | None, str]) -> None:
+        """Refuse names that no one model has, each with a job that asks for it, before anything is sent.
+
+        Raises ManifestError with all of them. Slugs and ids pass, since the list need not have every model.
+        """
+        unknown = [
+            f"{label}: model: {self._describe(name)}"
+            for name, label in written.items()
+            if name and "/" not in name and not _UUID.fullmatch(name) and not self.find(name)
+        ]
+        if unknown:
+            raise ManifestError(sorted(unknown))
+
+    def _describe(self, name: str) -> str:
+        known = sorted(model.name for model in self._models)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        return f"the API offers no one model named '{name}'{hint} (it offers: {', '.join(known) or 'none'})"
+
+    def find_eta_seconds(self, written: str | None) -> float | None:
+        """Find how long a video of this model usually takes."""
+        model = self.find(written)
+        return model.eta_seconds if model else None
+
+    def estimate_credits(self, fields: Mapping[str, str | int]) -> int | None:
+        """Estimate what a video will cost, by the published price list; None where the list does not tell."""
+        kind = find_kind(fields)
+        if kind not in self._prices:
+            self._prices[kind] = self._calculate_credits(dict(kind))
+        return self._prices[kind]
+
+    def _calculate_credits(self, fields: dict[str, str | int]) -> int | None:
+        """Apply the published rule.
+
+        credits = ceil((base_cost + credits_per_second x seconds) x the product of the modifiers).
+        """
+        model = self.find(str(fields["model"])) if "model" in fields else None
+        if model is None or model.pricing is None:
+            return None
+        base, rate = model.pricing.get("base_cost"), model.pricing.get("credits_per_second")
+        duration_ms = fields.get("duration_ms")
+        if (base is None and rate is None) or (rate and duration_ms is None):
+            return None
+        try:
+            cost = _to_fraction(base or 0) + _to_fraction(rate or 0) * Fraction(int(duration_ms or 0), 1000)
+            price = math.ceil(cost * _multiply_modifiers(model, fields))
+        except (AttributeError, TypeError, ValueError):
+            # The list has something else than numbers where they belong.
+            return None
+        return price if 0 <= price <= HIGHEST_PRICE else None
+
+
+def _multiply_modifiers(model: Model, fields: dict[str, str | int]) -> Fraction:
+    """Multiply what the choices cost. Raises ValueError where a choice is left to the server that has a price."""
+    product = Fraction(1)
+    for dimension, factors in ((model.pricing or {}).get("modifiers") or {}).items():
+        option = fields.get(dimension, model.default_resolution if dimension == "resolution" else None)
+        if option is None and {_to_fraction(factor) for factor in factors.values()} != {1}:
+            raise ValueError(f"{dimension} is not chosen")
+        product *= _to_fraction(factors.get(option, 1))
+    return product
+
+
+def _to_fraction(number: Any) -> Fraction:
+    """Read a number of the list through its shortest decimal text: 0.1 means one tenth. Raises ValueError."""
+    text = str(number)
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no number that a price can have")
+    return Fraction(text)
+
+
+def refuse_address(base_url: str, error: JobError) -> ConfigurationError:
+    """Make the error for a host that does not give its models."""
+    return ConfigurationError(
+        f"There is no Hedra API at {base_url}: it does not list its models ({error}). "
+        "Check --base-url or HEDRA_BASE_URL."
+    )

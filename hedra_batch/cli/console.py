@@ -1,0 +1,167 @@
+"""What a run tells: its plan, its live view or its lines, and its last line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from hedra_batch.cli.logs import RedactingFormatter, log_to, redact
+from hedra_batch.cli.options import RunOptions
+from hedra_batch.cli.place import shown
+from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, HedraBatchError, UnconfirmedError, UnfinishedError
+from hedra_batch.folder import RunFolder
+from hedra_batch.job import State
+from hedra_batch.ledger.budget import Spending
+from hedra_batch.ledger.reading import LedgerReader
+from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.planning.quote import Quote
+from hedra_batch.planning.result import RunResult
+from hedra_batch.planning.summary import PlanSummary
+from hedra_batch.progress import Progress
+from hedra_batch.report.summary import NAMED_LIMIT, Trouble, write_last_line, write_troubles
+from hedra_batch.units import Rate
+
+logger = logging.getLogger(__name__)
+
+#: Ends of a run that cron need not mail.
+QUIET_CODES = (EXIT_DONE, EXIT_UNFINISHED)
+#: Records of this go to the log file only: the person has been told already.
+transcript = logging.getLogger("hedra_batch.transcript")
+
+#: Commands that need no network.
+LOCAL_COMMANDS = frozenset({"plan", "results", "verify"})
+#: Failures that the same inputs meet again, so that editing the job is what helps.
+EDIT_CODES = frozenset(
+    {"invalid_argument", "moderation_failed", "moderation_likeness", "not_found", "failed_precondition"}
+)
+
+
+class Console:
+    """Speaks to the person: words on stderr, nothing on stdout."""
+
+    def __init__(self, name: str, folder: RunFolder, options: RunOptions, secrets: Sequence[str]) -> None:
+        self._name = name
+        self._folder = folder
+        self._options = options
+        self._secrets = secrets
+        self._is_live = not options.is_quiet and sys.stderr.isatty()
+
+    @contextmanager
+    def open_log(self) -> Iterator[None]:
+        """Log to a file, and to stderr as plain dated lines where that is no terminal."""
+        has_lines = not self._is_live and not self._options.is_quiet
+        with log_to(self._folder.name_log(), self._secrets, self._options.verbosity, has_lines=has_lines):
+            yield
+
+    @contextmanager
+    def show(self, progress: Progress, pace: Rate) -> Iterator[None]:
+        """Show the live view on a terminal, with warnings above it; elsewhere nothing but the lines."""
+        if not self._is_live:
+            yield
+            return
+        from hedra_batch.report.live import show_live
+
+        root = logging.getLogger("hedra_batch")
+        level = logging.WARNING if not self._options.verbosity else logging.INFO
+        with show_live(self._name, progress, str(pace), level) as handler:
+            handler.setFormatter(RedactingFormatter("%(message)s", self._secrets))
+            root.addHandler(handler)
+            try:
+                yield
+            finally:
+                root.removeHandler(handler)
+
+    def tell_plan(self, summary: PlanSummary, quote: Quote, budget: int | None, spending: Spending | None) -> None:
+        """Say what will be bought, before the first POST."""
+        parts = [quote.describe(), *summary.describe_rest()]
+        if budget is not None and spending is not None:
+            parts.append(f"budget {budget} credits ({spending.credits} spent)")
+        line = f"{self._name}: {', '.join(parts)}"
+        self._say(line if summary.carried or summary.changed else f"{line}: nothing to do")
+
+    async def confirm(self, quote: Quote) -> None:
+        """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""
+        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UnconfirmedError(
+                f"{quote.count} new videos would be bought, and neither a budget nor a person bounds that. "
+                "Nothing was sent. Add a line such as 'budget: 500 credits' to the manifest, or --budget, or --yes."
+            )
+        print(f"Buy {quote.describe()}? [y/N] ", end="", file=sys.stderr, flush=True)
+        if (await _read_answer()).strip().casefold() not in ("y", "yes"):
+            raise UnfinishedError("Nothing was bought: it was not confirmed.")
+
+    def tell_end(self, outcome: RunResult, reader: LedgerReader | None, reasons: Sequence[HedraBatchError]) -> None:
+        """Print why it ended, the last line, and under it what a person may want to settle."""
+        if self._options.is_quiet and outcome.exit_code in QUIET_CODES:
+            return
+        for reason in reasons:
+            self._print(f"hedra-batch: {reason}")
+        videos = shown(self._folder.path / "videos")
+        last_line = write_last_line(self._name, outcome.counts, outcome.exit_code, videos)
+        self._print(last_line)
+        latest_attempts = [*outcome.first_held, *outcome.first_failed]
+        troubles = [self._explain(latest, reader) for latest in latest_attempts[:NAMED_LIMIT] if reader]
+        for line in write_troubles(troubles, outcome.troubled - len(troubles), self.command("results")):
+            self._print(line)
+
+    def command(self, name: str, *further: str, edition: str | None = None) -> str:
+        """Write a command line for the same batch, ready to paste."""
+        options = self._options
+        words = ["hedra-batch", name, str(options.manifest)]
+        if options.folder:
+            words += ["--folder", str(options.folder)]
+        if options.is_simulated:
+            words.append("--simulate")
+        if options.base_url and name not in LOCAL_COMMANDS:
+            words += ["--base-url", options.base_url]
+        edition = options.edition if edition is None else edition
+        if edition and name in ("run", "retry", "plan", "resolve"):
+            words += ["--edition", edition]
+        return shlex.join([*words, *further])
+
+    def _explain(self, latest: LatestAttempt, reader: LedgerReader) -> Trouble:
+        code = latest.error_code or "unknown"
+        return Trouble(
+            label=latest.label,
+            code=code,
+            message=reader.read_error(latest.attempt_key),
+            command=self._suggest_command(latest, code),
+        )
+
+    def _suggest_command(self, latest: LatestAttempt, code: str) -> str:
+        if latest.state is State.HELD:
+            return f"look into the account's history, then settle it: {self.command('resolve', edition=latest.edition)}"
+        if latest.state is State.STUCK:
+            return self.command("resolve", "--abandon", "--id", latest.job_id, edition=latest.edition)
+        if latest.state is State.READY:
+            return f"it is at the server and could not be fetched for a day: {self.command('fetch')}"
+        if code in EDIT_CODES:
+            return f"edit the job, then: {self.command('run', edition=latest.edition)}"
+        return self.command("retry", "--id", latest.job_id, edition=latest.edition)
+
+    def _say(self, line: str) -> None:
+        logger.info("%s", line)
+        if self._is_live:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        transcript.info("%s", line)
+        # After SIGHUP the terminal may be gone; the summary is written all the same.
+        with suppress(OSError):
+            print(redact(line, self._secrets), file=sys.stderr, flush=True)
+
+
+async def _read_answer() -> str:
+    """Read a line of the terminal while signals are heeded."""
+    loop = asyncio.get_running_loop()
+    has_line = asyncio.Event()
+    loop.add_reader(sys.stdin, has_line.set)
+    try:
+        await has_line.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline()

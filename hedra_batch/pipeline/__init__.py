@@ -1,1 +1,0 @@
-"""The stations that a job passes: upload, submit, settle, track, fetch; their pace; the runner that wires them."""

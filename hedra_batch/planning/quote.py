@@ -1,0 +1,70 @@
+"""What a plan would buy, and for how much, as the line before the first paid request says it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+#: Fields of a job that no price depends on, and that nearly every job has its own of.
+_UNPRICED_FIELDS = frozenset({"prompt", "image", "end_image"})
+
+#: The fields that a price depends on, as pairs.
+Kind = tuple[tuple[str, str | int], ...]
+
+
+def find_kind(fields: Mapping[str, str | int]) -> Kind:
+    """Find what decides the price of a job: many jobs have few kinds."""
+    return tuple(pair for pair in fields.items() if pair[0] not in _UNPRICED_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """New videos and their prices by the API's list."""
+
+    #: How many there are of each price; None for a price that the list does not tell.
+    prices: Mapping[int | None, int] = field(default_factory=dict)
+    #: Credits of the account; None where it could not be read.
+    balance: int | None = None
+    #: Those of the videos that are looked for at the server first.
+    searched: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many videos there would be."""
+        return sum(self.prices.values())
+
+    @property
+    def unpriced(self) -> int:
+        """Videos whose price is not known."""
+        return self.prices.get(None, 0)
+
+    @property
+    def credits(self) -> int:
+        """Credits for those whose price is known."""
+        return sum(price * count for price, count in self.prices.items() if price is not None)
+
+    def describe(self) -> str:
+        """Say it as `240 new videos, about 7200 credits (30 each), balance 9120`."""
+        parts = [self.describe_count()]
+        if self.count:
+            parts += self._describe_price()
+            parts.append("balance unknown" if self.balance is None else f"balance {self.balance}")
+        return ", ".join(parts)
+
+    def describe_count(self) -> str:
+        """Say how many there would be."""
+        text = f"{self.count} new video{'' if self.count == 1 else 's'}"
+        if self.searched:
+            text = f"at most {text} ({self.searched} looked for first, since the ledger was lost)"
+        return text
+
+    def _describe_price(self) -> list[str]:
+        known = [price for price in self.prices if price is not None]
+        if not known:
+            return ["price unknown"]
+        lowest, highest = min(known), max(known)
+        each = f"{lowest} each" if lowest == highest else f"{lowest} to {highest} each"
+        parts = [f"about {self.credits} credits ({each})"]
+        if self.unpriced:
+            parts.append(f"and {self.unpriced} of unknown price")
+        return parts

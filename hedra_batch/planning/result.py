@@ -1,0 +1,107 @@
+"""How a run ended: the counts of the selected jobs, and the one exit code that follows from them. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hedra_batch.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_LOOK,
+    EXIT_SIGNAL_BASE,
+    EXIT_UNFINISHED,
+    HedraBatchError,
+)
+from hedra_batch.job import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, Job, State, is_surely_unsent
+from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.planning.selection import Pair
+
+#: Accepted and not ended: with time these become a matter for a person.
+LINGERING = frozenset({State.STUCK, State.READY})
+
+
+#: Jobs of each kind that are named.
+NAMED_LIMIT = 10
+
+
+@dataclass(slots=True)
+class RunResult:
+    """The state of all selected jobs after a run, whatever was done in it."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    exit_code: int = EXIT_DONE
+    #: The first that a person must settle (held, or overdue for too long), and the first that failed.
+    first_held: list[LatestAttempt] = field(default_factory=list)
+    first_failed: list[LatestAttempt] = field(default_factory=list)
+
+    @property
+    def troubled(self) -> int:
+        """Count all that failed or that a person must settle."""
+        return self.counts["held"] + self.counts["overdue"] + self.counts["failed"]
+
+    def note(self, job: Job | None, latest: LatestAttempt | None, overdue_before: str) -> None:
+        """Take one job into account. A failed one that left the manifest does not count: nothing can be done for it."""
+        if latest is None:
+            self.counts["new"] += 1
+            return
+        if latest.state in ENDED_BADLY and job is None:
+            return
+        public = PUBLIC_STATES[latest.state]
+        is_overdue = latest.state in LINGERING and (latest.accepted_at or "") < overdue_before
+        self.counts[public] += 1
+        self.counts["overdue"] += is_overdue
+        self.counts["changed"] += _is_changed(latest, job)
+        if public == "held" or is_overdue:
+            self.first_held += [latest][: NAMED_LIMIT - len(self.first_held)]
+        elif public == "failed":
+            self.first_failed += [latest][: NAMED_LIMIT - len(self.first_failed)]
+
+
+def judge(
+    pairs: Iterable[Pair],
+    *,
+    overdue_before: str = "",
+    stopped_by: HedraBatchError | None = None,
+    closed_by: HedraBatchError | None = None,
+    signal_number: int | None = None,
+) -> RunResult:
+    """Count the selected jobs as they stand now, and find the exit code.
+
+    Those that were accepted before an instant, and are stuck or could not be fetched since, need a person.
+    """
+    outcome = RunResult()
+    for job, latest in pairs:
+        outcome.note(job, latest, overdue_before)
+    outcome.exit_code = find_exit_code(
+        outcome.counts, stopped_by=stopped_by, closed_by=closed_by, signal_number=signal_number
+    )
+    return outcome
+
+
+def _is_changed(latest: LatestAttempt, job: Job | None) -> bool:
+    """Tell whether what was sent, and may be paid for, is not what the manifest asks for now."""
+    has_ended_unpaid = latest.state in ENDED_BADLY and latest.state is not State.ABANDONED
+    is_sent = not has_ended_unpaid and not is_surely_unsent(latest.state, latest.unknown_sends)
+    return job is not None and is_sent and latest.digest != job.inputs.digest
+
+
+def find_exit_code(
+    counts: Counter[str],
+    *,
+    stopped_by: HedraBatchError | None = None,
+    closed_by: HedraBatchError | None = None,
+    signal_number: int | None = None,
+) -> int:
+    """Find the first that applies: signal, a stop of the run, credits or budget, a person, unfinished, failed, done."""
+    if signal_number is not None:
+        return EXIT_SIGNAL_BASE + signal_number
+    for error in (stopped_by, closed_by):
+        if error is not None:
+            return error.exit_code
+    if counts["held"] or counts["overdue"] or counts["changed"]:
+        return EXIT_LOOK
+    if any(counts[state] for state in UNFINISHED):
+        return EXIT_UNFINISHED
+    return EXIT_FAILED if counts["failed"] else EXIT_DONE

@@ -1,0 +1,88 @@
+"""What a plan comes to: counts, and the few entries that are needed one by one. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from hedra_batch.job import PUBLIC_STATES
+from hedra_batch.planning.plan import PlannedJob, Reason
+from hedra_batch.planning.quote import Kind, find_kind
+
+#: Edited jobs that are named.
+NAMED_LIMIT = 10
+
+
+@dataclass(slots=True)
+class PlanSummary:
+    """The sums of a plan, taken entry by entry."""
+
+    #: Jobs of the manifest, by what is the matter with them.
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    #: Those of them that may be bought, likewise.
+    bought_reasons: Counter[Reason] = field(default_factory=Counter)
+    #: What may be bought, by what decides its price.
+    kinds: Counter[Kind] = field(default_factory=Counter)
+    #: Each model that may be asked for, and a job that asks for it.
+    models: dict[str | None, str] = field(default_factory=dict)
+    #: Jobs that are looked for first, since the ledger that would know them was lost.
+    searched: int = 0
+    #: Edited after they may have been paid for, and not bought again: how many, and the first of them.
+    changed: int = 0
+    first_changed: list[PlannedJob] = field(default_factory=list)
+    #: What an earlier run sent and did not end: few beside all.
+    sent: list[PlannedJob] = field(default_factory=list)
+    #: How many entries there are, and for how many of them the run does anything.
+    selected: int = 0
+    carried: int = 0
+    #: Whether a request may have to be written, a further attempt's too, for which the models must be known.
+    needs_models: bool = False
+    #: Jobs by the public state that they begin in.
+    states: Counter[str] = field(default_factory=Counter)
+    #: Jobs that the manifest does not have, by their edition, and the edition of those that it has.
+    left: Counter[str] = field(default_factory=Counter)
+    edition: str | None = None
+
+    def note(self, planned: PlannedJob) -> None:
+        """Take one more entry into account."""
+        self.selected += 1
+        self.states[PUBLIC_STATES[planned.state]] += 1
+        if planned.job is None:
+            self.left[planned.identity[0]] += 1
+        else:
+            self.reasons[planned.reason] += 1
+            self.edition = planned.job.edition
+        if planned.is_bought:
+            self._note_bought(planned)
+        if planned.reason is Reason.CHANGED:
+            self.changed += 1
+            self.first_changed += [planned] if self.changed <= NAMED_LIMIT else []
+        if planned.is_carried:
+            self.carried += 1
+            self.needs_models = self.needs_models or planned.job is not None
+            self.sent += [planned] if planned.is_sent else []
+
+    def _note_bought(self, planned: PlannedJob) -> None:
+        self.bought_reasons[planned.reason] += 1
+        self.searched += planned.is_searched
+        if planned.job:
+            self.kinds[find_kind(planned.job.inputs.fields)] += 1
+            self.models.setdefault(planned.job.inputs.model, planned.label)
+
+    @property
+    def bought(self) -> int:
+        """Count the jobs whose video may be submitted by the run under a new id."""
+        return self.bought_reasons.total()
+
+    def describe_rest(self) -> list[str]:
+        """Say what becomes of the jobs that are not bought."""
+        counts = self.reasons - self.bought_reasons
+        running = counts.pop(Reason.RUNNING, 0) + counts.pop(Reason.UNKNOWN, 0)
+        parts = [f"{running} running", f"{counts.pop(Reason.DONE, 0)} done"]
+        parts += [f"{count} {reason}" for reason, count in sorted(counts.items())]
+        left = 0 if self.edition is None else self.left[self.edition]
+        if left:
+            parts.append(f"{left} left the manifest")
+        if others := self.left.total() - left:
+            parts.append(f"{others} of other editions")
+        return parts

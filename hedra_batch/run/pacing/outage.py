@@ -1,0 +1,61 @@
+"""How long a run waits for an API that does not answer, or not usefully."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from hedra_batch.errors import (
+    ApiUnreachableError,
+    BrokenContractError,
+    GarbledError,
+    NoAnswerError,
+    NotSentError,
+    OutOfCreditsError,
+    RetryError,
+    ThrottledError,
+)
+from hedra_batch.run.settings import RunSettings
+
+logger = logging.getLogger(__name__)
+
+
+class OutageGuard:
+    """Whether the API answers, and how long the run still waits for it; shared by all requests of a run."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings = settings
+        self._has_answered = False
+        self._failing_since: float | None = None
+
+    def note_answer(self) -> None:
+        """Note that a useful answer came."""
+        self._has_answered = True
+        self._failing_since = None
+
+    def note_failure(self, error: RetryError | OutOfCreditsError) -> None:
+        """Note a failure that may be tried again. Raises StopRunError when the run has waited long enough."""
+        if isinstance(error, ThrottledError):
+            self.note_answer()
+            return
+        now = asyncio.get_running_loop().time()
+        if self._failing_since is None:
+            self._failing_since = now
+            logger.warning("the API does not answer as it should, waiting for it: %s", error)
+        self._has_answered = self._has_answered or not isinstance(error, NotSentError | NoAnswerError)
+        limit_seconds = self._settings.outage_seconds if self._has_answered else self._settings.first_answer_seconds
+        if now - self._failing_since >= limit_seconds:
+            if isinstance(error, GarbledError):
+                raise make_broken_contract(error) from error
+            raise ApiUnreachableError(
+                f"The API gave no useful answer for {limit_seconds:.0f} s: {str(error).rstrip('.')}. "
+                "Run the same line again later; what was submitted by then goes on there, and is followed."
+            ) from error
+
+
+def make_broken_contract(error: GarbledError) -> BrokenContractError:
+    """Make the error for answers that cannot be read, again and again."""
+    return BrokenContractError(
+        f"The API's answers are not what its published document says ({error}). "
+        "Check the base URL, and whether there is a newer version of this program."
+    )

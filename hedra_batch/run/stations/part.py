@@ -1,0 +1,97 @@
+"""A result on its way to the disk: it has its final name only when it is whole, verified and synced."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import threading
+from io import BufferedReader, FileIO
+from pathlib import Path
+
+from hedra_batch.durable import hash_file, open_own, publish, sync, sync_folder
+from hedra_batch.folder import RunFolder
+from hedra_batch.run.stations.container import check_container
+
+
+class PartFile:
+    """The `.part` file of one download. Its methods wait for the disk, so they are for a thread of their own."""
+
+    def __init__(self, folder: RunFolder, output: str) -> None:
+        """Prepare the file for a final name in a run folder."""
+        self._folder = folder
+        self._path = folder.path / output
+        self._part = self._path.with_name(self._path.name + ".part")
+        self._file: FileIO | None = None
+        #: Whether nothing more is done with it.
+        self.is_closed = False
+        self._hash = hashlib.sha256()
+        #: Whoever is cancelled lets go of the file while its last piece may still be on the way.
+        self._turn = threading.RLock()
+
+    def append(self, content: bytes) -> None:
+        """Write a piece; the first one makes the file, and the folders that it is in.
+
+        Raises WriteError where a link would lead it out of the run folder.
+        """
+        with self._turn:
+            self._hash.update(content)
+            file = self._open()
+            remaining = memoryview(content)
+            while remaining:
+                remaining = remaining[file.write(remaining) :]
+
+    def finish(self, content: bytes) -> str:
+        """Write the last piece, sync, verify, rename; returns the SHA-256 in hex. Raises DownloadError for no video.
+
+        Whatever has the final name is whole, also after a power cut.
+        """
+        with self._turn:
+            self.append(content)
+            with BufferedReader(self._open()) as file:
+                sync(file.fileno())
+                check_container(file)
+            content_hash = self._hash.hexdigest()
+            if os.path.lexists(self._path) and not (self._path.is_file() and hash_file(self._path) == content_hash):
+                _move_aside(self._path)
+            publish(self._part, self._path)
+            self.is_closed = True
+            return content_hash
+
+    def discard(self) -> None:
+        """Delete what arrived; it can be anything, a page that repeats the signed link too."""
+        self.close()
+        if self._file is not None:
+            self._part.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the file; whoever still waits for a turn to write gets none."""
+        with self._turn:
+            self.is_closed = True
+            if self._file is not None:
+                self._file.close()
+
+    def _open(self) -> FileIO:
+        if self.is_closed:
+            raise ValueError("the download was given up")
+        if self._file is None:
+            self._folder.require_inside(self._path)
+            _make_folder(self._path.parent, self._folder.path)
+            self._file = FileIO(self._part, "w+", opener=open_own)
+        return self._file
+
+
+def _make_folder(folder: Path, root: Path) -> None:
+    """Make the folders of a file, each readable by the owner only and on disk."""
+    if folder.exists():
+        return
+    for level in reversed([folder, *folder.parents]):
+        if level.is_relative_to(root) and not level.exists():
+            level.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(level.parent)
+
+
+def _move_aside(path: Path) -> None:
+    """Keep a file that is not the result, under a name that nothing has."""
+    names = (path.with_name(f"{path.name}.old{count or ''}") for count in itertools.count())
+    path.rename(next(name for name in names if not name.exists()))

@@ -1,0 +1,71 @@
+"""The station of waiting: an accepted attempt ends as a result with a file name, or as a failure."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from hedra_batch.api.v2.answers import COMPLETE, ERROR
+from hedra_batch.errors import JobError, UnfinishedError
+from hedra_batch.job import Attempt, Job, State
+from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.run.pacing.poller import Poller
+
+logger = logging.getLogger(__name__)
+
+
+class Tracker:
+    """Takes an attempt from ACCEPTED or STUCK to READY, FAILED or HELD, as the server ends it."""
+
+    def __init__(
+        self, ledger: Ledger, watch: Poller, folder: Path, offer_link: Callable[[int, str | None], None]
+    ) -> None:
+        self._ledger = ledger
+        self._poller = watch
+        self._folder = folder
+        self._offer_link = offer_link
+
+    async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
+        """Wait for the end; the charge and a fresh link come with the read that sees it.
+
+        Raises UnfinishedError for one that is stuck when the run has nothing else to wait for.
+        """
+        try:
+            generation = await self._poller.follow(attempt)
+        except JobError as error:
+            logger.error("%s: held: %s", attempt.label, error)
+            return await self._ledger.hold(attempt, error.code, f"The server does not know it any more: {error}")
+        if generation is None:
+            return await self._leave_running(attempt, "cannot be read")
+        if generation.status == ERROR:
+            message = generation.error or "The server ended it without a reason."
+            logger.error("%s: failed: %s", attempt.label, message)
+            code = generation.error_code or "unknown"
+            return await self._ledger.fail(attempt, code, message, generation.credits_charged)
+        if generation.status != COMPLETE:
+            return await self._leave_running(attempt, f"is still at {generation.progress:.0%}")
+        self._offer_link(attempt.key, generation.link)
+        outputs = self._list_takes(job.output if job else attempt.wanted_output, is_recovered=attempt.body is None)
+        return await self._ledger.mark_ready(attempt, outputs, generation.asset_id, generation.credits_charged)
+
+    async def _leave_running(self, attempt: Attempt, how: str) -> Attempt:
+        """Write down that it is far over its time. It is not sent again for that: it is paid for and may end."""
+        overdue = f"It was accepted at {attempt.accepted_at} and {how}, far over its expected time."
+        message = f"{overdue} It is read more rarely from now on."
+        if attempt.state is State.STUCK:
+            raise UnfinishedError(message)
+        logger.warning("%s: overdue: %s", attempt.label, message)
+        return await self._ledger.mark_stuck(attempt, message)
+
+    def _list_takes(self, wanted: str, *, is_recovered: bool) -> Iterator[str]:
+        """Yield the file names that a result may have: a paid file is never overwritten, so then a further take.
+
+        After the loss of a ledger, a file that is there already is the result itself, most likely.
+        """
+        path = Path(wanted)
+        takes = (path.with_suffix(f".take{take}{path.suffix}").as_posix() for take in itertools.count(2))
+        names = itertools.chain([wanted], takes)
+        return (output for output in names if is_recovered or not os.path.lexists(f"{self._folder}/{output}"))
