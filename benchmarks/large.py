@@ -53,7 +53,7 @@ def _make_new(first: dict[str, Any], job: Job) -> dict[str, Any]:
         "fields": json.dumps(job.inputs.fields, ensure_ascii=False),
         "prompt_id": job.prompt_id,
         "image_id": job.image_id,
-        "image": job.inputs.image.source if job.inputs.image else None,
+        "image": image.source if (image := job.inputs.get_media("image")) else None,
         "wanted_output": job.output,
     }
 

@@ -2,71 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property, lru_cache
-from pathlib import Path
 
-#: Stands before every digest, so that a later way of taking it never makes all jobs look changed.
-DIGEST_VERSION = "v1"
-
-
-@lru_cache(maxsize=4096)
-def _quote(value: str | int) -> str:
-    """Write a value as JSON; the jobs of a batch share most of theirs."""
-    return json.dumps(value, ensure_ascii=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ImageInput:
-    """An image that a job starts or ends with: a local file, or an https URL that the server fetches."""
-
-    #: As the manifest writes it: relative to the manifest, or a URL.
-    source: str
-    #: The file; None for a URL.
-    path: Path | None = None
-    #: SHA-256 of the file's bytes in hex; None for a URL.
-    sha256: str | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        """What the digest of a job takes in its place: the content of a file, the text of a URL."""
-        return f"sha256:{self.sha256}" if self.sha256 else f"url:{self.source}"
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What is asked of the server: the fields that decide what the video shows and costs."""
-
-    prompt: str
-    model: str | None = None
-    image: ImageInput | None = None
-    end_image: ImageInput | None = None
-    aspect_ratio: str | None = None
-    resolution: str | None = None
-    duration_ms: int | None = None
-
-    @cached_property
-    def fields(self) -> dict[str, str | int]:
-        """The canonical fields that are present, images by their content."""
-        fields: dict[str, str | int | None] = {
-            "prompt": self.prompt,
-            "model": self.model,
-            "image": self.image.fingerprint if self.image else None,
-            "end_image": self.end_image.fingerprint if self.end_image else None,
-            "aspect_ratio": self.aspect_ratio,
-            "resolution": self.resolution,
-            "duration_ms": self.duration_ms,
-        }
-        return {name: value for name, value in fields.items() if value is not None}
-
-    @cached_property
-    def digest(self) -> str:
-        """Tells whether two sets of inputs ask for the same video: `v1:` and a SHA-256 in hex."""
-        canonical = ",".join([f'"{name}":{_quote(self.fields[name])}' for name in sorted(self.fields)])
-        return f"{DIGEST_VERSION}:{hashlib.sha256(f'{{{canonical}}}'.encode()).hexdigest()}"
+from hedra_batch.inputs import FieldValues, Inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +130,7 @@ class Attempt:
     state: State
     digest: str
     #: The canonical fields of the inputs that this attempt was made for.
-    fields: dict[str, str | int]
+    fields: FieldValues
     #: Where the manifest wants the file; `output` is where it goes.
     wanted_output: str
     generation_id: str | None = None

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hedra_batch.job import PUBLIC_STATES, TRANSITIONS, UNSENT, Attempt, ImageInput, Inputs, State
+from hedra_batch.inputs import Inputs, MediaInput
+from hedra_batch.job import PUBLIC_STATES, TRANSITIONS, UNSENT, Attempt, State
 
 
 def make_attempt(state: State, unknown_sends: int = 0) -> Attempt:
@@ -53,8 +54,8 @@ def test_the_digest_is_that_of_version_one() -> None:
 
 
 def test_the_digest_takes_an_image_by_its_content() -> None:
-    first = Inputs("x", image=ImageInput("a.png", Path("a.png"), "00ff"))
-    renamed = Inputs("x", image=ImageInput("b.png", Path("b.png"), "00ff"))
+    first = Inputs("x", image=MediaInput("a.png", Path("a.png"), "00ff"))
+    renamed = Inputs("x", image=MediaInput("b.png", Path("b.png"), "00ff"))
     assert first.digest == renamed.digest
 
 
@@ -66,8 +67,8 @@ def test_the_digest_takes_an_image_by_its_content() -> None:
         Inputs("x", aspect_ratio="1:1"),
         Inputs("x", resolution="720p"),
         Inputs("x", duration_ms=5000),
-        Inputs("x", image=ImageInput("a.png", Path("a.png"), "00ff")),
-        Inputs("x", end_image=ImageInput("https://example.com/a.png")),
+        Inputs("x", image=MediaInput("a.png", Path("a.png"), "00ff")),
+        Inputs("x", end_image=MediaInput("https://example.com/a.png")),
     ],
 )
 def test_any_other_input_gives_another_digest(other: Inputs) -> None:

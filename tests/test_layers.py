@@ -15,18 +15,19 @@ PACKAGE = Path(__file__).parents[1] / "hedra_batch"
 
 #: What each part may import of the others.
 GROUND = {"", "errors", "clock", "units", "durable", "sanitize"}
-CORE = GROUND | {"job", "progress", "folder"}
+CORE = GROUND | {"inputs", "job", "progress", "folder"}
 ALLOWED = {
     **{key: set() for key in ("errors", "clock", "units", "durable", "sanitize", "__init__")},
-    "job": {"errors"},
+    "inputs": set(),
+    "job": {"inputs"},
     "progress": GROUND | {"job"},
     "folder": GROUND,
-    "manifest": GROUND | {"job"},
-    "api": GROUND | {"job", "planning"},
+    "manifest": GROUND | {"inputs", "job"},
+    "api": GROUND | {"inputs"},
     "ledger": GROUND | {"job"},
-    "planning": GROUND | {"job", "ledger"},
+    "planning": GROUND | {"inputs", "job", "ledger"},
     "run": CORE | {"api", "ledger", "planning"},
-    "report": GROUND | {"job", "progress"},
+    "report": GROUND | {"inputs", "job", "progress"},
     "simulator": {"", "errors"},
     "cli": CORE | {"manifest", "api", "ledger", "planning", "run", "report", "simulator"},
     "__main__": {"cli"},

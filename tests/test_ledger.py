@@ -17,7 +17,8 @@ import pytest
 
 from hedra_batch.clock import CLOCK
 from hedra_batch.errors import BudgetReachedError, ConfigurationError, LedgerError
-from hedra_batch.job import TRANSITIONS, Attempt, Inputs, Job, State
+from hedra_batch.inputs import Inputs
+from hedra_batch.job import TRANSITIONS, Attempt, Job, State
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.ledger.identity import Binding, Identity
 from hedra_batch.ledger.ledger import Ledger

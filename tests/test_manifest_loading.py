@@ -47,13 +47,13 @@ def test_every_prompt_goes_with_every_image(tmp_path: Path) -> None:
 
 def test_prompts_alone_make_jobs_without_an_image(tmp_path: Path) -> None:
     (job,) = load(tmp_path, "prompts: {gentle: Slowly}").jobs
-    assert (job.id, job.prompt_id, job.image_id, job.inputs.image) == ("gentle", "gentle", "", None)
+    assert (job.id, job.prompt_id, job.image_id, job.inputs.get_media("image")) == ("gentle", "gentle", "", None)
 
 
 def test_images_alone_take_the_default_prompt(tmp_path: Path) -> None:
     add_image(tmp_path, "hero.png")
     (job,) = load(tmp_path, "defaults: {prompt: Slowly}\nimages: [hero.png]").jobs
-    assert (job.id, job.prompt_id, job.image_id, job.inputs.prompt) == ("hero", "", "hero", "Slowly")
+    assert (job.id, job.prompt_id, job.image_id, job.inputs.get_text("prompt")) == ("hero", "", "hero", "Slowly")
 
 
 def test_prompts_alone_take_the_default_image(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_file_with_a_wildcard_in_its_name_is_that_file(tmp_path: Path) -> None
 def test_a_single_job_has_the_fields_of_its_own_and_the_defaults(tmp_path: Path) -> None:
     body = "defaults: {model: m, duration: 5s, aspect_ratio: 16:9}\njobs: [{id: x, prompt: P, duration: 500ms}]"
     inputs = next(iter(load(tmp_path, body).jobs)).inputs
-    assert (inputs.model, inputs.duration_ms, inputs.aspect_ratio, inputs.resolution) == ("m", 500, "16:9", None)
+    assert inputs.values == {"prompt": "P", "model": "m", "aspect_ratio": "16:9", "duration_ms": 500}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_single_job_without_an_id_is_named_by_what_is_its_own(tmp_path: Path, 
 
 def test_an_image_is_known_by_the_hash_of_its_bytes(tmp_path: Path) -> None:
     data = add_image(tmp_path, "a.png")
-    image = next(iter(load(tmp_path, "jobs: [{id: x, prompt: P, image: a.png}]").jobs)).inputs.image
+    image = next(iter(load(tmp_path, "jobs: [{id: x, prompt: P, image: a.png}]").jobs)).inputs.get_media("image")
     assert image is not None
     assert (image.source, image.path) == ("a.png", tmp_path / "a.png")
     assert image.sha256 == hashlib.sha256(data).hexdigest()
@@ -113,8 +113,9 @@ def test_a_morph_has_two_images(tmp_path: Path) -> None:
     inputs = next(
         iter(load(tmp_path, "jobs: [{id: x, prompt: P, image: a.png, end_image: 'https://example.com/b'}]").jobs)
     ).inputs
-    assert inputs.end_image is not None
-    assert (inputs.end_image.source, inputs.end_image.path) == ("https://example.com/b", None)
+    end_image = inputs.get_media("end_image")
+    assert end_image is not None
+    assert (end_image.source, end_image.path) == ("https://example.com/b", None)
 
 
 def test_variations_share_what_they_ask_for(tmp_path: Path) -> None:
@@ -190,12 +191,12 @@ def test_a_relative_path_is_relative_to_the_manifest(tmp_path: Path) -> None:
     add_image(tmp_path, "a.png")
     (tmp_path / "sub").mkdir()
     manifest = load(tmp_path, "jobs: [{id: x, prompt: P, image: ../a.png}]", name="sub/m.yaml")
-    assert next(iter(manifest.jobs)).inputs.image is not None
+    assert next(iter(manifest.jobs)).inputs.get_media("image") is not None
 
 
 def test_the_space_around_a_prompt_does_not_count(tmp_path: Path) -> None:
     body = "prompts:\n  p: |\n    One.\n    Two.\n\n"
-    assert next(iter(load(tmp_path, body).jobs)).inputs.prompt == "One.\nTwo."
+    assert next(iter(load(tmp_path, body).jobs)).inputs.get_text("prompt") == "One.\nTwo."
 
 
 # Both take well under a second; what is asserted leaves room for the measuring of coverage.
@@ -230,5 +231,5 @@ def test_ids_never_depend_on_the_order(
     found = []
     for some, single in zip(prompts, jobs, strict=True):
         body = f"prompts: [{', '.join(some)}]\njobs: [{', '.join(f'{{prompt: {one}}}' for one in single)}]"
-        found.append({job.id: job.inputs.prompt for job in load(folder, body).jobs})
+        found.append({job.id: job.inputs.get_text("prompt") for job in load(folder, body).jobs})
     assert found[0] == found[1]

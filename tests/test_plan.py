@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from hedra_batch.job import Inputs, Job, State
+from hedra_batch.inputs import Inputs
+from hedra_batch.job import Job, State
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.planning.plan import PlannedJob, Reason, Rules, Step, judge, judge_left, judge_retry
 from hedra_batch.planning.quote import Quote

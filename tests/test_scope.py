@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from test_ledger import accept, open_ledger
 
-from hedra_batch.job import Inputs, Job, State
+from hedra_batch.inputs import Inputs
+from hedra_batch.job import Job, State
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.manifest.jobs import Jobs
 from hedra_batch.manifest.loading import load_manifest

@@ -46,7 +46,7 @@ def job_columns(job: Job) -> dict[str, object]:
         "fields": _write_json(job.inputs.fields),
         "prompt_id": job.prompt_id,
         "image_id": job.image_id,
-        "image": job.inputs.image.source if job.inputs.image else None,
+        "image": image.source if (image := job.inputs.get_media("image")) else None,
         "wanted_output": job.output,
     }
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import imagesize  # type: ignore[import-untyped]  # It has hints, but does not say so.
 
-from hedra_batch.job import ImageInput
+from hedra_batch.inputs import MediaInput
 from hedra_batch.manifest.naming import has_wildcard, is_url
 from hedra_batch.manifest.patterns import Search
 from hedra_batch.manifest.wording import shown
@@ -46,10 +46,10 @@ def find_images(pattern: str, folder: Path, search: Search | None = None) -> lis
     return found
 
 
-def read_image(source: str, folder: Path) -> ImageInput:
+def read_image(source: str, folder: Path) -> MediaInput:
     """Check an image and take the hash of its bytes. Raises ValueError when it cannot be sent."""
     if is_url(source):
-        return ImageInput(source)
+        return MediaInput(source)
     path = folder / source
     try:
         source.encode()
@@ -60,7 +60,7 @@ def read_image(source: str, folder: Path) -> ImageInput:
             # So say streams of the kernel too, and reading one could wait for ever.
             raise _no_image(source)
         with path.open("rb") as file:
-            return ImageInput(source, path, _read_checked(file, source))
+            return MediaInput(source, path, _read_checked(file, source))
     except UnicodeEncodeError as error:
         raise ValueError(f"{shown(source)} has a name that is no text (rename the file)") from error
     except OSError as error:

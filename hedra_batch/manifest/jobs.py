@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hedra_batch.job import ImageInput, Inputs, Job
+from hedra_batch.inputs import Inputs, MediaInput
+from hedra_batch.job import Job
 from hedra_batch.manifest.drafts import JobSpec
 
 
@@ -16,7 +17,7 @@ class Jobs:
     edition: str
     _drafts: Mapping[str, JobSpec]
     _outputs: Mapping[str, str]
-    _images: Mapping[str, ImageInput]
+    _images: Mapping[str, MediaInput]
 
     def __len__(self) -> int:
         return len(self._drafts)

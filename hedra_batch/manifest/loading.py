@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from hedra_batch.errors import InputFileError, ManifestError, UsageError
-from hedra_batch.job import ImageInput
+from hedra_batch.inputs import MediaInput
 from hedra_batch.manifest.composer import compose_whole
 from hedra_batch.manifest.expansion import Expansion, expand
 from hedra_batch.manifest.images import read_image
@@ -74,7 +74,7 @@ def _check(tree: Tree, folder: Path, edition: str) -> tuple[ManifestEntry, Expan
     return entry, expansion
 
 
-def _read_images(expansion: Expansion, tree: Tree, folder: Path) -> dict[str, ImageInput]:
+def _read_images(expansion: Expansion, tree: Tree, folder: Path) -> dict[str, MediaInput]:
     images = {}
     faults = list(expansion.file_faults)
     for source, loc in expansion.images.items():

@@ -5,17 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-#: Fields of a job that no price depends on, and that nearly every job has its own of.
-_UNPRICED_FIELDS = frozenset({"prompt", "image", "end_image"})
-
-#: The fields that a price depends on, as pairs.
-Kind = tuple[tuple[str, str | int], ...]
-
-
-def find_kind(fields: Mapping[str, str | int]) -> Kind:
-    """Find what decides the price of a job: many jobs have few kinds."""
-    return tuple(pair for pair in fields.items() if pair[0] not in _UNPRICED_FIELDS)
-
 
 @dataclass(frozen=True, slots=True)
 class Quote:

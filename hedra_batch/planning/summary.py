@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from hedra_batch.inputs import PriceKey, find_price_key
 from hedra_batch.job import PUBLIC_STATES
 from hedra_batch.planning.plan import PlannedJob, Reason
-from hedra_batch.planning.quote import Kind, find_kind
 
 #: Edited jobs that are named.
 NAMED_LIMIT = 10
@@ -22,7 +22,7 @@ class PlanSummary:
     #: Those of them that may be bought, likewise.
     bought_reasons: Counter[Reason] = field(default_factory=Counter)
     #: What may be bought, by what decides its price.
-    kinds: Counter[Kind] = field(default_factory=Counter)
+    kinds: Counter[PriceKey] = field(default_factory=Counter)
     #: Each model that may be asked for, and a job that asks for it.
     models: dict[str | None, str] = field(default_factory=dict)
     #: Jobs that are looked for first, since the ledger that would know them was lost.
@@ -66,7 +66,7 @@ class PlanSummary:
         self.bought_reasons[planned.reason] += 1
         self.searched += planned.is_searched
         if planned.job:
-            self.kinds[find_kind(planned.job.inputs.fields)] += 1
+            self.kinds[find_price_key(planned.job.inputs.fields)] += 1
             self.models.setdefault(planned.job.inputs.model, planned.label)
 
     @property

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hedra_batch.inputs import FIELDS_BY_NAME
+
 #: Failures that are named under the last line.
 NAMED_LIMIT = 10
 #: Counts that the last line always has, in its order; the others only when there are any.
@@ -47,7 +49,7 @@ def describe_change(before: dict[str, str | int], after: dict[str, str | int]) -
 
 
 def _describe_field(name: str, before: object, after: object) -> str:
-    if name in ("image", "end_image") and before is not None and after is not None:
+    if FIELDS_BY_NAME[name].medium and before is not None and after is not None:
         return f"{name} has other content"
     return f"{name} {_clip(before)} -> {_clip(after)}"
 

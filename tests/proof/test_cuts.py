@@ -18,7 +18,8 @@ from hedra_batch.api.media import MediaClient
 from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.errors import DownloadError, UnfinishedError
 from hedra_batch.folder import RunFolder
-from hedra_batch.job import Attempt, Inputs, Job, State
+from hedra_batch.inputs import Inputs
+from hedra_batch.job import Attempt, Job, State
 from hedra_batch.ledger.identity import Binding
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.run.pacing.outage import OutageGuard

@@ -229,7 +229,7 @@ def assert_sound(manifest: Manifest, again: Manifest) -> None:
         assert not any(part.startswith((".", "/")) or len(part.encode()) > 240 for part in parts), job.output
         assert not OWN_NAMES & {parts[0].casefold()}, job.output
         assert not any(DEVICES.match(f"{part}.") for part in parts), job.output
-        assert job.inputs.prompt.strip()
+        assert (job.inputs.get_text("prompt") or "").strip()
     assert [(job.id, job.output, job.inputs.digest) for job in again.jobs] == [
         (job.id, job.output, job.inputs.digest) for job in jobs
     ]

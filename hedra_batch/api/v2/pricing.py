@@ -12,7 +12,7 @@ from typing import Any
 
 from hedra_batch.api.v2.answers import Model
 from hedra_batch.errors import ConfigurationError, JobError, ManifestError
-from hedra_batch.planning.quote import Kind, find_kind
+from hedra_batch.inputs import PriceKey, find_price_key
 
 #: In credits; beyond it the list cannot be right.
 HIGHEST_PRICE = 10**9
@@ -25,7 +25,7 @@ class Catalogue:
 
     def __init__(self, models: Sequence[Model]) -> None:
         self._models = models
-        self._prices: dict[Kind, int | None] = {}
+        self._prices: dict[PriceKey, int | None] = {}
         names = Counter(model.name.casefold() for model in models)
         self._by_key: dict[str, Model] = {}
         for model in models:
@@ -77,7 +77,7 @@ class Catalogue:
 
     def estimate_credits(self, fields: Mapping[str, str | int]) -> int | None:
         """Estimate what a video will cost, by the published price list; None where the list does not tell."""
-        kind = find_kind(fields)
+        kind = find_price_key(fields)
         if kind not in self._prices:
             self._prices[kind] = self._calculate_credits(dict(kind))
         return self._prices[kind]

@@ -21,8 +21,8 @@ from hedra_batch.errors import (
     ThrottledError,
     UnfinishedError,
 )
+from hedra_batch.inputs import PriceKey, find_price_key
 from hedra_batch.job import Attempt, State
-from hedra_batch.planning.quote import Kind, find_kind
 from hedra_batch.run.pacing.retrying import RetryingClient
 from hedra_batch.run.pacing.schedule import Outlook, Schedule, Usual
 from hedra_batch.run.settings import RunSettings
@@ -76,7 +76,7 @@ class Poller:
         self._followed: dict[str, _Followed] = {}
         #: When each is due next, soonest first; what is being read is not in it.
         self._due: list[tuple[float, str]] = []
-        self._usual: defaultdict[Kind, Usual] = defaultdict(Usual)
+        self._usual: defaultdict[PriceKey, Usual] = defaultdict(Usual)
         self._changed = asyncio.Event()
         self._room = asyncio.Semaphore(READS_AT_ONCE)
         self._ended_by: Exception | None = None
@@ -111,7 +111,7 @@ class Poller:
         model_seconds = self._find_model_seconds(attempt)
         # What the service did not estimate was recorded with the time that its model usually takes.
         end_seconds = attempt.eta_seconds if attempt.eta_seconds != model_seconds else None
-        outlook = Outlook(end_seconds, 0.0, self._usual[find_kind(attempt.fields)].bounds, model_seconds)
+        outlook = Outlook(end_seconds, 0.0, self._usual[find_price_key(attempt.fields)].bounds, model_seconds)
         accepted_time = loop.time() - age_seconds
         return _Followed(attempt, loop.create_future(), accepted_time, accepted_time, outlook, attempt.missing_at)
 
@@ -291,7 +291,7 @@ class Poller:
         """Take a new estimate into account; one of 0 for what runs on says only that it is late."""
         followed.running_time = asyncio.get_running_loop().time()
         age_seconds = followed.running_time - followed.accepted_time
-        usual = self._usual[find_kind(followed.attempt.fields)].bounds
+        usual = self._usual[find_price_key(followed.attempt.fields)].bounds
         outlook = replace(followed.outlook, usual=usual)
         if eta_seconds:
             outlook = replace(outlook, end_seconds=age_seconds + eta_seconds, told_seconds=age_seconds)
@@ -301,7 +301,7 @@ class Poller:
         now = asyncio.get_running_loop().time()
         age_seconds = now - followed.accepted_time
         if now - followed.running_time <= age_seconds * FRESH_SHARE:
-            self._usual[find_kind(followed.attempt.fields)].note(age_seconds)
+            self._usual[find_price_key(followed.attempt.fields)].note(age_seconds)
 
     def _is_overdue(self, attempt: Attempt) -> bool:
         expected_seconds = (attempt.eta_seconds or 0.0) * self._settings.overdue_factor

@@ -14,7 +14,8 @@ from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.api.v2.pricing import Catalogue
 from hedra_batch.api.v2.requests import build_video_request
 from hedra_batch.errors import AlreadyExistsError, JobError, NotFoundError, UnfinishedError
-from hedra_batch.job import Attempt, ImageInput, Job
+from hedra_batch.inputs import MediaInput
+from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.run.pacing.retrying import RetryingClient
 
@@ -62,16 +63,15 @@ class Uploader:
 
     async def _upload_keyframes(self, job: Job) -> dict[str, str]:
         fields = {}
-        for name, image in (("start_keyframe", job.inputs.image), ("end_keyframe", job.inputs.end_image)):
-            if image is None:
-                continue
+        for field, image in job.inputs.list_media():
+            name = field.wire
             if image.path is None:
                 fields[f"{name}_url"] = image.source
             else:
                 fields[f"{name}_id"] = await self._find_or_upload(image, image.path)
         return fields
 
-    async def _find_or_upload(self, image: ImageInput, path: Path) -> str:
+    async def _find_or_upload(self, image: MediaInput, path: Path) -> str:
         content_hash = image.sha256 or ""
         async with self._by_content[content_hash]:
             asset_id = await self._ledger.assets.find(content_hash)
@@ -80,7 +80,7 @@ class Uploader:
                     asset_id = await self._upload(path, image)
             return asset_id
 
-    async def _upload(self, path: Path, image: ImageInput) -> str:
+    async def _upload(self, path: Path, image: MediaInput) -> str:
         content_hash = image.sha256 or ""
         content = await _read_unchanged(path, content_hash)
         asset_id = await self._retrying.read(lambda: self._client.create_asset(path.name), is_paced=False)
