@@ -176,16 +176,16 @@ class JobError(HedraBatchError):
         self.request_id = request_id
 
 
-class RejectedError(JobError):
+class RefusedError(JobError):
     """The server refused the request as it stands (400, 404, 422, moderation): nothing was charged."""
 
 
-class AssetGoneError(RejectedError):
-    """The server does not know assets that the request names; another upload mends it."""
+class UploadGoneError(RefusedError):
+    """The server does not know uploaded files that the request names; another upload mends it."""
 
-    def __init__(self, code: str, message: str, request_id: str | None, asset_ids: frozenset[str]) -> None:
+    def __init__(self, code: str, message: str, request_id: str | None, handles: frozenset[str]) -> None:
         super().__init__(code, message, request_id)
-        self.asset_ids = asset_ids
+        self.handles = handles
 
 
 class NotFoundError(JobError):
@@ -197,13 +197,17 @@ class NotFoundError(JobError):
     is_from_service = False
 
 
+class ResultDeniedError(JobError):
+    """The service itself says that it does not have the result of a generation that it has completed."""
+
+
 class AlreadyExistsError(JobError):
     """The server says that something is there already (409 and its kin); reading tells what.
 
-    `bears_our_id` says whether the answer names the id that we reserved.
+    `bears_our_key` says whether the answer names the key that we reserved.
     """
 
-    bears_our_id = False
+    bears_our_key = False
 
 
 # Retry: the same request may succeed later.

@@ -57,13 +57,13 @@ def test_the_assets_of_a_stored_body_are_found_again() -> None:
         (401, {"code": "UNAUTHORIZED", "messages": ["No such key"]}, errors.KeyRefusedError, "No such key"),
         (402, {"messages": ["Not enough credits"]}, errors.OutOfCreditsError, "Not enough credits"),
         (403, {"error_code": "PERMISSION_DENIED", "messages": ["Moved to v3"]}, errors.KeyRefusedError, "v3"),
-        (400, {"messages": ["a", "b"]}, errors.RejectedError, "a; b"),
-        (404, {"messages": ["Model not found"]}, errors.RejectedError, "Model not found"),
-        (422, {"detail": [{"loc": ["body", "x"], "msg": "bad", "type": "t"}]}, errors.RejectedError, "body.x: bad"),
-        (422, {"error": {"type": "MODERATION_FAILED", "message": "No"}}, errors.RejectedError, "No"),
+        (400, {"messages": ["a", "b"]}, errors.RefusedError, "a; b"),
+        (404, {"messages": ["Model not found"]}, errors.RefusedError, "Model not found"),
+        (422, {"detail": [{"loc": ["body", "x"], "msg": "bad", "type": "t"}]}, errors.RefusedError, "body.x: bad"),
+        (422, {"error": {"type": "MODERATION_FAILED", "message": "No"}}, errors.RefusedError, "No"),
         (409, {"error_code": "ALREADY_EXISTS", "messages": ["Taken"]}, errors.AlreadyExistsError, "Taken"),
         (429, {"messages": ["Too many"]}, errors.ThrottledError, "Too many"),
-        (403, {"error_code": "MODERATION_FAILED"}, errors.RejectedError, "without a message"),
+        (403, {"error_code": "MODERATION_FAILED"}, errors.RefusedError, "without a message"),
         (403, {"messages": ["No"]}, errors.KeyRefusedError, "No"),
         (410, {"messages": ["Gone"]}, errors.UnknownOutcomeError, "Gone"),
         (499, "", errors.UnknownOutcomeError, "499"),
@@ -87,8 +87,8 @@ def test_each_refusal_of_a_paid_request_has_its_verdict(
 
 def test_a_404_that_names_our_asset_says_that_it_is_gone() -> None:
     refusal = read_submission_refusal(404, {}, '{"messages": ["Asset a1 not found"]}', IDS)
-    assert type(refusal) is errors.AssetGoneError
-    assert refusal.asset_ids == {"a1"}
+    assert type(refusal) is errors.UploadGoneError
+    assert refusal.handles == {"a1"}
 
 
 @pytest.mark.parametrize(("text", "bears"), [("Generation G1 exists", True), ("Conflict", False)])
@@ -96,13 +96,13 @@ def test_a_409_is_known_to_be_about_our_id_only_when_it_says_so(text: str, bears
     body = {"messages": [text], "request": {"generation_id": "g1"}}
     refusal = read_submission_refusal(409, {}, json.dumps(body), IDS)
     assert isinstance(refusal, errors.AlreadyExistsError)
-    assert refusal.bears_our_id is bears
+    assert refusal.bears_our_key is bears
 
 
 def test_the_services_own_code_is_kept_in_lower_case() -> None:
     body = '{"error": {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "No"}}'
     refusal = read_refusal(422, {"x-request-id": "r1"}, body)
-    assert isinstance(refusal, errors.RejectedError)
+    assert isinstance(refusal, errors.RefusedError)
     assert (refusal.code, refusal.request_id) == ("moderation_likeness", "r1")
 
 

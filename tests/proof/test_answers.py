@@ -314,13 +314,13 @@ CALLS = (
 )
 #: What a clear refusal means by its status, and by the service's own words for it whatever the status.
 BY_STATUS: dict[int, tuple[type[HedraBatchError], ...]] = {
-    400: (errors.RejectedError,),
+    400: (errors.RefusedError,),
     401: (errors.KeyRefusedError,),
     402: (errors.OutOfCreditsError,),
     403: (errors.KeyRefusedError,),
-    404: (errors.RejectedError,),
+    404: (errors.RefusedError,),
     409: (errors.AlreadyExistsError,),
-    422: (errors.RejectedError,),
+    422: (errors.RefusedError,),
     429: (errors.ThrottledError,),
 }
 #: Parts of an answer that are stored, logged or shown.
@@ -330,7 +330,7 @@ BY_WORD = {
     b"unauthorized": errors.KeyRefusedError,
     b"insufficient_balance": errors.OutOfCreditsError,
     b"already_": errors.AlreadyExistsError,
-    b"moderation": errors.RejectedError,
+    b"moderation": errors.RefusedError,
 }
 
 
@@ -342,7 +342,7 @@ def list_verdicts(answer: Answer) -> tuple[type, ...]:
     if answer.status == 408 or not 400 <= answer.status < 500:
         return (unclear,)
     verdicts = BY_STATUS.get(answer.status, (unclear,))
-    if verdicts == (errors.RejectedError,) and not is_object(answer.body):
+    if verdicts == (errors.RefusedError,) and not is_object(answer.body):
         # A gateway's page, and not the service itself.
         verdicts = (unclear,)
     if answer.status == 429 or not answer.is_whole:
@@ -427,4 +427,4 @@ async def test_every_answer_becomes_a_type_or_an_error_of_ours(pytestconfig: pyt
         results = Counter([await check_call(dice, host, client, answers) for _ in range(count)])
     assert results["Submission"] >= count // 20
     assert results["UnknownOutcomeError"] >= count // 10
-    assert results["RejectedError"] >= count // 20
+    assert results["RefusedError"] >= count // 20

@@ -144,7 +144,7 @@ class HedraClient:
     async def submit(self, body: bytes) -> Submission:
         """POST /generations, once, on a fresh connection: the paid request.
 
-        Raises NotSentError when no byte left, ThrottledError, OutOfCreditsError, KeyRefusedError, RejectedError or
+        Raises NotSentError when no byte left, ThrottledError, OutOfCreditsError, KeyRefusedError, RefusedError or
         AlreadyExistsError when the server said that it did not accept, and UnknownOutcomeError for all else.
         """
         try:

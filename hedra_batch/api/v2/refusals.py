@@ -12,17 +12,17 @@ from hedra_batch.api.v2.requests import RequestIds
 from hedra_batch.api.v2.throttling import read_reset_seconds, read_retry_after
 from hedra_batch.errors import (
     AlreadyExistsError,
-    AssetGoneError,
     HedraBatchError,
     KeyRefusedError,
     NotFoundError,
     OutOfCreditsError,
-    RejectedError,
+    RefusedError,
     StopRunError,
     ThrottledError,
     TooManyAtOnceError,
     UnavailableError,
     UnknownOutcomeError,
+    UploadGoneError,
 )
 from hedra_batch.sanitize import clean
 
@@ -66,7 +66,7 @@ def read_refusal(status: int, headers: Mapping[str, str], text: str) -> HedraBat
         missing = NotFoundError(code, message, request_id)
         missing.is_from_service = isinstance(body, dict)
         return missing
-    return RejectedError(code, message, request_id)
+    return RefusedError(code, message, request_id)
 
 
 def _read_throttling(message: str, headers: Mapping[str, str]) -> ThrottledError:
@@ -100,16 +100,16 @@ def read_submission_refusal(status: int, headers: Mapping[str, str], text: str, 
     A 404 is about something that the request names; a 5xx, and a 4xx that is not published, is unknown.
     """
     refusal = read_refusal(status, headers, text)
-    if isinstance(refusal, NotFoundError | RejectedError) and not isinstance(_parse(text), dict):
+    if isinstance(refusal, NotFoundError | RefusedError) and not isinstance(_parse(text), dict):
         return UnknownOutcomeError(f"HTTP {status}, and not in the service's own words: {refusal}")
     if isinstance(refusal, AlreadyExistsError):
         # In its own words: an echo of the whole request bears every id.
-        refusal.bears_our_id = ids.generation_id in str(refusal).lower()
+        refusal.bears_our_key = ids.generation_id in str(refusal).lower()
     elif isinstance(refusal, NotFoundError):
         gone = frozenset(asset_id for asset_id in ids.asset_ids if asset_id in text)
         if gone:
-            return AssetGoneError(refusal.code, str(refusal), refusal.request_id, gone)
-        return RejectedError(refusal.code, str(refusal), refusal.request_id)
+            return UploadGoneError(refusal.code, str(refusal), refusal.request_id, gone)
+        return RefusedError(refusal.code, str(refusal), refusal.request_id)
     elif isinstance(refusal, UnavailableError) or not _is_clear(status, refusal):
         return UnknownOutcomeError(f"HTTP {status}: {refusal}")
     return refusal
@@ -118,7 +118,7 @@ def read_submission_refusal(status: int, headers: Mapping[str, str], text: str, 
 def _is_clear(status: int, refusal: HedraBatchError) -> bool:
     """Tell whether the service itself has said no, and not something between it and us."""
     is_published = status in (400, 422)
-    return is_published or not isinstance(refusal, RejectedError) or refusal.code.startswith("moderation")
+    return is_published or not isinstance(refusal, RefusedError) or refusal.code.startswith("moderation")
 
 
 def extract_message(body: Any, text: str) -> str:

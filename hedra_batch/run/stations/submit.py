@@ -13,14 +13,14 @@ from hedra_batch.api.v2.answers import Submission
 from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.errors import (
     AlreadyExistsError,
-    AssetGoneError,
     HedraBatchError,
     NotSentError,
-    RejectedError,
+    RefusedError,
     StopRunError,
     ThrottledError,
     TooManyAtOnceError,
     UnknownOutcomeError,
+    UploadGoneError,
 )
 from hedra_batch.job import IN_FLIGHT, Attempt, Job
 from hedra_batch.ledger.ledger import Ledger
@@ -150,7 +150,7 @@ class Submitter:
         self._tell_refusal(attempt, refusal)
         if not isinstance(refusal, NotSentError | UnknownOutcomeError):
             self._outage_guard.note_answer()
-        if isinstance(refusal, AlreadyExistsError) and refusal.bears_our_id:
+        if isinstance(refusal, AlreadyExistsError) and refusal.bears_our_key:
             await self._ledger.record_ids_verdict("honoured")
         attempt = await self._record_verdict(attempt, refusal)
         if isinstance(refusal, TooManyAtOnceError):
@@ -166,24 +166,24 @@ class Submitter:
         elif isinstance(refusal, TooManyAtOnceError):
             logger.info("%s: it waits until a generation ends: %s", attempt.label, refusal)
         else:
-            failed = "failed: " if isinstance(refusal, RejectedError) else ""
+            failed = "failed: " if isinstance(refusal, RefusedError) else ""
             logger.warning("%s: %s%s", attempt.label, failed, refusal)
 
     async def _record_verdict(self, attempt: Attempt, refusal: HedraBatchError) -> Attempt:
-        if isinstance(refusal, AssetGoneError):
-            for asset_id in refusal.asset_ids:
+        if isinstance(refusal, UploadGoneError):
+            for asset_id in refusal.handles:
                 await self._ledger.assets.record_gone(asset_id)
         if attempt.ordered_at and isinstance(refusal, NOT_ACCEPTED):
             # A person has settled what became of the earlier send, and this one did not take place.
             return await self._ledger.return_to_reserved(attempt, "not_accepted", str(refusal))
-        if attempt.unknown_sends or not isinstance(refusal, (RejectedError, *NOT_ACCEPTED)):
+        if attempt.unknown_sends or not isinstance(refusal, (RefusedError, *NOT_ACCEPTED)):
             # Once a send of an id was unknown, no refusal of a later one can tell what became of it.
             return await self._ledger.mark_unknown(attempt, str(refusal), **_count_refused(attempt, refusal))
-        if isinstance(refusal, AssetGoneError) and self._reuploads[attempt.key] < REUPLOADS_LIMIT:
+        if isinstance(refusal, UploadGoneError) and self._reuploads[attempt.key] < REUPLOADS_LIMIT:
             self._reuploads[attempt.key] += 1
             attempt = await self._ledger.return_to_reserved(attempt, refusal.code, str(refusal))
             return await self._ledger.release(attempt)
-        if isinstance(refusal, RejectedError):
+        if isinstance(refusal, RefusedError):
             return await self._ledger.reject(attempt, refusal.code, str(refusal), refusal.request_id)
         return await self._ledger.return_to_reserved(attempt, "not_accepted", str(refusal))
 
@@ -230,6 +230,6 @@ def _count_refused(attempt: Attempt, refusal: HedraBatchError) -> dict[str, int]
     """Correct the counts of a send that was clearly refused: it was not lost, and may not even count as sent again."""
     if isinstance(refusal, NOT_ACCEPTED):
         return {"unknown_sends": attempt.unknown_sends, "resends": max(attempt.resends - 1, 0)}
-    if isinstance(refusal, RejectedError):
+    if isinstance(refusal, RefusedError):
         return {"unknown_sends": attempt.unknown_sends}
     return {}

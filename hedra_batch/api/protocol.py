@@ -1,0 +1,160 @@
+"""What the run asks of an API, in its own words; each version of an API is one implementation.
+
+Whether many generations are read by one list or one by one, and how a lost request is looked for, is an
+implementation's own matter. It raises errors of `hedra_batch.errors` only, and sends what costs nothing through
+`Calls`, so that pace, patience and repetition are the run's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from hedra_batch.decide import Deduplication
+from hedra_batch.errors import HedraBatchError
+from hedra_batch.inputs import FieldValues, Medium
+from hedra_batch.money import Money
+
+T = TypeVar("T")
+
+
+class Calls(Protocol):
+    """How requests that cost nothing are sent."""
+
+    async def until_answered(self, request: Callable[[], Awaitable[T]], *, is_paced: bool = True) -> T:
+        """Repeat a request until it is answered. Raises JobError for a refusal, StopRunError after too long."""
+
+    async def once(self, request: Callable[[], Awaitable[T]], *, is_paced: bool = True) -> T:
+        """Try a request once. Raises RetryError too."""
+
+
+class Phase(StrEnum):
+    """How far a generation is."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """The server has accepted a request."""
+
+    remote_id: str
+    asset_id: str | None = None
+    eta_seconds: float | None = None
+    request_id: str | None = None
+    #: What the answer shows of the server's use of our keys.
+    deduplication: Deduplication = Deduplication.UNPROVEN
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a read says of a generation."""
+
+    remote_id: str
+    phase: Phase
+    #: From 0 to 1.
+    progress: float = 0.0
+    asset_id: str | None = None
+    eta_seconds: float | None = None
+    #: What was really charged, where the answer says it.
+    charged: Money | None = None
+    #: A signed link, good for a while only; never to be stored or logged.
+    link: str | None = field(default=None, repr=False)
+    error_code: str | None = None
+    error: str | None = None
+    #: The key that the echoed request bears.
+    request_key: str | None = None
+
+    def acceptance(self, request_key: str | None) -> Acceptance:
+        """Take it for the acceptance of a request: whether it has the request's key tells how the server uses keys."""
+        shown = Deduplication.PROVEN if self.remote_id == request_key else Deduplication.NONE
+        return Acceptance(self.remote_id, self.asset_id, self.eta_seconds, None, shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file at the server."""
+
+    handle: str
+    #: When the server lets it go, as it is stored; None for never.
+    expires_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """A request whose outcome is not known."""
+
+    key: str
+    #: When it was last sent; None where that was lost with a ledger.
+    submitted_at: str | None
+    deduplication: Deduplication
+
+
+class Api(Protocol):
+    """One account at one version of an API."""
+
+    @property
+    def base_url(self) -> str:
+        """The address, for messages and for what is known of this server."""
+
+    async def load_models(self) -> None:
+        """Read the models, which prices and requests depend on. It is also the first sign of a right key and address.
+
+        Raises ConfigurationError where the address is no such API.
+        """
+
+    def check_models(self, written: Mapping[str | None, str]) -> None:
+        """Refuse names that no one model has, each with a job that asks for it. Raises ManifestError."""
+
+    def estimate(self, fields: FieldValues) -> Money | None:
+        """Say what a request would cost; None where the list does not tell."""
+
+    def find_usual_seconds(self, fields: FieldValues) -> float | None:
+        """Say how long a request usually takes."""
+
+    async def read_balance(self) -> Money | None:
+        """Read what is left, by one try; None where the answer does not say."""
+
+    async def upload(self, medium: Medium, name: str, content: bytes) -> Upload:
+        """Bring a file to the server. Costs nothing, so it is repeated until it is there. Raises JobError."""
+
+    def write_request(self, key: str, fields: FieldValues, media: Mapping[str, str]) -> bytes:
+        """Write the body of a paid request; `media` has the handle or the URL of each media field."""
+
+    async def submit(self, body: bytes) -> Acceptance:
+        """Send a paid request once, on a connection of its own.
+
+        Raises NotSentError, ThrottledError, OutOfCreditsError, KeyRefusedError, RefusedError, UploadGoneError or
+        AlreadyExistsError where the server cannot have accepted it, and UnknownOutcomeError for all else.
+        """
+
+    @property
+    def reads_together(self) -> int:
+        """How many generations `read` should be given at once."""
+
+    def read(self, ages_seconds: Mapping[str, float]) -> AsyncIterator[tuple[str, Reading | HedraBatchError]]:
+        """Read generations by their remote ids, each with its age since its acceptance, in the order of the answers.
+
+        Yields the error instead where one cannot be read: NotFoundError when the service itself does not know it, and a
+        RetryError or another JobError when it is to be read again later. What is not yielded is to be read again at
+        once. Raises StopRunError.
+        """
+
+    async def find(self, request: SentRequest) -> Reading | None:
+        """Look for a request everywhere where it may show; None when it is in none of these places.
+
+        Raises JobError where the server refuses to tell, UnfinishedError where it cannot be told now.
+        """
+
+    async def find_elsewhere(self, request: SentRequest) -> Reading | None:
+        """Look for a request under an id that is not its key, before it is sent again; None also where that fails."""
+
+    async def find_link(self, remote_id: str, asset_id: str | None) -> str:
+        """Find a fresh link to a result. Raises DownloadError when there is none yet, and JobError.
+
+        It is a ResultDeniedError when the service itself says that it does not have the result.
+        """
