@@ -57,14 +57,14 @@ class Settlement(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a request whose outcome is unknown is not sent again; each is the end of a sentence."""
+    """Why a request whose outcome is unknown is not sent again; each is the end of a sentence, with braces to be filled."""
 
     UNTOLD = "reading it is refused"
     UNPROVEN = "nothing shows yet that this server uses our ids"
     NO_DEDUPLICATION = "this server gives ids of its own, so a repeat could be paid for twice"
     UNWANTED = "the job left the manifest, or was edited since"
     POLICY = "the manifest says on_unknown: hold"
-    RESENDS_USED_UP = "it was sent again as often as is allowed"
+    RESENDS_USED_UP = "it was sent again {resends} times already"
     REQUEST_LOST = "its request was lost with an earlier ledger"
     FILE_REFUSED = "its image is refused"
 

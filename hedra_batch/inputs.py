@@ -16,6 +16,9 @@ from pathlib import Path
 #: Stands before every digest, so that a later way of taking it never makes all jobs look changed.
 DIGEST_VERSION = "v1"
 
+#: The kind of request where a job names none.
+DEFAULT_KIND = "video"
+
 #: The canonical value of a field: a file by its content, a URL by its text.
 FieldValue = str | int
 #: The canonical values of a job by the names of their fields.
@@ -204,3 +207,8 @@ def find_price_key(fields: Mapping[str, FieldValue]) -> PriceKey:
 def _quote(value: FieldValue) -> str:
     """Write a value as JSON; the jobs of a batch share most of theirs."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def find_request_kind(fields: Mapping[str, FieldValue]) -> str:
+    """Find the kind of request; a server may treat each differently."""
+    return str(fields.get("type", DEFAULT_KIND))

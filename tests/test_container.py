@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hedra_batch.errors import DownloadError
-from hedra_batch.run.stations.container import BOXES_LIMIT, check_container
+from hedra_batch.run.container import BOXES_LIMIT, check_container
 
 
 def box(kind: bytes, body: bytes = b"") -> bytes:

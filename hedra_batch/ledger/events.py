@@ -107,13 +107,13 @@ def accept(
 
 
 def end_send(
-    source: State, reply: Reply, code: str, message: str, *, request_id: str | None = None, lost_sends: int = 1
+    source: State, reply: Reply, code: str, message: str, *, request_id: str | None = None
 ) -> Event:
-    """A send came to something else than an acceptance; `lost_sends` is 0 where it was clearly refused."""
+    """A send came to something else than an acceptance; only one that was not clearly refused counts as lost."""
     target = after_send(source, reply)
     adds = {"resends": -1} if source is State.RESENDING and not is_resend_counted(reply) else {}
     if target is State.UNKNOWN:
-        return lose(source, message, adds | {"unknown_sends": lost_sends})
+        return lose(source, message, adds | {"unknown_sends": int(reply is Reply.UNKNOWN)})
     sets: dict[str, object] = {"error_code": code, "error": message}
     if target is State.REFUSED:
         return Event(_from(source), target, {**sets, "request_id": request_id}, stamps=("finished_at",))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from hedra_batch.money import Money
+
 
 @dataclass(frozen=True, slots=True)
 class Quote:
     """New videos and their prices by the API's list."""
 
     #: How many there are of each price; None for a price that the list does not tell.
-    prices: Mapping[int | None, int] = field(default_factory=dict)
-    #: Credits of the account; None where it could not be read.
-    balance: int | None = None
+    prices: Mapping[Money | None, int] = field(default_factory=dict)
+    #: What the account has; None where it could not be read.
+    balance: Money | None = None
     #: Those of the videos that are looked for at the server first.
     searched: int = 0
 
@@ -28,16 +30,16 @@ class Quote:
         return self.prices.get(None, 0)
 
     @property
-    def credits(self) -> int:
-        """Credits for those whose price is known."""
-        return sum(price * count for price, count in self.prices.items() if price is not None)
+    def total(self) -> int:
+        """The price of those whose price is known; all of one API are in one unit."""
+        return sum(price.amount * count for price, count in self.prices.items() if price)
 
     def describe(self) -> str:
         """Say it as `240 new videos, about 7200 credits (30 each), balance 9120`."""
         parts = [self.describe_count()]
         if self.count:
             parts += self._describe_price()
-            parts.append("balance unknown" if self.balance is None else f"balance {self.balance}")
+            parts.append("balance unknown" if self.balance is None else f"balance {self.balance.amount}")
         return ", ".join(parts)
 
     def describe_count(self) -> str:
@@ -48,12 +50,12 @@ class Quote:
         return text
 
     def _describe_price(self) -> list[str]:
-        known = [price for price in self.prices if price is not None]
+        known = [price for price in self.prices if price]
         if not known:
             return ["price unknown"]
-        lowest, highest = min(known), max(known)
+        lowest, highest = min(known).amount, max(known).amount
         each = f"{lowest} each" if lowest == highest else f"{lowest} to {highest} each"
-        parts = [f"about {self.credits} credits ({each})"]
+        parts = [f"about {Money(self.total, known[0].unit)} ({each})"]
         if self.unpriced:
             parts.append(f"and {self.unpriced} of unknown price")
         return parts

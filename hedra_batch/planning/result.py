@@ -14,12 +14,14 @@ from hedra_batch.errors import (
     EXIT_UNFINISHED,
     HedraBatchError,
 )
-from hedra_batch.job import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, Job, State, is_surely_unsent
+from hedra_batch.decide import is_possibly_paid
+from hedra_batch.job import Job
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.planning.selection import Pair
+from hedra_batch.state import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, State
 
 #: Accepted and not ended: with time these become a matter for a person.
-LINGERING = frozenset({State.STUCK, State.READY})
+LINGERING = frozenset({State.OVERDUE, State.READY})
 
 
 #: Jobs of each kind that are named.
@@ -41,7 +43,7 @@ class RunResult:
         """Count all that failed or that a person must settle."""
         return self.counts["held"] + self.counts["overdue"] + self.counts["failed"]
 
-    def note(self, job: Job | None, latest: LatestAttempt | None, overdue_before: str) -> None:
+    def add(self, job: Job | None, latest: LatestAttempt | None, overdue_before: str) -> None:
         """Take one job into account. A failed one that left the manifest does not count: nothing can be done for it."""
         if latest is None:
             self.counts["new"] += 1
@@ -73,7 +75,7 @@ def judge(
     """
     outcome = RunResult()
     for job, latest in pairs:
-        outcome.note(job, latest, overdue_before)
+        outcome.add(job, latest, overdue_before)
     outcome.exit_code = find_exit_code(
         outcome.counts, stopped_by=stopped_by, closed_by=closed_by, signal_number=signal_number
     )
@@ -82,9 +84,7 @@ def judge(
 
 def _is_changed(latest: LatestAttempt, job: Job | None) -> bool:
     """Tell whether what was sent, and may be paid for, is not what the manifest asks for now."""
-    has_ended_unpaid = latest.state in ENDED_BADLY and latest.state is not State.ABANDONED
-    is_sent = not has_ended_unpaid and not is_surely_unsent(latest.state, latest.unknown_sends)
-    return job is not None and is_sent and latest.digest != job.inputs.digest
+    return job is not None and is_possibly_paid(latest.state) and latest.digest != job.inputs.digest
 
 
 def find_exit_code(

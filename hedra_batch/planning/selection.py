@@ -6,17 +6,18 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
-from hedra_batch.job import OPEN, Job, State
+from hedra_batch.job import Job
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import JobIdentity, LatestAttempt
 from hedra_batch.planning.plan import PlannedJob, Rules, judge, judge_left
 from hedra_batch.planning.summary import PlanSummary
+from hedra_batch.state import HELD, OPEN
 
 #: Jobs that are looked up together.
 PAGE_JOBS = 500
 #: What is followed though the manifest does not have it is in one of these.
-_FOLLOWED = OPEN | {State.HELD, State.RESERVED}
+_FOLLOWED = OPEN | HELD
 
 #: A job of the manifest, if it has it, and how it stands, if the ledger knows it.
 Pair = tuple[Job | None, LatestAttempt | None]
@@ -145,5 +146,5 @@ async def summarize(selection: Selection, ledger: Ledger) -> PlanSummary:
     summary = PlanSummary()
     async for page in page_through(selection, ledger):
         for planned in page:
-            summary.note(planned)
+            summary.add(planned)
     return summary

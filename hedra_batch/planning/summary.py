@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from hedra_batch.inputs import PriceKey, find_price_key
-from hedra_batch.job import PUBLIC_STATES
-from hedra_batch.planning.plan import PlannedJob, Reason
+from hedra_batch.planning.plan import PlannedJob, Reason, Step
+from hedra_batch.state import PUBLIC_STATES
 
 #: Edited jobs that are named.
 NAMED_LIMIT = 10
@@ -15,7 +15,7 @@ NAMED_LIMIT = 10
 
 @dataclass(slots=True)
 class PlanSummary:
-    """The sums of a plan, taken entry by entry."""
+    """The sums of a plan, taken job by job."""
 
     #: Jobs of the manifest, by what is the matter with them.
     reasons: Counter[Reason] = field(default_factory=Counter)
@@ -32,9 +32,9 @@ class PlanSummary:
     first_changed: list[PlannedJob] = field(default_factory=list)
     #: What an earlier run sent and did not end: few beside all.
     sent: list[PlannedJob] = field(default_factory=list)
-    #: How many entries there are, and for how many of them the run does anything.
+    #: How many planned jobs there are, and for how many of them the run does anything.
     selected: int = 0
-    carried: int = 0
+    processed: int = 0
     #: Whether a request may have to be written, a further attempt's too, for which the models must be known.
     needs_models: bool = False
     #: Jobs by the public state that they begin in.
@@ -43,7 +43,7 @@ class PlanSummary:
     left: Counter[str] = field(default_factory=Counter)
     edition: str | None = None
 
-    def note(self, planned: PlannedJob) -> None:
+    def add(self, planned: PlannedJob) -> None:
         """Take one more entry into account."""
         self.selected += 1
         self.states[PUBLIC_STATES[planned.state]] += 1
@@ -53,18 +53,18 @@ class PlanSummary:
             self.reasons[planned.reason] += 1
             self.edition = planned.job.edition
         if planned.is_bought:
-            self._note_bought(planned)
+            self._add_bought(planned)
         if planned.reason is Reason.CHANGED:
             self.changed += 1
             self.first_changed += [planned] if self.changed <= NAMED_LIMIT else []
-        if planned.is_carried:
-            self.carried += 1
+        if planned.is_processed:
+            self.processed += 1
             self.needs_models = self.needs_models or planned.job is not None
             self.sent += [planned] if planned.is_sent else []
 
-    def _note_bought(self, planned: PlannedJob) -> None:
+    def _add_bought(self, planned: PlannedJob) -> None:
         self.bought_reasons[planned.reason] += 1
-        self.searched += planned.is_searched
+        self.searched += planned.step is Step.RECOVER
         if planned.job:
             self.kinds[find_price_key(planned.job.inputs.fields)] += 1
             self.models.setdefault(planned.job.inputs.model, planned.label)

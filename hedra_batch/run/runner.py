@@ -1,48 +1,34 @@
-"""The runner: wires the stations, carries each attempt from where the ledger says it stands, and stops cleanly."""
+"""The runner: admits planned jobs, processes each attempt from station to station, and parks what cannot go on now."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from hedra_batch.api.media import MediaClient
-from hedra_batch.api.v2.answers import Model
-from hedra_batch.api.v2.client import HedraClient
-from hedra_batch.api.v2.pricing import Catalogue, refuse_address
+from hedra_batch.decide import may_retry
 from hedra_batch.errors import (
     BudgetReachedError,
     HedraBatchError,
     JobError,
     OutOfCreditsError,
-    RetryError,
     StopRunError,
     SubmittingClosedError,
     UnfinishedError,
 )
-from hedra_batch.folder import RunFolder
-from hedra_batch.job import ENDED_BADLY, IDS_UNPROVEN, IN_FLIGHT, UNSENT, Attempt, Job, State
+from hedra_batch.inputs import FieldValues
+from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.records import JobIdentity, LatestAttempt
-from hedra_batch.planning.plan import PlannedJob, Settlement, Step
-from hedra_batch.planning.quote import Quote
+from hedra_batch.money import Money
+from hedra_batch.planning.plan import PlannedJob, Step
 from hedra_batch.planning.selection import Selection, page_through
-from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Progress
 from hedra_batch.run.pacing.concurrency import ConcurrencyLimit
-from hedra_batch.run.pacing.outage import OutageGuard
 from hedra_batch.run.pacing.poller import Poller
-from hedra_batch.run.pacing.rate import Backlog, Cooldown, RateLimiter
-from hedra_batch.run.pacing.retrying import RetryingClient
-from hedra_batch.run.recorder import Recorder
-from hedra_batch.run.settings import RunSettings
-from hedra_batch.run.stations.fetch import Fetcher
-from hedra_batch.run.stations.reconcile import Reconciler, is_unproven
-from hedra_batch.run.stations.submit import Submitter
-from hedra_batch.run.stations.track import Tracker
-from hedra_batch.run.stations.upload import Uploader
+from hedra_batch.run.parking import Parked, Parking, Wait
+from hedra_batch.state import ENDED_BADLY, HELD, IN_FLIGHT, UNSENT, State
 
 logger = logging.getLogger(__name__)
 
@@ -56,356 +42,212 @@ class Runner:
     def __init__(
         self,
         ledger: Ledger,
-        client: HedraClient,
-        media: MediaClient,
-        folder: RunFolder,
-        settings: RunSettings,
+        stations: Mapping[State, Station],
+        poller: Poller,
+        concurrency: ConcurrencyLimit,
         progress: Progress,
-        settlement: Settlement | None = None,
+        estimate: Callable[[FieldValues], Money | None],
+        *,
+        room: int,
+        attempts: int,
     ) -> None:
+        """Make a runner; `attempts` is how many a job gets without a person, and `room` is for jobs at once."""
         self._ledger = ledger
-        self._client = client
-        self._settings = settings
+        #: A state without a station is an end.
+        self._stations = stations
+        self._poller = poller
+        self._concurrency = concurrency
         self._progress = progress
-        self._settlement = settlement
-        limits = settings.limits
-        self._cooldown = Cooldown()
-        self._outage_guard = OutageGuard(settings)
-        submissions_cooldown, reads_cooldown = Cooldown("submissions"), Cooldown("reads")
-        client.note_submissions_exhausted = submissions_cooldown.note_exhausted
-        client.note_reads_exhausted = reads_cooldown.note_exhausted
-        poll_pace = RateLimiter(limits.poll, self._cooldown, reads_cooldown, name="poll")
-        self._retrying = RetryingClient(settings, self._outage_guard, poll_pace, self._cooldown)
-        self._concurrency = ConcurrencyLimit(limits.in_flight)
-        self._backlog = Backlog()
-        self._submit_pace = RateLimiter(
-            limits.submit,
-            self._cooldown,
-            submissions_cooldown,
-            self._concurrency,
-            self._backlog,
-            name="submit",
-            since_last_seconds=settings.clock.age_seconds(ledger.last_sent_at) if ledger.last_sent_at else None,
-        )
-        # Beside the jobs in flight, some have their images uploaded ahead, and some are being fetched.
-        self._room = asyncio.Semaphore(limits.in_flight + limits.uploads + limits.downloads)
-        self._poller = Poller(
-            client, self._retrying, settings, progress.note_fraction, ledger.record_missing, self._find_model_seconds
-        )
-        self._fetcher = Fetcher(ledger, client, media, self._retrying, folder, self._backlog, settings)
-        self._tracker = Tracker(ledger, self._poller, folder.path, self._fetcher.offer_link)
-        self._catalogue = Catalogue([])
-        self._asking: asyncio.Task[list[Model]] | None = None
-        self._recorder = Recorder(ledger, client, self._retrying, self._estimate_credits, settings)
-        self._stations: dict[State, Station] = {}
-        #: Attempts that keep the run going: neither at their end for this run, nor stuck.
-        self._active: set[int] = set()
-        #: Held in this run until something proves that the server uses our ids.
-        self._unproven: list[PlannedJob] = []
-        #: What the budget had no credits for, how many were not even recorded for that, and the lowest price of them.
-        self._unaffordable: list[tuple[int, PlannedJob]] = []
-        self._passed_over = 0
-        self._too_dear_credits: int | None = None
-        self._has_told_budget = False
-        #: The jobs that the run is about, those of them that were begun in it, and whether more are to come.
-        self._selection: Selection
+        self._estimate = estimate
+        self._attempts = attempts
+        self._room = asyncio.Semaphore(room)
+        self._parking = Parking(ledger)
+        self._group = asyncio.TaskGroup()
+        #: The jobs that were begun in this run; each is begun once.
         self._begun: set[JobIdentity] = set()
-        self._is_feeding = False
-        #: Why something was not submitted, when the run itself went on.
-        self.closed_by: OutOfCreditsError | BudgetReachedError | None = None
+        #: Attempts that keep the run going: neither at their end for this run, nor overdue.
+        self._active: set[int] = set()
+        self._is_admitting = False
+        self._out_of_credits: OutOfCreditsError | None = None
 
-    async def price(self, summary: PlanSummary) -> Quote:
-        """Ask for the models and the balance when requests may have to be written, and price what is new.
+    @property
+    def closed_by(self) -> OutOfCreditsError | BudgetReachedError | None:
+        """Why something was not submitted, when the run itself went on."""
+        return self._out_of_credits or self._parking.budget_reason
 
-        It is also the first sign that key and address are right. Raises StopRunError and UserError where they are not.
+    async def run(self, selection: Selection, sent: Sequence[PlannedJob]) -> None:
+        """Process the jobs of a selection as far as they go, beginning with those that an earlier run sent.
+
+        Raises StopRunError when it cannot go on.
         """
-        if not summary.needs_models:
-            return Quote()
+        polling = asyncio.create_task(self._poller.run(), name="poller")
         try:
-            models = await self.ask_models()
-        except JobError as error:
-            raise refuse_address(self._client.base_url, error) from error
-        self._catalogue = Catalogue(models)
-        self._catalogue.check(summary.models)
-        prices = Counter[int | None]()
-        for kind, count in summary.kinds.items():
-            prices[self._catalogue.estimate_credits(dict(kind))] += count
-        return Quote(prices, await self._read_balance() if prices else None, summary.searched)
-
-    def ask_models(self) -> asyncio.Task[list[Model]]:
-        """Begin to ask for the models, perhaps while it is still worked out whether they are needed."""
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._retrying.read(self._client.list_models), name="models")
-            # Where the answer is not needed, a failure is not either.
-            self._asking.add_done_callback(lambda asking: asking.cancelled() or asking.exception())
-        return self._asking
-
-    def close(self) -> None:
-        """Wait for no answer any more that was asked for early."""
-        if self._asking:
-            self._asking.cancel()
-
-    async def _read_balance(self) -> int | None:
-        try:
-            return await self._retrying.read_once(self._client.read_balance)
-        except (JobError, RetryError, OutOfCreditsError) as error:
-            logger.debug("the balance cannot be read: %s", error)
-            return None
-
-    async def run(self, selection: Selection, summary: PlanSummary) -> None:
-        """Carry all jobs of a scope that was priced as far as they go. Raises StopRunError when it cannot go on."""
-        if not summary.carried:
-            return
-        self._selection = selection
-        self._stations = self._wire()
-        watching = asyncio.create_task(self._poller.run(), name="watch")
-        try:
-            lost = await self._record_lost()
-            await self._carry_all(summary.sent, self._feed(lost))
-            await self._carry_unaffordable()
-            waiting, self._unproven = self._unproven, []
-            if self._ledger.ids_verdict == "honoured":
-                # The proof that these were held for came from another job meanwhile.
-                await self._carry_all(waiting)
+            await self._process_all(sent, self._admit(selection))
+            while (ready := await self._parking.take_ready()) is not None:
+                await self._process_all([], self._admit(selection, ready))
         finally:
-            watching.cancel()
-            await asyncio.wait({watching})
+            polling.cancel()
+            await asyncio.wait({polling})
 
-    def _estimate_credits(self, fields: dict[str, str | int]) -> int | None:
-        return self._catalogue.estimate_credits(fields)
+    # Admitting
 
-    def _find_model_seconds(self, attempt: Attempt) -> float | None:
-        model = attempt.fields.get("model")
-        return self._catalogue.find_eta_seconds(None if model is None else str(model))
-
-    async def restore(self, keys: Sequence[int]) -> int:
-        """Fetch anew what is done or ready, by its ids alone; returns how many could not be fetched now."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._restore(key)) for key in keys]
-        except BaseExceptionGroup as errors:
-            raise _choose(errors) from errors
-        return sum(not task.result() for task in tasks)
-
-    async def _restore(self, key: int) -> bool:
-        attempt = await self._ledger.attempt(key)
-        try:
-            await self._fetcher.process(attempt, None)
-        except (UnfinishedError, JobError) as reason:
-            logger.warning("%s: %s", attempt.label, reason)
-            return False
-        return True
-
-    def _wire(self) -> dict[State, Station]:
-        """Name the station of each state; a state without one is an end."""
-        ledger, client, reader, settings = self._ledger, self._client, self._retrying, self._settings
-        uploader = Uploader(ledger, client, reader, self._catalogue, settings.limits.uploads)
-        paces = (self._submit_pace, self._cooldown, self._concurrency)
-        submitter = Submitter(ledger, client, self._outage_guard, *paces, settings, self._is_wanted)
-        reconciler = Reconciler(ledger, client, reader, settings, uploader.make_body, self._is_wanted)
-        return {
-            State.NEW: uploader.process,
-            State.RESERVED: submitter.process,
-            State.UNKNOWN: reconciler.process,
-            State.HELD: reconciler.order_resend if self._settlement is Settlement.RESEND else reconciler.revisit,
-            State.ACCEPTED: self._tracker.process,
-            State.STUCK: self._tracker.process,
-            State.READY: self._fetcher.process,
-        }
-
-    async def _carry_all(
-        self, sent: Sequence[PlannedJob], others: AsyncIterator[tuple[Attempt, PlannedJob]] | None = None
+    async def _process_all(
+        self, sent: Sequence[PlannedJob], others: AsyncIterator[tuple[Attempt, PlannedJob]]
     ) -> None:
-        """Carry what was sent before at once, all of it; others as there is room for them."""
+        """Process what was sent before at once, all of it; others as there is room for them."""
         self._active = {planned.latest.attempt_key for planned in sent if planned.latest}
         self._begun.update(planned.identity for planned in sent)
-        self._poller.hold_on()
-        self._is_feeding = True
+        self._poller.on_busy()
+        self._is_admitting = True
         try:
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as self._group:
                 for planned in sent:
                     if planned.latest:
-                        self._take_over(planned.latest.attempt_key, planned)
-                        group.create_task(self._carry_sent(planned.latest.attempt_key, planned, group))
-                if others:
-                    await self._carry_as_there_is_room(others, group)
-                self._is_feeding = False
-                self._let_go_if_idle()
+                        self._take_place(planned.latest.attempt_key, planned)
+                        self._group.create_task(self._resume(planned.latest.attempt_key, planned))
+                async for attempt, planned in others:
+                    self._active.add(attempt.key)
+                    await self._room.acquire()
+                    task = self._group.create_task(self._process(attempt, planned))
+                    task.add_done_callback(lambda _: self._room.release())
+                self._is_admitting = False
+                self._let_poller_end()
         except BaseExceptionGroup as errors:
-            raise _choose(errors) from errors
+            raise choose_error(errors) from errors
 
-    async def _carry_as_there_is_room(
-        self, others: AsyncIterator[tuple[Attempt, PlannedJob]], group: asyncio.TaskGroup
-    ) -> None:
-        async for attempt, planned in others:
-            self._active.add(attempt.key)
-            await self._room.acquire()
-            task = group.create_task(self._carry(attempt, planned, group))
-            task.add_done_callback(lambda _: self._room.release())
-
-    async def _record_lost(self) -> list[tuple[int, PlannedJob]]:
-        """Record all that an earlier ledger may have sent before anything is sent: it counts towards the budget."""
-        if self._ledger.loss is None:
-            return []
-        await self._recorder.wait_for_late_arrivals()
-        recorded = []
-        async for page in page_through(self._selection, self._ledger):
-            lost = [planned for planned in page if planned.is_searched or planned.step is Step.SEARCH]
-            recorded += [(attempt.key, planned) for attempt, planned in await self._recorder.record(lost)]
-        self._begun.update(planned.identity for _, planned in recorded)
-        return recorded
-
-    async def _feed(self, recorded: Sequence[tuple[int, PlannedJob]]) -> AsyncIterator[tuple[Attempt, PlannedJob]]:
-        """Yield what is recorded, then what is not sent yet, page by page: each is begun once in a run."""
-        for key, planned in recorded:
-            yield await self._ledger.attempt(key), replace(planned, step=Step.ADD)
-        async for page in page_through(self._selection, self._ledger):
+    async def _admit(
+        self, selection: Selection, ready: Sequence[Parked] = ()
+    ) -> AsyncIterator[tuple[Attempt, PlannedJob]]:
+        """Yield what was parked and is ready, then what is not begun yet, page by page, each with its row."""
+        for parked in ready:
+            yield await self._ledger.attempt(parked.attempt.key), parked.planned
+        async for page in page_through(selection, self._ledger):
             if self._concurrency.is_closed:
                 return
-            fresh = [
-                planned for planned in page if planned.is_carried and not planned.is_sent and self._is_next(planned)
-            ]
+            fresh = [planned for planned in page if self._is_admitted(planned)]
             self._begun.update(planned.identity for planned in fresh)
-            for attempt, planned in await self._recorder.record(fresh):
+            for attempt, planned in await self._record(fresh):
                 yield attempt, planned
 
-    def _is_next(self, planned: PlannedJob) -> bool:
-        """Tell whether a job is to be begun now: it was not yet, and costs less than what the budget refused."""
-        if planned.identity in self._begun:
+    def _is_admitted(self, planned: PlannedJob) -> bool:
+        if planned.identity in self._begun or planned.step in (Step.LEAVE, Step.RECOVER):
             return False
-        is_purchase = planned.state is State.NEW and isinstance(self.closed_by, BudgetReachedError)
-        is_too_dear = is_purchase and self._is_too_dear(planned)
-        self._passed_over += is_too_dear
-        return not is_too_dear
+        return planned.state is not State.NEW or not self._parking.is_too_dear(self._price(planned))
 
-    async def _carry_unaffordable(self) -> None:
-        """Try again what the budget refused: what the server refused meanwhile costs nothing after all."""
-        before = 0
-        while (refused := len(self._unaffordable) + self._passed_over) != before and not self._concurrency.is_closed:
-            before = refused
-            waiting, self._unaffordable, self._passed_over = self._unaffordable, [], 0
-            self.closed_by, self._too_dear_credits = None, None
-            await self._carry_all([], self._feed(waiting))
+    async def _record(self, planned_jobs: Sequence[PlannedJob]) -> list[tuple[Attempt, PlannedJob]]:
+        """Return each planned job with its attempt; new ones are recorded in one commit."""
+        added = [(planned, planned.job) for planned in planned_jobs if planned.step is Step.ADD and planned.job]
+        known = {one.latest.attempt_key: one for one in planned_jobs if one.latest and one.step is not Step.ADD}
+        begun = await self._ledger.record([(job, planned.next_number) for planned, job in added], self._estimate)
+        return [
+            *((attempt, known[attempt.key]) for attempt in await self._ledger.attempts(list(known))),
+            *((attempt, planned) for attempt, (planned, _) in zip(begun, added, strict=True)),
+        ]
 
-    def _take_over(self, key: int, planned: PlannedJob) -> None:
+    def _take_place(self, key: int, planned: PlannedJob) -> None:
         if planned.state in IN_FLIGHT:
             self._concurrency.take(key)
-        self._progress.note(key, planned.label, planned.state, planned.state)
+        self._progress.on_change(key, planned.label, planned.state, planned.state)
 
-    async def _carry_sent(self, key: int, planned: PlannedJob, group: asyncio.TaskGroup) -> None:
-        await self._carry(await self._ledger.attempt(key), planned, group)
+    # Processing
 
-    async def _carry(self, attempt: Attempt, planned: PlannedJob, group: asyncio.TaskGroup) -> None:
-        """Take one attempt from station to station until a state has none."""
+    async def _resume(self, key: int, planned: PlannedJob) -> None:
+        await self._process(await self._ledger.attempt(key), planned)
+
+    async def _process(self, attempt: Attempt, planned: PlannedJob) -> None:
+        """Take one attempt from station to station until a state has none, or park it."""
         key = attempt.key
         try:
-            await self._carry_on(await self._begin(attempt, planned), planned, group)
+            await self._advance(await self._begin(attempt, planned), planned)
         except SubmittingClosedError:
-            await self._put_back(key)
+            self._parking.park(Wait.NEXT_RUN, attempt, planned)
         except (UnfinishedError, JobError) as reason:
             logger.warning("%s: %s", planned.label, reason)
-            if planned.state is State.HELD and planned.latest and planned.latest.error_code == IDS_UNPROVEN:
-                self._unproven.append(planned)
+            self._park_held(attempt, planned)
         except BudgetReachedError as reason:
-            self._note_unaffordable(key, planned, reason)
+            self._park_too_dear(attempt, planned, reason)
         except OutOfCreditsError as reason:
             logger.error("%s", reason)
-            self.closed_by = reason
+            self._out_of_credits = reason
             await self._concurrency.close()
         finally:
             await self._concurrency.leave(key)
-            self._note_inactive(key)
-
-    async def _put_back(self, key: int) -> None:
-        """Leave what is not submitted in this run; of what was lost once, the next reads first what became of it."""
-        attempt = await self._ledger.attempt(key)
-        if attempt.state is State.RESERVED and attempt.unknown_sends and not attempt.ordered_at:
-            await self._ledger.reopen(attempt)
+            self._on_inactive(key)
 
     async def _begin(self, attempt: Attempt, planned: PlannedJob) -> Attempt:
         if self._concurrency.is_closed and attempt.state in UNSENT:
             raise SubmittingClosedError
         if planned.step is Step.REWRITE and planned.job:
             attempt = await self._ledger.rewrite(attempt.key, planned.job)
-        if isinstance(self.closed_by, BudgetReachedError) and attempt.state is State.NEW and self._is_too_dear(planned):
-            raise self.closed_by
-        self._progress.note(attempt.key, planned.label, planned.state, attempt.state)
+        reason = self._parking.budget_reason
+        if reason and attempt.state is State.NEW and self._parking.is_too_dear(self._price(planned)):
+            raise reason
+        self._progress.on_change(attempt.key, planned.label, planned.state, attempt.state)
         return attempt
 
-    async def _carry_on(self, attempt: Attempt, planned: PlannedJob, group: asyncio.TaskGroup) -> None:
-        if attempt.state is State.STUCK:
-            self._note_inactive(attempt.key)
+    async def _advance(self, attempt: Attempt, planned: PlannedJob) -> None:
+        if attempt.state is State.OVERDUE:
+            self._on_inactive(attempt.key)
         while station := self._stations.get(attempt.state):
             before = attempt.state
             attempt = await station(attempt, planned.job)
-            await self._note(attempt, before)
-            if attempt.state is State.HELD and before is not State.HELD:
+            await self._on_change(attempt, before)
+            if attempt.state in HELD and before not in HELD:
                 # Asking again at once would change nothing.
-                self._unproven += [_as_held(attempt, planned)] if is_unproven(attempt) else []
+                self._park_held(attempt, planned)
                 return
-            if attempt.state is State.STUCK:
+            if attempt.state is State.OVERDUE:
                 # Followed beside the others, so that it takes no room among the new ones.
-                group.create_task(self._carry(attempt, replace(planned, step=Step.CARRY), group))
+                self._group.create_task(self._process(attempt, replace(planned, step=Step.PROCESS)))
                 return
         if attempt.state in ENDED_BADLY:
-            await self._follow_up(attempt, planned, group)
+            await self._follow_up(attempt, planned)
 
-    async def _follow_up(self, attempt: Attempt, planned: PlannedJob, group: asyncio.TaskGroup) -> None:
-        """Begin a further attempt where the reason of the end may pass; the one that ended is on disk.
-
-        Where a person settles jobs, nothing is bought but what the person has said.
-        """
+    async def _follow_up(self, attempt: Attempt, planned: PlannedJob) -> None:
+        """Begin a further attempt where the reason of the end may pass; the one that ended is on disk."""
         if attempt.error_code == "insufficient_balance":
             raise OutOfCreditsError(f"The account is out of credits: {attempt.error}")
-        following = None
-        if planned.job and self._settlement is None:
-            following = await self._recorder.record_next(attempt, planned.job)
-        if following is not None:
-            self._progress.note(following.key, planned.label, attempt.state, State.NEW)
-            self._active.add(following.key)
-            group.create_task(self._carry(following, replace(planned, step=Step.ADD), group))
+        if planned.job is None or not may_retry(attempt.state, attempt.error_code, attempt.number, self._attempts):
+            return
+        number = attempt.number + 1
+        logger.warning("%s: attempt %d follows the one that failed: %s", attempt.label, number, attempt.error_code)
+        [following] = await self._ledger.record([(planned.job, number)], self._estimate)
+        self._progress.on_change(following.key, planned.label, attempt.state, State.NEW)
+        self._active.add(following.key)
+        self._group.create_task(self._process(following, replace(planned, step=Step.ADD)))
 
-    async def _note(self, attempt: Attempt, before: State) -> None:
-        self._progress.note(attempt.key, attempt.label, before, attempt.state)
+    async def _on_change(self, attempt: Attempt, before: State) -> None:
+        self._progress.on_change(attempt.key, attempt.label, before, attempt.state)
         if attempt.state not in IN_FLIGHT:
             await self._concurrency.leave(attempt.key)
 
-    def _note_inactive(self, key: int) -> None:
-        """Let the run end once only those are followed that are stuck."""
+    def _on_inactive(self, key: int) -> None:
+        """Let the run end once only those are followed that are overdue."""
         self._active.discard(key)
-        self._let_go_if_idle()
+        self._let_poller_end()
 
-    def _let_go_if_idle(self) -> None:
-        if not self._active and not self._is_feeding:
-            self._poller.let_go()
+    def _let_poller_end(self) -> None:
+        if not self._active and not self._is_admitting:
+            self._poller.on_idle()
 
-    def _is_too_dear(self, planned: PlannedJob) -> bool:
-        """Tell whether another job was refused that costs no more, so that its image need not be uploaded for a no."""
-        price = self._estimate_credits(planned.job.inputs.fields) if planned.job else None
-        return price is None or (self._too_dear_credits is not None and price >= self._too_dear_credits)
+    # Parking
 
-    def _note_unaffordable(self, key: int, planned: PlannedJob, reason: BudgetReachedError) -> None:
-        """Leave a job for which the budget has no credits now; what is cheaper, or reserved, goes on."""
-        logger.log(logging.DEBUG if self._has_told_budget else logging.ERROR, "%s", reason)
-        self._has_told_budget = True
-        self._unaffordable.append((key, planned))
-        self.closed_by = self.closed_by or reason
-        price = self._estimate_credits(planned.job.inputs.fields) if planned.job else None
-        if price is not None:
-            self._too_dear_credits = min(price, self._too_dear_credits or price)
+    def _park_held(self, attempt: Attempt, planned: PlannedJob) -> None:
+        wait = Wait.PROOF if attempt.state is State.HELD_UNPROVEN else Wait.PERSON
+        latest = LatestAttempt.of(attempt)
+        self._parking.park(wait, attempt, replace(planned, step=Step.PROCESS, latest=latest))
 
-    def _is_wanted(self, attempt: Attempt) -> bool:
-        """Tell whether the manifest still asks for what an attempt was made for, in this edition or another."""
-        job = self._selection.find_job(attempt.job_id)
-        return job is not None and job.inputs.digest == attempt.digest
+    def _park_too_dear(self, attempt: Attempt, planned: PlannedJob, reason: BudgetReachedError) -> None:
+        """Leave a job for which the budget has no room now; what is cheaper, or reserved, goes on."""
+        logger.log(logging.DEBUG if self._parking.was_budget_reached else logging.ERROR, "%s", reason)
+        self._parking.on_too_dear(planned.identity[0], self._price(planned), reason)
+        self._parking.park(Wait.BUDGET, attempt, planned)
+
+    def _price(self, planned: PlannedJob) -> Money | None:
+        return self._estimate(planned.job.inputs.fields) if planned.job else None
 
 
-def _as_held(attempt: Attempt, planned: PlannedJob) -> PlannedJob:
-    """Plan to carry on a job that this run has held."""
-    return replace(planned, step=Step.CARRY, latest=LatestAttempt.of(attempt))
-
-
-def _choose(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+def choose_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """Choose the error to report of several that ended a run together: a stop before others, the first of its kind."""
     flat: list[BaseException] = []
     pending: list[BaseException] = [errors]

@@ -66,8 +66,8 @@ class ConcurrencyLimit:
             )
         return bool(self._taken)
 
-    async def note_accepted(self) -> None:
-        """Note that the server runs one more: below the limit, that happens only after another has ended."""
+    async def on_accepted(self) -> None:
+        """The server runs one more: below the limit, that happens only after another has ended."""
         self._accepted_in_a_row += 1
         if self._cap == self._size or self._accepted_in_a_row < max(self._cap, ACCEPTED_IN_A_ROW):
             return

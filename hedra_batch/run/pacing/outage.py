@@ -9,10 +9,9 @@ from hedra_batch.errors import (
     ApiUnreachableError,
     BrokenContractError,
     GarbledError,
+    HedraBatchError,
     NoAnswerError,
     NotSentError,
-    OutOfCreditsError,
-    RetryError,
     ThrottledError,
 )
 from hedra_batch.run.settings import RunSettings
@@ -28,15 +27,15 @@ class OutageGuard:
         self._has_answered = False
         self._failing_since: float | None = None
 
-    def note_answer(self) -> None:
-        """Note that a useful answer came."""
+    def on_answer(self) -> None:
+        """A useful answer came."""
         self._has_answered = True
         self._failing_since = None
 
-    def note_failure(self, error: RetryError | OutOfCreditsError) -> None:
-        """Note a failure that may be tried again. Raises StopRunError when the run has waited long enough."""
+    def on_failure(self, error: HedraBatchError) -> None:
+        """A request failed that may be tried again. Raises StopRunError when the run has waited long enough."""
         if isinstance(error, ThrottledError):
-            self.note_answer()
+            self.on_answer()
             return
         now = asyncio.get_running_loop().time()
         if self._failing_since is None:

@@ -1,4 +1,4 @@
-"""One watch over all generations in flight: what is due is read together, each at its own time."""
+"""One poller over all generations in flight: what is due is read together, each at its own time."""
 
 from __future__ import annotations
 
@@ -10,31 +10,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from hedra_batch.api.v2.answers import COMPLETE, ERROR, Generation
-from hedra_batch.api.v2.client import PAGE_SIZE, HedraClient
-from hedra_batch.errors import (
-    HedraBatchError,
-    JobError,
-    NotFoundError,
-    OutOfCreditsError,
-    RetryError,
-    ThrottledError,
-    UnfinishedError,
-)
+from hedra_batch.api.protocol import Api, Phase, Reading
+from hedra_batch.errors import HedraBatchError, NotFoundError, UnfinishedError
 from hedra_batch.inputs import PriceKey, find_price_key
-from hedra_batch.job import Attempt, State
-from hedra_batch.run.pacing.retrying import RetryingClient
+from hedra_batch.job import Attempt
 from hedra_batch.run.pacing.schedule import Outlook, Schedule, Usual
 from hedra_batch.run.settings import RunSettings
+from hedra_batch.state import State
 
 logger = logging.getLogger(__name__)
 
-#: Reads that end like this are made again at their next turn: an account without credits can read all the same.
-LATER = (RetryError, OutOfCreditsError)
-#: Lists in a row that fail while a status can be read, after which the list is taken for broken.
-LIST_FAILURES_LIMIT = 3
-#: For so long, a generation that was just accepted may be missing from the list.
-LIST_LAG_SECONDS = 120.0
 #: Reads that may be under way together, so that a slow answer keeps nobody else waiting.
 READS_AT_ONCE = 4
 #: An end tells how long a generation took only when it was known to run shortly before, as a share of that time.
@@ -46,12 +31,16 @@ class _Followed:
     """One generation that is followed. Times are of the event loop's clock."""
 
     attempt: Attempt
-    ended: asyncio.Future[Generation | None]
+    ended: asyncio.Future[Reading | None]
     accepted_time: float
     #: When it was last known to run.
     running_time: float
     outlook: Outlook
     missing_at: str | None
+
+    @property
+    def is_overdue(self) -> bool:
+        return self.attempt.state is State.OVERDUE
 
 
 class Poller:
@@ -59,20 +48,16 @@ class Poller:
 
     def __init__(
         self,
-        client: HedraClient,
-        reader: RetryingClient,
+        api: Api,
         settings: RunSettings,
-        note_fraction: Callable[[int, float], None],
+        on_fraction: Callable[[int, float], None],
         record_missing: Callable[[int, str | None], Awaitable[None]],
-        find_model_seconds: Callable[[Attempt], float | None],
     ) -> None:
-        self._client = client
-        self._retrying = reader
+        self._api = api
         self._settings = settings
         self._schedule = Schedule(settings.shortest_poll_seconds, settings.longest_poll_seconds)
-        self._note_fraction = note_fraction
+        self._on_fraction = on_fraction
         self._record_missing = record_missing
-        self._find_model_seconds = find_model_seconds
         self._followed: dict[str, _Followed] = {}
         #: When each is due next, soonest first; what is being read is not in it.
         self._due: list[tuple[float, str]] = []
@@ -80,35 +65,30 @@ class Poller:
         self._changed = asyncio.Event()
         self._room = asyncio.Semaphore(READS_AT_ONCE)
         self._ended_by: Exception | None = None
-        #: Whether nobody waits but for what is stuck, which is then read once more and let go.
-        self._lets_go = False
-        #: Whether the server filters its list by ids; an answer with other items shows that it does not.
-        self._lists_by_ids = True
-        self._list_failures = 0
-        self._list_failed_time = float("-inf")
-        self._list_misses = 0
+        #: Whether the run waits for nothing but what is overdue, which is then read once more and returned.
+        self._is_idle = False
 
-    async def follow(self, attempt: Attempt) -> Generation | None:
+    async def follow(self, attempt: Attempt) -> Reading | None:
         """Return the generation once it is complete, ended with an error, or overdue; None if that cannot be read then.
 
-        One that is stuck already is returned as it is when nothing else is followed. Raises NotFoundError when the
+        One that is overdue already is returned as it is when nothing else is followed. Raises NotFoundError when the
         server has not known it for a day.
         """
         if self._ended_by:
             raise self._ended_by
-        generation_id = attempt.generation_id or ""
-        self._followed[generation_id] = followed = self._take_up(attempt)
-        self._push(generation_id, self._find_first_due(followed))
+        remote_id = attempt.remote_id or ""
+        self._followed[remote_id] = followed = self._begin(attempt)
+        self._push(remote_id, self._find_first_due(followed))
         try:
             return await followed.ended
         finally:
-            self._followed.pop(generation_id, None)
+            self._followed.pop(remote_id, None)
 
-    def _take_up(self, attempt: Attempt) -> _Followed:
+    def _begin(self, attempt: Attempt) -> _Followed:
         loop = asyncio.get_running_loop()
         accepted_at = attempt.accepted_at
         age_seconds = max(self._settings.clock.age_seconds(accepted_at), 0.0) if accepted_at else 0.0
-        model_seconds = self._find_model_seconds(attempt)
+        model_seconds = self._api.find_usual_seconds(attempt.fields)
         # What the service did not estimate was recorded with the time that its model usually takes.
         end_seconds = attempt.eta_seconds if attempt.eta_seconds != model_seconds else None
         outlook = Outlook(end_seconds, 0.0, self._usual[find_price_key(attempt.fields)].bounds, model_seconds)
@@ -118,20 +98,19 @@ class Poller:
     def _find_first_due(self, followed: _Followed) -> float:
         """Read at once what may have ended while nobody looked."""
         now = asyncio.get_running_loop().time()
-        is_stuck = followed.attempt.state is State.STUCK
         age_seconds = now - followed.accepted_time
-        if is_stuck or age_seconds >= followed.outlook.earliest_seconds:
+        if followed.is_overdue or age_seconds >= followed.outlook.earliest_seconds:
             return now
         return self._schedule.find_due(now, age_seconds, followed.outlook)
 
-    def hold_on(self) -> None:
-        """Follow what is stuck, too, until it is let go again."""
-        self._lets_go = False
+    def on_busy(self) -> None:
+        """The run waits for something: what is overdue is followed until that ends."""
+        self._is_idle = False
 
-    def let_go(self) -> None:
-        """Read what is stuck once more, and return it however it stands: nothing else keeps the run going."""
-        self._lets_go = True
-        self._due = sorted((0.0, generation_id) for _, generation_id in self._due)
+    def on_idle(self) -> None:
+        """Nothing else keeps the run going: read what is overdue once more, and return it however it stands."""
+        self._is_idle = True
+        self._due = sorted((0.0, remote_id) for _, remote_id in self._due)
         self._changed.set()
 
     async def run(self) -> None:
@@ -165,99 +144,41 @@ class Poller:
                     await self._changed.wait()
 
     def _take_due(self, now: float) -> list[str]:
-        most = PAGE_SIZE if self._lists_by_ids else 1
+        most = self._api.reads_together
         ids: list[str] = []
         while self._due and self._due[0][0] <= now and len(ids) < most:
-            _, generation_id = heapq.heappop(self._due)
-            if generation_id in self._followed:
-                ids.append(generation_id)
+            _, remote_id = heapq.heappop(self._due)
+            if remote_id in self._followed:
+                ids.append(remote_id)
         return ids
 
-    def _push(self, generation_id: str, due_time: float) -> None:
-        heapq.heappush(self._due, (due_time, generation_id))
+    def _push(self, remote_id: str, due_time: float) -> None:
+        heapq.heappush(self._due, (due_time, remote_id))
         self._changed.set()
 
     async def _read(self, ids: list[str]) -> None:
         """Read what is due; what cannot be read now is due again later, and keeps nobody else waiting."""
-        listed = await self._list(ids) if self._lists_by_ids else {}
-        if listed is None:
-            return
-        # What was listed first: to read the others by themselves may take long.
-        for generation_id in sorted(ids, key=lambda each: each not in listed):
-            generation = listed.get(generation_id) or await self._read_one(generation_id)
-            if generation is not None:
-                self._note_list(generation_id, is_listed=generation_id in listed)
-                await self._note(generation_id, generation)
+        now = asyncio.get_running_loop().time()
+        ages = {each: now - followed.accepted_time for each in ids if (followed := self._followed.get(each))}
+        unread = set(ages)
+        async for remote_id, answer in self._api.read(ages):
+            unread.discard(remote_id)
+            followed = self._followed.get(remote_id)
+            if followed and not followed.ended.done():
+                await self._on_answer(followed, answer)
+        for remote_id in unread:
+            self._push(remote_id, 0.0)
 
-    async def _list(self, ids: list[str]) -> dict[str, Generation] | None:
-        """Read many with one request; None where all of them are due again, together or each by itself."""
-        began_time = asyncio.get_running_loop().time()
-        try:
-            listed = await self._retrying.read_once(lambda: self._client.list_generations(ids))
-        except LATER as error:
-            logger.debug("the list of generations cannot be read now: %s", error)
-            self._note_list_failure(error, began_time)
-            await self._probe(ids, error)
-            return None
-        except JobError:
-            listed = None
-        self._list_failures = 0
-        if listed is None or len(listed) > len(ids) or not {item.generation_id for item in listed} <= set(ids):
-            self._give_up_lists(ids)
-            return None
-        return {item.generation_id: item for item in listed}
+    async def _on_answer(self, followed: _Followed, answer: Reading | HedraBatchError) -> None:
+        if isinstance(answer, Reading):
+            await self._on_reading(followed, answer)
+        elif isinstance(answer, NotFoundError):
+            await self._on_missing(followed, answer)
+        else:
+            logger.debug("%s: it cannot be read now: %s", followed.attempt.label, answer)
+            self._put_off(followed, answer)
 
-    def _note_list_failure(self, error: HedraBatchError, began_time: float) -> None:
-        """Count the failures of the list itself, those of requests that were under way together once."""
-        if began_time > self._list_failed_time and not isinstance(error, ThrottledError):
-            self._list_failed_time = asyncio.get_running_loop().time()
-            self._list_failures += 1
-
-    async def _probe(self, ids: list[str], error: HedraBatchError) -> None:
-        """Find out by one status whether it is the API that is away, or only its list that is broken."""
-        probe, *others = ids
-        generation = await self._read_one(probe)
-        if generation is not None:
-            await self._note(probe, generation)
-            if self._list_failures >= LIST_FAILURES_LIMIT:
-                self._give_up_lists(others)
-                return
-        for followed in filter(None, map(self._followed.get, others)):
-            self._put_off(followed, error)
-
-    def _note_list(self, generation_id: str, *, is_listed: bool) -> None:
-        """Notice a list that keeps back what a status shows, though it is not new any more."""
-        followed = self._followed.get(generation_id)
-        if is_listed or followed is None:
-            self._list_misses = 0
-        elif asyncio.get_running_loop().time() - followed.accepted_time > LIST_LAG_SECONDS:
-            self._list_misses += 1
-        if self._list_misses >= LIST_FAILURES_LIMIT:
-            self._give_up_lists([])
-
-    def _give_up_lists(self, ids: list[str]) -> None:
-        """Read each generation by itself for the rest of the run, those at once that are due now."""
-        if self._lists_by_ids:
-            logger.warning("the API does not list generations by ids: each is read by itself from now on")
-        self._lists_by_ids = False
-        for generation_id in ids:
-            self._push(generation_id, 0.0)
-
-    async def _read_one(self, generation_id: str) -> Generation | None:
-        """Read by itself what a list did not have: just accepted, it may be in neither place yet."""
-        followed = self._followed.get(generation_id)
-        if followed is None or followed.ended.done():
-            return None
-        try:
-            return await self._retrying.read_once(lambda: self._client.read_status(generation_id))
-        except NotFoundError as error:
-            await self._note_missing(followed, error)
-        except (JobError, *LATER) as error:
-            logger.debug("%s: it cannot be read now: %s", followed.attempt.label, error)
-            self._put_off(followed, error)
-        return None
-
-    async def _note_missing(self, followed: _Followed, error: NotFoundError) -> None:
+    async def _on_missing(self, followed: _Followed, error: NotFoundError) -> None:
         """Count for how long the server has not known it, over as many runs as that takes."""
         clock = self._settings.clock
         if followed.missing_at is None:
@@ -268,26 +189,21 @@ class Poller:
         else:
             self._put_off(followed, error)
 
-    async def _note(self, generation_id: str, generation: Generation) -> None:
-        followed = self._followed.get(generation_id)
-        if followed is None or followed.ended.done():
-            return
+    async def _on_reading(self, followed: _Followed, reading: Reading) -> None:
         if followed.missing_at:
             followed.missing_at = None
             await self._record_missing(followed.attempt.key, None)
-        self._note_fraction(followed.attempt.key, generation.progress)
-        is_stuck = followed.attempt.state is State.STUCK
-        is_given_back = self._lets_go if is_stuck else self._is_overdue(followed.attempt)
-        has_ended = generation.status in (COMPLETE, ERROR)
+        self._on_fraction(followed.attempt.key, reading.progress)
+        has_ended = reading.phase is not Phase.RUNNING
         if has_ended:
-            self._note_end(followed)
-        if has_ended or is_given_back:
-            followed.ended.set_result(generation)
+            self._learn_duration(followed)
+        if has_ended or (self._is_idle if followed.is_overdue else self._is_too_late(followed.attempt)):
+            followed.ended.set_result(reading)
             return
-        self._note_running(followed, generation.eta_seconds)
+        self._on_running(followed, reading.eta_seconds)
         self._postpone(followed)
 
-    def _note_running(self, followed: _Followed, eta_seconds: float | None) -> None:
+    def _on_running(self, followed: _Followed, eta_seconds: float | None) -> None:
         """Take a new estimate into account; one of 0 for what runs on says only that it is late."""
         followed.running_time = asyncio.get_running_loop().time()
         age_seconds = followed.running_time - followed.accepted_time
@@ -297,35 +213,34 @@ class Poller:
             outlook = replace(outlook, end_seconds=age_seconds + eta_seconds, told_seconds=age_seconds)
         followed.outlook = outlook
 
-    def _note_end(self, followed: _Followed) -> None:
+    def _learn_duration(self, followed: _Followed) -> None:
         now = asyncio.get_running_loop().time()
         age_seconds = now - followed.accepted_time
         if now - followed.running_time <= age_seconds * FRESH_SHARE:
             self._usual[find_price_key(followed.attempt.fields)].note(age_seconds)
 
-    def _is_overdue(self, attempt: Attempt) -> bool:
+    def _is_too_late(self, attempt: Attempt) -> bool:
         expected_seconds = (attempt.eta_seconds or 0.0) * self._settings.overdue_factor
         limit_seconds = max(self._settings.overdue_seconds, expected_seconds)
         mark = attempt.accepted_mark
         return mark is not None and self._settings.clock.least_seconds_since(mark) > limit_seconds
 
     def _put_off(self, followed: _Followed, error: HedraBatchError) -> None:
-        """Read again later what could not be read now; what is stuck, or is so by now, keeps no run going for that."""
-        is_stuck = followed.attempt.state is State.STUCK
-        if self._lets_go and is_stuck:
+        """Read again later what could not be read; what is overdue, or is so by now, keeps no run going for that."""
+        if self._is_idle and followed.is_overdue:
             followed.ended.set_exception(UnfinishedError(f"It is overdue and cannot be read now: {error}"))
-        elif not is_stuck and self._is_overdue(followed.attempt):
+        elif not followed.is_overdue and self._is_too_late(followed.attempt):
             followed.ended.set_result(None)
         else:
             self._postpone(followed)
 
     def _postpone(self, followed: _Followed) -> None:
         now = asyncio.get_running_loop().time()
-        if followed.attempt.state is State.STUCK:
+        if followed.is_overdue:
             due_time = now + self._settings.overdue_poll_seconds
         else:
             due_time = self._schedule.find_due(now, now - followed.accepted_time, followed.outlook)
-        self._push(followed.attempt.generation_id or "", due_time)
+        self._push(followed.attempt.remote_id or "", due_time)
 
 
 def _find_first(errors: BaseExceptionGroup[Exception]) -> Exception:

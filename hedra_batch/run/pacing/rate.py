@@ -1,4 +1,4 @@
-"""How fast: an even pace for requests that follows what the API bears, and the gates that requests wait at."""
+"""How fast: an even rate for requests that follows what the API bears, and the gates that requests wait at."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Gate(Protocol):
 
 
 class Cooldown:
-    """A pause that the server asked for, of all requests or of some."""
+    """A pause of all requests, or of some."""
 
     def __init__(self, what: str = "all requests") -> None:
         self._what = what
@@ -44,7 +44,7 @@ class Cooldown:
         self.began_time = float("-inf")
 
     def extend(self, seconds: float, reason: str) -> None:
-        """Cooldown at least so long from now on."""
+        """Pause at least so long from now on."""
         now = asyncio.get_running_loop().time()
         if not self.is_on:
             self.began_time = now
@@ -52,10 +52,6 @@ class Cooldown:
             if not self.is_on or now + seconds > self._until + TOLD_SECONDS:
                 logger.info("%s: %s pause for %.1f s", reason, self._what, seconds)
             self._until = now + seconds
-
-    def note_exhausted(self, seconds: float) -> None:
-        """Cooldown because an answer said that the API takes no more for so long."""
-        self.extend(seconds, "the API takes no more for now (X-RateLimit-Remaining: 0)")
 
     @property
     def is_on(self) -> bool:
@@ -101,22 +97,22 @@ class Backlog:
 class RateLimiter:
     """Lets one request through at a time, in the order of asking, evenly spread: in any window one more at most.
 
-    The pace halves when the API refuses to go so fast, and comes back step by step as it takes what it gets.
+    The rate halves when the API refuses to go so fast, and comes back step by step as it takes what it gets.
     """
 
     def __init__(
         self,
         rate: Rate,
-        pause: Cooldown,
+        cooldown: Cooldown,
         *gates: Gate,
         name: str = "request",
         since_last_seconds: float | None = None,
     ) -> None:
-        """Make a pace; `since_last_seconds` is how long ago an earlier run sent its last request."""
+        """Make a limiter; `since_last_seconds` is how long ago an earlier run sent its last request."""
         self._configured = self._rate = rate
         self._name = name
-        self._cooldown = pause
-        self._gates: tuple[Gate, ...] = (pause, *gates)
+        self._cooldown = cooldown
+        self._gates: tuple[Gate, ...] = (cooldown, *gates)
         self._turn = asyncio.Lock()
         self._bucket = _Bucket(rate)
         self._accepted_in_a_row = 0
@@ -142,8 +138,8 @@ class RateLimiter:
                 await self._bucket.draw()
             return asyncio.get_running_loop().time()
 
-    def note_accepted(self, turn_time: float) -> None:
-        """Note that the API took the request of a turn: after some of them, a pace that was cut rises again."""
+    def on_accepted(self, turn_time: float) -> None:
+        """The API took the request of a turn: after some of them, a rate that was cut rises again."""
         if self._rate == self._configured or turn_time <= self._cooldown.began_time:
             return
         self._accepted_in_a_row += 1

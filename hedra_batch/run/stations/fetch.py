@@ -9,15 +9,18 @@ from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from hedra_batch.api.media import CHUNK_BYTES, Download, MediaClient
-from hedra_batch.api.v2.client import HedraClient
-from hedra_batch.errors import DownloadError, JobError, UnfinishedError, WriteError
+from hedra_batch.api.protocol import Api
+from hedra_batch.decide import Deduplication, Finding, after_denial, after_recheck
+from hedra_batch.errors import DownloadError, JobError, ResultDeniedError, UnfinishedError, WriteError
 from hedra_batch.folder import RunFolder
-from hedra_batch.job import Attempt, Job, State
+from hedra_batch.job import Attempt, Job
+from hedra_batch.ledger import events
 from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.run.pacing.backoff import Backoff
 from hedra_batch.run.pacing.rate import Backlog
-from hedra_batch.run.pacing.retrying import RetryingClient
+from hedra_batch.run.part_file import PartFile
 from hedra_batch.run.settings import RunSettings
-from hedra_batch.run.stations.part import PartFile
+from hedra_batch.state import State
 
 T = TypeVar("T")
 
@@ -25,22 +28,23 @@ logger = logging.getLogger(__name__)
 
 
 class Fetcher:
-    """Takes an attempt from READY to DONE. A download never fails a job: what does not arrive stays READY."""
+    """Takes an attempt from READY to DONE. A download never fails a job: what does not arrive stays READY.
+
+    Only a result that the service itself denies, for a day, is held as lost.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
-        client: HedraClient,
+        api: Api,
         media: MediaClient,
-        reader: RetryingClient,
         folder: RunFolder,
         backlog: Backlog,
         settings: RunSettings,
     ) -> None:
         self._ledger = ledger
-        self._client = client
+        self._api = api
         self._media = media
-        self._retrying = reader
         self._folder = folder
         self._backlog = backlog
         self._settings = settings
@@ -48,7 +52,7 @@ class Fetcher:
         #: Links that the tracker has just read. In memory only: they are signed and expire.
         self._links: dict[int, str] = {}
 
-    def offer_link(self, key: int, link: str | None) -> None:
+    def on_link(self, key: int, link: str | None) -> None:
         """Keep a fresh link for the download that follows at once."""
         if link:
             self._links[key] = link
@@ -59,15 +63,42 @@ class Fetcher:
         For an attempt that is DONE, it makes its file anew: what stands in its place is moved aside.
         """
         async with self._take_turn():
-            pause_seconds = self._settings.first_pause_seconds
+            backoff = Backoff(self._settings.first_pause_seconds, self._settings.longest_pause_seconds)
             for _ in range(self._settings.download_tries):
                 try:
                     return await self._fetch(attempt)
+                except ResultDeniedError as error:
+                    return await self._on_denial(attempt, error)
                 except (DownloadError, JobError) as error:
                     logger.warning("%s: %s It is fetched again.", attempt.label, error)
-                    await asyncio.sleep(pause_seconds)
-                    pause_seconds = min(pause_seconds * 2, self._settings.longest_pause_seconds)
+                    await asyncio.sleep(backoff.next_seconds())
         raise UnfinishedError("The result is at the server but did not arrive whole; the next run fetches it again.")
+
+    async def recheck(self, attempt: Attempt, _job: Job | None) -> Attempt:
+        """Look once more for a result that was held as lost. Raises UnfinishedError where it is not there."""
+        try:
+            link = await self._api.find_link(attempt.remote_id or "", attempt.asset_id)
+        except (DownloadError, JobError) as error:
+            raise UnfinishedError(attempt.error or str(error)) from error
+        self.on_link(attempt.key, link)
+        found = after_recheck(attempt.state, Finding.FOUND, Deduplication.UNPROVEN)
+        assert found is State.READY
+        return await self._ledger.apply(attempt, events.find_result())
+
+    async def _on_denial(self, attempt: Attempt, error: ResultDeniedError) -> Attempt:
+        """Count for how long the service has denied the result, over as many runs as that takes."""
+        if attempt.state is not State.READY:
+            raise UnfinishedError(f"The server does not have the result any more: {error}") from error
+        clock = self._settings.clock
+        missing_at = attempt.missing_at or clock.now_text()
+        if attempt.missing_at is None:
+            await self._ledger.record_missing(attempt.key, missing_at)
+        if clock.age_seconds(missing_at) <= self._settings.missing_seconds:
+            raise UnfinishedError(f"The server denies the result ({error}); the next run asks for it again.")
+        message = f"It was made and paid for, and the server does not have the result any more: {error}"
+        logger.error("%s: held: %s", attempt.label, message)
+        event = events.deny(attempt.state, after_denial(attempt.state), events.RESULT_LOST, message)
+        return await self._ledger.apply(attempt, event)
 
     @asynccontextmanager
     async def _take_turn(self) -> AsyncIterator[None]:
@@ -83,7 +114,9 @@ class Fetcher:
             self._room.release()
 
     async def _fetch(self, attempt: Attempt) -> Attempt:
-        link = self._links.pop(attempt.key, None) or await self._find_link(attempt)
+        link = self._links.pop(attempt.key, None)
+        if link is None:
+            link = await self._api.find_link(attempt.remote_id or "", attempt.asset_id)
         output = attempt.output or attempt.wanted_output
         part = PartFile(self._folder, output)
         try:
@@ -99,26 +132,14 @@ class Fetcher:
             if not part.is_closed:
                 # Who is cancelled here waits for no disk.
                 asyncio.get_running_loop().run_in_executor(None, part.close)
-        record = self._ledger.record_restored if attempt.state is State.DONE else self._ledger.complete
-        attempt = await record(attempt, content_hash, size_bytes)
+        attempt = await self._record(attempt, content_hash, size_bytes)
         logger.info("%s: done -> %s (%d bytes)", attempt.label, attempt.output, size_bytes)
         return attempt
 
-    async def _find_link(self, attempt: Attempt) -> str:
-        """Ask in three places: a complete generation without a link in the first has been seen."""
-        generation_id = attempt.generation_id or ""
-        generation = await self._retrying.read(lambda: self._client.read_status(generation_id))
-        if generation.link:
-            return generation.link
-        listed = await self._retrying.read(lambda: self._client.list_generations([generation_id]))
-        for item in listed:
-            if item.generation_id == generation_id and item.link:
-                return item.link
-        asset_id = generation.asset_id or attempt.asset_id
-        link = await self._retrying.read(lambda: self._client.find_asset_link(asset_id)) if asset_id else None
-        if not link:
-            raise DownloadError("The server has the result but names no link to it yet.")
-        return link
+    async def _record(self, attempt: Attempt, content_hash: str, size_bytes: int) -> Attempt:
+        if attempt.state is State.DONE:
+            return await self._ledger.record_restored(attempt, content_hash, size_bytes)
+        return await self._ledger.apply(attempt, events.complete(content_hash, size_bytes))
 
 
 async def _save(part: PartFile, download: Download) -> tuple[str, int]:

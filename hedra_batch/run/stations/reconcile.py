@@ -1,90 +1,79 @@
-"""The station of unknown outcomes: reading, for as long as a request may still arrive, decides what became of it."""
+"""The station of unknown outcomes: looking, for as long as a request may still arrive, tells what became of it."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from dataclasses import replace
 
-from hedra_batch.api.v2.answers import Generation
-from hedra_batch.api.v2.client import HedraClient
-from hedra_batch.clock import from_text, to_text
-from hedra_batch.errors import JobError, NotFoundError, UnfinishedError
-from hedra_batch.job import IDS_UNPROVEN, UNKNOWN_OUTCOME, Attempt, Job, State
+from hedra_batch.api.protocol import Api, Reading, SentRequest
+from hedra_batch.decide import Finding, Inquiry, Reason, ResendPolicy, Verdict
+from hedra_batch.decide import after_inquiry, after_order, after_recheck
+from hedra_batch.errors import JobError, UnfinishedError
+from hedra_batch.job import Attempt, Job
+from hedra_batch.ledger import events
+from hedra_batch.ledger.errors import TakenError
 from hedra_batch.ledger.ledger import Ledger
-from hedra_batch.ledger.writer import TakenError
-from hedra_batch.run.pacing.retrying import RetryingClient
+from hedra_batch.run.pacing.backoff import Backoff
 from hedra_batch.run.settings import RunSettings
+from hedra_batch.state import State
 
 logger = logging.getLogger(__name__)
 
-#: By how much the server's clock may differ from ours, which may have a wrong time zone.
-CLOCK_TOLERANCE = timedelta(days=1)
-#: Pages of the account's list that are searched at most for the echo of one request.
-ECHO_PAGES_LIMIT = 100
+#: Writes the request of a job anew, with its files at the server.
+MakeBody = Callable[[Attempt, Job, str], Awaitable[bytes]]
 
 
 class Reconciler:
-    """Takes an attempt from UNKNOWN to ACCEPTED, RESERVED or HELD, and from HELD back when it can go on."""
+    """Finds out what became of a request whose outcome is unknown, and of what a person must decide about."""
 
     def __init__(
         self,
         ledger: Ledger,
-        client: HedraClient,
-        reader: RetryingClient,
+        api: Api,
         settings: RunSettings,
-        make_body: Callable[[Attempt, Job, str], Awaitable[bytes]],
+        make_body: MakeBody,
         is_wanted: Callable[[Attempt], bool],
     ) -> None:
         self._ledger = ledger
-        self._client = client
-        self._retrying = reader
+        self._api = api
         self._settings = settings
+        self._policy = ResendPolicy(settings.on_unknown == "resend", settings.resends_limit)
         self._make_body = make_body
         self._is_wanted = is_wanted
 
     async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
-        """Read with growing pauses until the generation is found, or absent after the whole quiet window.
+        """Look with growing pauses until the request is found, or absent after the whole quiet window.
 
         Raises UnfinishedError when the window is over and the server says neither.
         """
         if (remaining_seconds := self._count_window(attempt)) > 0:
             patience = f"for {remaining_seconds:.0f} s at most"
             logger.info("%s: whether it was accepted is not known; it is looked for, %s", attempt.label, patience)
-        pause_seconds = self._settings.shortest_poll_seconds
+        backoff = Backoff(self._settings.shortest_poll_seconds, self._settings.longest_poll_seconds * 2)
         while True:
+            # Counted before the look: only an absence after the end of the window is one.
             remaining_seconds = self._count_window(attempt)
-            try:
-                found = await self._look(attempt)
-            except JobError as error:
-                if remaining_seconds <= 0:
-                    return await self._hold(attempt, UNKNOWN_OUTCOME, f"reading it is refused: {error}")
-            else:
-                if found:
-                    return await self._adopt(attempt, found)
-                await self._ledger.record_absent(attempt)
-                if remaining_seconds <= 0:
-                    return await self._decide(attempt, job)
-            await asyncio.sleep(min(pause_seconds, max(remaining_seconds, 0)))
-            pause_seconds = min(pause_seconds * 2, self._settings.longest_poll_seconds * 2)
+            reading, inquiry, refusal = await self._look(attempt, remaining_seconds)
+            if verdict := after_inquiry(inquiry, self._policy):
+                return await self._carry_out(attempt, job, verdict, inquiry, reading, refusal)
+            await asyncio.sleep(min(backoff.next_seconds(), max(remaining_seconds, 0)))
 
-    async def revisit(self, attempt: Attempt, _job: Job | None) -> Attempt:
-        """Go on with a held attempt that is found after all, or whose question is answered.
+    async def recheck(self, attempt: Attempt, _job: Job | None) -> Attempt:
+        """Go on with a held attempt that is found after all, or whose question is answered meanwhile.
 
         Raises UnfinishedError when neither is so.
         """
-        if is_unproven(attempt) and self._ledger.ids_verdict == "honoured":
+        deduplication = self._ledger.deduplication(attempt.kind)
+        if after_recheck(attempt.state, Finding.ABSENT, deduplication) is State.UNKNOWN:
             logger.info("%s: the server is now known to use our ids, so its outcome is read again", attempt.label)
-            return await self._ledger.reopen(attempt)
-        try:
-            found = await self._look(attempt)
-        except JobError as error:
-            raise UnfinishedError(f"What became of it cannot be read now: {error}") from error
-        if found:
-            return await self._adopt(attempt, found)
-        await self._ledger.record_absent(attempt)
+            return await self._ledger.apply(attempt, events.look_again())
+        reading, inquiry, refusal = await self._look(attempt, 0.0)
+        if refusal:
+            raise UnfinishedError(f"What became of it cannot be read now: {refusal}") from refusal
+        if reading and after_recheck(attempt.state, inquiry.finding, deduplication) is State.ACCEPTED:
+            return await self._adopt(attempt, reading)
         raise UnfinishedError(attempt.error or "A person must decide.")
 
     async def order_resend(self, attempt: Attempt, job: Job | None) -> Attempt:
@@ -94,139 +83,110 @@ class Reconciler:
         """
         if attempt.accepted_at:
             raise UnfinishedError("It was accepted, so another send could be paid for again. Abandon it, then retry.")
-        try:
-            found = await self._look(attempt)
-        except JobError as error:
-            raise UnfinishedError(f"Whether it was accepted cannot be read now: {error}") from error
-        if found:
-            return await self._adopt(attempt, found)
-        await self._ledger.record_absent(attempt)
-        if (remaining_seconds := self._count_window(attempt)) > 0:
+        remaining_seconds = self._count_window(attempt)
+        reading, inquiry, refusal = await self._look(attempt, remaining_seconds)
+        if refusal:
+            raise UnfinishedError(f"Whether it was accepted cannot be read now: {refusal}") from refusal
+        if reading:
+            return await self._adopt(attempt, reading)
+        if remaining_seconds > 0:
             raise UnfinishedError(f"It may still arrive: its quiet window lasts {remaining_seconds:.0f} s more.")
         body = await self._find_body(attempt, job)
-        if body is None:
+        if body is None or after_order(attempt.state, inquiry) is not State.RESEND_ORDERED:
             raise UnfinishedError("The request was lost with an earlier ledger, and its job is not in the manifest.")
-        return await self._ledger.order_resend(attempt, body)
+        return await self._ledger.apply(attempt, events.order_resend(body))
 
     def _count_window(self, attempt: Attempt) -> float:
         """Count the seconds until absence is an answer, on a clock that nobody can set and that runs through sleep."""
         assert attempt.unknown_mark, "it is written with the state"
         return self._settings.quiet_window_seconds - self._settings.clock.least_seconds_since(attempt.unknown_mark)
 
-    async def _look(self, attempt: Attempt) -> Generation | None:
-        """Ask by id, then in the list; None when it is absent from all. Raises JobError when that cannot be told.
-
-        A generation just accepted may be in one of them only. On a server that is not known to use our ids it may be
-        there under another one, and then the echo of the request shows it.
-        """
-        generation_id = attempt.generation_id or ""
+    async def _look(
+        self, attempt: Attempt, remaining_seconds: float
+    ) -> tuple[Reading | None, Inquiry, JobError | None]:
+        """Look for a request, and gather what counts besides. Raises UnfinishedError where that cannot be told now."""
+        reading, refusal = None, None
         try:
-            return await self._retrying.read(lambda: self._client.read_status(generation_id))
-        except NotFoundError:
-            listed = await self._list(lambda: self._client.list_generations([generation_id]))
-        found = _find(generation_id, listed)
-        if found is None and self._ledger.ids_verdict != "honoured":
-            found = await self._find_echo(attempt)
-        return found
+            reading = await self._api.find(self._describe(attempt))
+        except JobError as error:
+            refusal = error
+        if reading is None and refusal is None:
+            await self._ledger.record_absent(attempt)
+        finding = Finding.FOUND if reading else Finding.UNTOLD if refusal else Finding.ABSENT
+        inquiry = Inquiry(
+            finding=finding,
+            is_window_over=remaining_seconds <= 0,
+            deduplication=self._ledger.deduplication(attempt.kind),
+            is_wanted=self._is_wanted(attempt),
+            resends=attempt.resends,
+        )
+        return reading, inquiry, refusal
 
-    async def _find_echo(self, attempt: Attempt) -> Generation | None:
-        """Search what the account has had made since the send, to its end: nothing else shows that it is not there.
+    def _describe(self, attempt: Attempt) -> SentRequest:
+        deduplication = self._ledger.deduplication(attempt.kind)
+        return SentRequest(attempt.remote_id or attempt.request_key or "", attempt.submitted_at, deduplication)
 
-        Raises UnfinishedError where the list cannot be read to its end, JobError where it is refused.
-        """
-        since = to_text(from_text(attempt.submitted_at) - CLOCK_TOLERANCE) if attempt.submitted_at else None
-        offset, unreadable = 0, 0
-        for _ in range(ECHO_PAGES_LIMIT):
-            request = functools.partial(self._client.list_recent, since, offset)
-            page = await self._retrying.read(request)
-            if found := _find(attempt.generation_id or "", page.generations):
-                return found
-            offset += page.item_count
-            unreadable += page.item_count - len(page.generations)
-            if not page.item_count:
-                break
-        if unreadable or page.item_count:
-            raise UnfinishedError(f"The account's list could not be searched to its end ({offset} generations).")
-        return None
+    async def _carry_out(
+        self,
+        attempt: Attempt,
+        job: Job | None,
+        verdict: Verdict,
+        inquiry: Inquiry,
+        reading: Reading | None,
+        refusal: JobError | None,
+    ) -> Attempt:
+        if reading:
+            return await self._adopt(attempt, reading)
+        is_absent = inquiry.finding is Finding.ABSENT and verdict.state is not State.HELD_UNPROVEN
+        if is_absent and (elsewhere := await self._api.find_elsewhere(self._describe(attempt))):
+            # A server may have begun to give ids of its own.
+            return await self._adopt(attempt, elsewhere)
+        if verdict.state is State.RESEND_DUE:
+            return await self._resend(attempt, job, inquiry)
+        return await self._hold(attempt, verdict, refusal)
 
-    async def _list(self, request: Callable[[], Awaitable[list[Generation]]]) -> list[Generation]:
-        """Read a list; one that the server refuses has nothing in it, and the answer by id stands."""
-        try:
-            return await self._retrying.read(request)
-        except JobError:
-            return []
-
-    async def _adopt(self, attempt: Attempt, found: Generation) -> Attempt:
-        """Take over what bears the id: made of the batch and the inputs, it is nobody else's."""
-        logger.info("%s: found at the server as %s; it was accepted", attempt.label, found.generation_id)
-        try:
-            return await self._ledger.accept(
-                attempt, generation_id=found.generation_id, asset_id=found.asset_id, eta_seconds=found.eta_seconds
-            )
-        except TakenError as conflict:
-            raise UnfinishedError(f"What the server shows of it cannot be right: {conflict}") from conflict
-
-    async def _decide(self, attempt: Attempt, job: Job | None) -> Attempt:
-        """Say what follows from absence, now that no request can still be on its way."""
-        if self._ledger.ids_verdict == "unproven":
-            return await self._hold(attempt, IDS_UNPROVEN, "nothing shows yet that this server uses our ids")
-        if found := await self._find_under_other_id(attempt):
-            return await self._adopt(attempt, found)
-        if reason := self._find_reason_to_hold(attempt):
-            return await self._hold(attempt, UNKNOWN_OUTCOME, reason)
+    async def _resend(self, attempt: Attempt, job: Job | None, inquiry: Inquiry) -> Attempt:
+        body, refusal = None, None
         try:
             body = await self._find_body(attempt, job)
         except JobError as error:
-            return await self._hold(attempt, UNKNOWN_OUTCOME, f"its image is refused: {error}")
+            refusal = error
         if body is None:
-            return await self._hold(attempt, UNKNOWN_OUTCOME, "its request was lost with an earlier ledger")
+            obstacle = Reason.FILE_REFUSED if refusal else Reason.REQUEST_LOST
+            verdict = after_inquiry(replace(inquiry, obstacle=obstacle), self._policy)
+            assert verdict, "the window is over"
+            return await self._hold(attempt, verdict, refusal)
         logger.warning("%s: absent after the quiet window, so the same request is sent again", attempt.label)
-        return await self._ledger.resend(attempt, body)
-
-    async def _find_under_other_id(self, attempt: Attempt) -> Generation | None:
-        """Look once for the echo before anything is sent again: a server may have begun to give ids of its own."""
-        try:
-            return await self._find_echo(attempt)
-        except (JobError, UnfinishedError) as error:
-            logger.debug("%s: the account's list cannot be searched: %s", attempt.label, error)
-            return None
+        return await self._ledger.apply(attempt, events.plan_resend(body))
 
     async def _find_body(self, attempt: Attempt, job: Job | None) -> bytes | None:
         """Take the bytes that were sent; those that were lost with a ledger are written anew for the same inputs."""
         if attempt.body is not None:
             return attempt.body
-        is_same = job is not None and job.inputs.digest == attempt.digest
-        if job is None or not is_same:
+        if job is None or job.inputs.digest != attempt.digest:
             return None
-        return await self._make_body(attempt, job, attempt.generation_id or "")
+        return await self._make_body(attempt, job, attempt.request_key or "")
 
-    def _find_reason_to_hold(self, attempt: Attempt) -> str | None:
-        if self._ledger.ids_verdict == "ignored":
-            return "this server gives ids of its own, so a repeat could be paid for twice"
-        if not self._is_wanted(attempt):
-            return "the job left the manifest, or was edited since"
-        if self._settings.on_unknown == "hold":
-            return "the manifest says on_unknown: hold"
-        if attempt.resends >= self._settings.resends_limit:
-            return f"it was sent again {attempt.resends} times already"
-        return None
+    async def _adopt(self, attempt: Attempt, reading: Reading) -> Attempt:
+        """Take over what bears the key: made of the batch and the inputs, it is nobody else's."""
+        logger.info("%s: found at the server as %s; it was accepted", attempt.label, reading.remote_id)
+        found = reading.acceptance(attempt.request_key)
+        event = events.accept(
+            found.remote_id, asset_id=found.asset_id, eta_seconds=found.eta_seconds, shows=found.deduplication
+        )
+        try:
+            return await self._ledger.apply(attempt, event)
+        except TakenError as conflict:
+            raise UnfinishedError(f"What the server shows of it cannot be right: {conflict}") from conflict
 
-    async def _hold(self, attempt: Attempt, code: str, reason: str) -> Attempt:
+    async def _hold(self, attempt: Attempt, verdict: Verdict, refusal: JobError | None) -> Attempt:
         sent = f"sent at {attempt.submitted_at}" if attempt.submitted_at else "maybe sent before the ledger was lost"
+        reason = (verdict.reason or "").format(resends=attempt.resends)
+        if refusal:
+            reason = f"{reason}: {refusal}"
         message = (
             f"Whether this paid request was accepted is unknown ({sent}, absent since), and it is not sent again now: "
             f"{reason}. Each run looks for it again."
         )
         logger.error("%s: held. %s", attempt.label, message)
-        return await self._ledger.hold(attempt, code, message)
-
-
-def is_unproven(attempt: Attempt) -> bool:
-    """Tell whether a held attempt only waits for the proof that the server uses our ids."""
-    is_accepted = attempt.accepted_at is not None
-    return attempt.state is State.HELD and attempt.error_code == IDS_UNPROVEN and not is_accepted
-
-
-def _find(generation_id: str, listed: list[Generation]) -> Generation | None:
-    """Find the generation with this id, or whose echoed request asked for it."""
-    return next((item for item in listed if generation_id in (item.generation_id, item.requested_id)), None)
+        return await self._ledger.apply(attempt, events.hold(verdict, message))

@@ -8,57 +8,63 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hedra_batch.api.v2.answers import COMPLETE, ERROR
+from hedra_batch.api.protocol import Phase
+from hedra_batch.decide import after_denial
 from hedra_batch.errors import JobError, UnfinishedError
-from hedra_batch.job import Attempt, Job, State
+from hedra_batch.job import Attempt, Job
+from hedra_batch.ledger import events
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.run.pacing.poller import Poller
+from hedra_batch.state import State
 
 logger = logging.getLogger(__name__)
 
 
 class Tracker:
-    """Takes an attempt from ACCEPTED or STUCK to READY, FAILED or HELD, as the server ends it."""
+    """Takes an attempt from ACCEPTED or OVERDUE to READY, FAILED or HELD_MISSING, as the server ends it."""
 
     def __init__(
-        self, ledger: Ledger, watch: Poller, folder: Path, offer_link: Callable[[int, str | None], None]
+        self, ledger: Ledger, poller: Poller, folder: Path, on_link: Callable[[int, str | None], None]
     ) -> None:
         self._ledger = ledger
-        self._poller = watch
+        self._poller = poller
         self._folder = folder
-        self._offer_link = offer_link
+        self._on_link = on_link
 
     async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
         """Wait for the end; the charge and a fresh link come with the read that sees it.
 
-        Raises UnfinishedError for one that is stuck when the run has nothing else to wait for.
+        Raises UnfinishedError for one that is overdue when the run has nothing else to wait for.
         """
         try:
-            generation = await self._poller.follow(attempt)
+            reading = await self._poller.follow(attempt)
         except JobError as error:
             logger.error("%s: held: %s", attempt.label, error)
-            return await self._ledger.hold(attempt, error.code, f"The server does not know it any more: {error}")
-        if generation is None:
+            message = f"The server does not know it any more: {error}"
+            event = events.deny(attempt.state, after_denial(attempt.state), error.code, message)
+            return await self._ledger.apply(attempt, event)
+        if reading is None:
             return await self._leave_running(attempt, "cannot be read")
-        if generation.status == ERROR:
-            message = generation.error or "The server ended it without a reason."
+        if reading.phase is Phase.FAILED:
+            message = reading.error or "The server ended it without a reason."
             logger.error("%s: failed: %s", attempt.label, message)
-            code = generation.error_code or "unknown"
-            return await self._ledger.fail(attempt, code, message, generation.credits_charged)
-        if generation.status != COMPLETE:
-            return await self._leave_running(attempt, f"is still at {generation.progress:.0%}")
-        self._offer_link(attempt.key, generation.link)
+            return await self._ledger.apply(
+                attempt, events.fail(reading.error_code or "unknown", message, reading.charged)
+            )
+        if reading.phase is Phase.RUNNING:
+            return await self._leave_running(attempt, f"is still at {reading.progress:.0%}")
+        self._on_link(attempt.key, reading.link)
         outputs = self._list_takes(job.output if job else attempt.wanted_output, is_recovered=attempt.body is None)
-        return await self._ledger.mark_ready(attempt, outputs, generation.asset_id, generation.credits_charged)
+        return await self._ledger.apply(attempt, events.make_ready(outputs, reading.asset_id, reading.charged))
 
     async def _leave_running(self, attempt: Attempt, how: str) -> Attempt:
         """Write down that it is far over its time. It is not sent again for that: it is paid for and may end."""
         overdue = f"It was accepted at {attempt.accepted_at} and {how}, far over its expected time."
         message = f"{overdue} It is read more rarely from now on."
-        if attempt.state is State.STUCK:
+        if attempt.state is State.OVERDUE:
             raise UnfinishedError(message)
         logger.warning("%s: overdue: %s", attempt.label, message)
-        return await self._ledger.mark_stuck(attempt, message)
+        return await self._ledger.apply(attempt, events.mark_overdue(message))
 
     def _list_takes(self, wanted: str, *, is_recovered: bool) -> Iterator[str]:
         """Yield the file names that a result may have: a paid file is never overwritten, so then a further take.

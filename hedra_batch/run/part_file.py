@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hedra_batch.durable import hash_file, open_own, publish, sync, sync_folder
 from hedra_batch.folder import RunFolder
-from hedra_batch.run.stations.container import check_container
+from hedra_batch.run.container import check_container
 
 
 class PartFile:

@@ -1,0 +1,90 @@
+"""What cannot go on now, each under what it waits for, and the one rule that says when it is ready again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hedra_batch.decide import Deduplication
+from hedra_batch.errors import BudgetReachedError
+from hedra_batch.job import Attempt
+from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.money import Money
+from hedra_batch.planning.plan import PlannedJob
+
+
+class Wait(StrEnum):
+    """What a parked attempt waits for."""
+
+    #: The budget has no room for it; what the server refuses meanwhile gives some back.
+    BUDGET = "budget"
+    #: Nothing shows yet that the server recognises repeats; another job's answer may.
+    PROOF = "proof"
+    PERSON = "person"
+    NEXT_RUN = "next run"
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """One attempt that waits."""
+
+    attempt: Attempt
+    planned: PlannedJob
+
+
+class Parking:
+    """Keeps what may be ready again in this run; the rest stays in the ledger, where the next run finds it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._parked: defaultdict[Wait, list[Parked]] = defaultdict(list)
+        #: The lowest price that the budget has no room for, and the edition whose budget it is.
+        self._cheapest: Money | None = None
+        self._edition = ""
+        #: Why the budget let nothing more through, as long as something waits for it.
+        self.budget_reason: BudgetReachedError | None = None
+        self.was_budget_reached = False
+
+    def park(self, wait: Wait, attempt: Attempt, planned: PlannedJob) -> None:
+        """Keep an attempt until it is ready again."""
+        if wait in (Wait.BUDGET, Wait.PROOF):
+            self._parked[wait].append(Parked(attempt, planned))
+
+    def on_too_dear(self, edition: str, price: Money | None, reason: BudgetReachedError) -> None:
+        """The budget had no room for this price."""
+        self._edition = edition
+        self.was_budget_reached = True
+        self.budget_reason = self.budget_reason or reason
+        if price is not None:
+            self._cheapest = min(price, self._cheapest or price)
+
+    def is_too_dear(self, price: Money | None) -> bool:
+        """Tell whether the budget has refused what costs no more, so that nothing need be uploaded for another no."""
+        if self.budget_reason is None:
+            return False
+        return price is None or (self._cheapest is not None and price >= self._cheapest)
+
+    async def take_ready(self) -> list[Parked] | None:
+        """Give out what can go on again, the list being empty where only jobs without a row can; None for nothing."""
+        is_reopened = await self._is_affordable()
+        if is_reopened:
+            self.budget_reason, self._cheapest = None, None
+        ready = []
+        for wait in Wait:
+            parked = self._parked.pop(wait, [])
+            ready += [one for one in parked if self._is_ready(wait, one, is_reopened=is_reopened)]
+            self._parked[wait] = [one for one in parked if not self._is_ready(wait, one, is_reopened=is_reopened)]
+        return ready if ready or is_reopened else None
+
+    def _is_ready(self, wait: Wait, parked: Parked, *, is_reopened: bool) -> bool:
+        """The one rule: a budget with room again, or a server that is known to recognise repeats by now."""
+        if wait is Wait.BUDGET:
+            return is_reopened
+        return wait is Wait.PROOF and self._ledger.deduplication(parked.attempt.kind) is Deduplication.PROVEN
+
+    async def _is_affordable(self) -> bool:
+        """Tell whether the budget has room for the cheapest that was refused: the server's refusals give some back."""
+        if self.budget_reason is None or self._cheapest is None:
+            return False
+        return await self._ledger.can_afford(self._edition, self._cheapest)
