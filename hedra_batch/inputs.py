@@ -16,6 +16,9 @@ from pathlib import Path
 #: Stands before every digest, so that a later way of taking it never makes all jobs look changed.
 DIGEST_VERSION = "v1"
 
+#: The kind of request of a job that names none.
+DEFAULT_KIND = "video"
+
 #: The canonical value of a field: a file by its content, a URL by its text.
 FieldValue = str | int
 #: The canonical values of a job by the names of their fields.
@@ -198,6 +201,11 @@ class Inputs:
 def find_price_key(fields: Mapping[str, FieldValue]) -> PriceKey:
     """Find what decides the price of a job and how long it takes."""
     return tuple((field.name, fields[field.name]) for field in FIELDS if field.has_price and field.name in fields)
+
+
+def find_request_kind(fields: Mapping[str, FieldValue]) -> str:
+    """Find the kind of request that a job is bought with: what a server shows of one tells nothing of another."""
+    return str(fields.get("type", DEFAULT_KIND))
 
 
 @lru_cache(maxsize=4096)
