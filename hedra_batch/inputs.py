@@ -16,7 +16,7 @@ from pathlib import Path
 #: Stands before every digest, so that a later way of taking it never makes all jobs look changed.
 DIGEST_VERSION = "v1"
 
-#: The kind of request where a job names none.
+#: The kind of request of a job that names none.
 DEFAULT_KIND = "video"
 
 #: The canonical value of a field: a file by its content, a URL by its text.
@@ -203,12 +203,12 @@ def find_price_key(fields: Mapping[str, FieldValue]) -> PriceKey:
     return tuple((field.name, fields[field.name]) for field in FIELDS if field.has_price and field.name in fields)
 
 
+def find_request_kind(fields: Mapping[str, FieldValue]) -> str:
+    """Find the kind of request that a job is bought with: what a server shows of one tells nothing of another."""
+    return str(fields.get("type", DEFAULT_KIND))
+
+
 @lru_cache(maxsize=4096)
 def _quote(value: FieldValue) -> str:
     """Write a value as JSON; the jobs of a batch share most of theirs."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def find_request_kind(fields: Mapping[str, FieldValue]) -> str:
-    """Find the kind of request; a server may treat each differently."""
-    return str(fields.get("type", DEFAULT_KIND))

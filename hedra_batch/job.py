@@ -1,4 +1,4 @@
-"""The records of a job and of its attempts; they know no API."""
+"""The job record, and the record of its attempts."""
 
 from __future__ import annotations
 
@@ -25,46 +25,50 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One purchase for one job, as the ledger has it."""
+    """One purchase of one job, as the ledger has it."""
 
     #: The ledger's own number of the row.
     key: int
     edition: str
     #: The job that it counts for.
     job_id: str
-    #: The job that it was bought for, which with edition, digest and number makes its request key, and never changes.
+    #: The id of the job that it was bought under, which makes its request key and never changes.
     bought_as: str
-    #: Counts up from 1 for each job; no number is used twice.
+    #: Counts up from 1 for each id that was bought under; no number is used twice.
     number: int
     state: State
     digest: str
-    #: The canonical values of the inputs that this attempt was made for.
+    #: The canonical fields of the inputs that this attempt was made for.
     fields: FieldValues
     #: Where the manifest wants the file; `output` is where it goes.
     wanted_output: str
-    #: Ours, from the reservation on.
+    #: Ours, from RESERVED on.
     request_key: str | None = None
-    #: The server's, from the acceptance on.
+    #: The server's, from ACCEPTED on.
     remote_id: str | None = None
     asset_id: str | None = None
     body: bytes | None = field(default=None, repr=False)
-    #: Every send of the key, and those of them whose outcome could not be told.
+    #: Every send under the key, and those of them whose outcome could not be told.
     sends: int = 0
     unknown_sends: int = 0
-    #: Sends again after a lost one, but for those that were surely not accepted.
+    #: Sends again after a lost one, but for those that were surely not accepted or that a person has ordered.
     resends: int = 0
     #: Since when its outcome is unknown, on the clock that runs through sleep: the quiet window is counted from it.
     unknown_mark: str | None = None
+    #: Begin of the last send.
     submitted_at: str | None = None
     accepted_at: str | None = None
     #: The same moment, on the clock that runs through sleep.
     accepted_mark: str | None = None
-    #: Since when the server denies what it had accepted, or the result of it.
+    #: Since when the server denies what it had accepted, or the result of what it had completed.
     missing_at: str | None = None
     eta_seconds: float | None = None
     output: str | None = None
     sha256: str | None = None
+    #: By the price list, when its request was made.
     estimated: Money | None = None
+    #: As the server reports it.
+    charged: Money | None = None
     error_code: str | None = None
     error: str | None = None
 
@@ -75,7 +79,7 @@ class Attempt:
 
     @property
     def kind(self) -> str:
-        """The kind of request that it is."""
+        """The kind of request that it is bought with."""
         return find_request_kind(self.fields)
 
 

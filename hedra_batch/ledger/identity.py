@@ -1,4 +1,4 @@
-"""The identity file beside the ledger: what makes the ids of a batch its own, and a lost or foreign ledger noticed."""
+"""The identity file beside the ledger: what makes the keys of a batch its own, and a lost or foreign ledger noticed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 
 from hedra_batch.durable import write_atomically
 from hedra_batch.errors import ConfigurationError, WriteError
+
+#: Of the file. Those that name none are older, and read alike.
+FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,12 @@ class Identity:
     place: str = ""
     #: As high as the ledger's own counter, or one lower after a crash at the start of a run.
     run_counter: int = 0
-    #: Raised before an attempt of that number is sent, so that a lost ledger knows which ids to ask for.
+    #: Raised before an attempt of that number is sent, so that a lost ledger knows which keys to ask for.
     highest_attempt: int = 0
 
     @classmethod
     def create(cls, binding: Binding, place: str) -> Identity:
-        """Make a new identity with ids that no other batch has."""
+        """Make a new identity, whose keys no other batch has."""
         salt = secrets.token_hex(16)
         return cls(
             batch_uuid=str(uuid.uuid4()),
@@ -60,12 +63,14 @@ class Identity:
         Raises WriteError when it cannot be read, ConfigurationError when it is damaged.
         """
         try:
-            return cls(**json.loads(path.read_text("utf-8")))
+            content = json.loads(path.read_text("utf-8"))
+            _require_known(path, content.pop("format", 0))
+            return cls(**content)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise WriteError(f"{path} cannot be read: {error.strerror or error}. Nothing was sent.") from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ConfigurationError(
                 f"{path}: the identity of this run folder cannot be read ({error}). Restore the file from a backup: "
                 "without it the folder's paid requests cannot be recognised."
@@ -74,7 +79,7 @@ class Identity:
     def save(self, path: Path) -> None:
         """Write the file so that after a crash the old or the new one is there, whole."""
         try:
-            write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
+            write_atomically(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
         except OSError as error:
             raise WriteError(f"{path} cannot be written: {error.strerror or error}.") from error
 
@@ -118,6 +123,14 @@ class Identity:
             self,
             run_counter=max(self.run_counter, run_counter),
             highest_attempt=max(self.highest_attempt, highest_attempt),
+        )
+
+
+def _require_known(path: Path, number: int) -> None:
+    if number > FORMAT:
+        raise ConfigurationError(
+            f"{path} was written by a newer version of this program (format {number}, this one knows {FORMAT}). "
+            "Nothing was sent. Update the program."
         )
 
 

@@ -1,62 +1,78 @@
-"""The ledger's events: one method each, a compare-and-set on the state, durable when it returns."""
+"""The ledger: one place that applies events to attempts, durable when it returns, and all else that is kept of a batch.
+
+What was returned survives a crash of program and machine.
+"""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from hedra_batch import __version__
 from hedra_batch.clock import CLOCK, Clock
-from hedra_batch.errors import ConfigurationError
-from hedra_batch.job import GIVEN_UP, OVERDUE, UNKNOWN_OUTCOME, Attempt, Job, State
-from hedra_batch.ledger import attempts
-from hedra_batch.ledger.assets import Assets
-from hedra_batch.ledger.budget import Spending, read_spending, require_reservable, require_sendable
+from hedra_batch.decide import (
+    AFTER_INTERRUPTION,
+    Deduplication,
+    first_state,
+    is_surely_unsent,
+    learn,
+)
+from hedra_batch.errors import ConfigurationError, LedgerError
+from hedra_batch.inputs import FieldValues
+from hedra_batch.job import Attempt, Job
+from hedra_batch.ledger.backend import Backend, ConflictError, Tables, TakenError
+from hedra_batch.ledger.budget import COUNTED, Spending, fits, require_fitting
+from hedra_batch.ledger.events import UNKNOWN_OUTCOME, Event, Guard
 from hedra_batch.ledger.identity import Binding, Identity
-from hedra_batch.ledger.opening import Loss, open_pair
+from hedra_batch.ledger.opening import open_pair
 from hedra_batch.ledger.reading import LedgerReader
-from hedra_batch.ledger.writer import ConflictError, Writer
+from hedra_batch.ledger.records import (
+    ATTEMPT_COLUMNS,
+    CHANGING_COLUMNS,
+    Loss,
+    evolve,
+    job_columns,
+    make_attempt,
+    money_columns,
+    to_attempt,
+)
+from hedra_batch.ledger.uploads import Uploads
+from hedra_batch.money import CREDITS, Money
+from hedra_batch.state import UNDER_WAY, Liability, State
 
 T = TypeVar("T")
+Estimate = Callable[[FieldValues], Money | None]
 
 _write_json = json.JSONEncoder(ensure_ascii=False).encode
 
-#: Whether a server uses the ids that we reserve.
-IdsVerdict = Literal["unproven", "honoured", "ignored"]
-
 
 class Ledger:
-    """Everything that is known of a batch, in one SQLite file with one writer.
-
-    Each method of an event returns when the change is on disk, and raises ConflictError when the attempt was
-    not in the state that the event starts from. What it returned survives a crash of program and machine.
-    """
+    """Everything that is known of a batch, with one writer."""
 
     def __init__(
         self,
-        writer: Writer,
+        backend: Backend,
         identity: Identity,
         identity_path: Path,
         loss: Loss | None,
-        budget_credits: int | None,
+        budget: Money | None,
         clock: Clock,
     ) -> None:
-        self._writer = writer
+        self._backend = backend
         self._identity = identity
         self._identity_path = identity_path
         self._batch_uuid = uuid.UUID(identity.batch_uuid)
+        self._budget = budget
         self._clock = clock
+        self._deduplication: dict[str, Deduplication] = {}
         #: What an earlier ledger of this batch took with it, when there was one.
         self.loss = loss
-        self.assets = Assets(writer, clock)
-        self._budget_credits = budget_credits
+        self.uploads = Uploads(backend, clock)
         #: Counts up with each run of this folder; set at the opening.
         self.run_number = 0
-        self._ids_verdict: IdsVerdict = "unproven"
         #: When the last paid request of an earlier run was sent.
         self.last_sent_at: str | None = None
 
@@ -70,7 +86,7 @@ class Ledger:
         same_account: bool = False,
         is_moved: bool = False,
         last_run: int = 0,
-        budget_credits: int | None = None,
+        budget: Money | None = None,
         clock: Clock = CLOCK,
     ) -> Ledger:
         """Open or create the ledger of a run folder, and begin a run in which no edition may cost more than the budget.
@@ -79,13 +95,13 @@ class Ledger:
         ledger is not the one that the identity file was last used with, or ends before the last run that is known of.
         A ledger that was lost is begun anew.
         """
-        connection, identity, loss = open_pair(
+        backend, identity, loss = open_pair(
             path, identity_path, binding, same_account=same_account, is_moved=is_moved, clock=clock
         )
-        ledger = cls(Writer(connection), identity, identity_path, loss, budget_credits, clock)
+        ledger = cls(backend, identity, identity_path, loss, budget, clock)
         try:
-            await ledger._writer.run(lambda db: ledger._begin_run(db, last_run))
-            await ledger._writer.run(lambda _: ledger._raise_identity(run_counter=ledger.run_number))
+            await backend.transact(lambda tables: ledger._begin_run(tables, last_run))
+            await backend.transact(lambda _: ledger._raise_identity(run_counter=ledger.run_number))
         except BaseException:
             await ledger.close()
             raise
@@ -93,24 +109,13 @@ class Ledger:
 
     async def close(self) -> None:
         """Write what waits and close the file."""
-        await self._writer.close()
-
-    def derive_generation_id(self, attempt: Attempt) -> str:
-        """Derive the id that this attempt has under every run of this batch, with or without its ledger."""
-        return self._derive_id(attempt.edition, attempt.job_id, attempt.digest, attempt.number)
-
-    def derive_lost_id(self, job: Job, number: int) -> str:
-        """Derive the id that an attempt of this job had in a ledger that was lost."""
-        return self._derive_id(job.edition, job.id, job.inputs.digest, number)
-
-    def _derive_id(self, *parts: str | int) -> str:
-        return str(uuid.uuid5(self._batch_uuid, _write_json(parts)))
+        await self._backend.close()
 
     # Runs
 
-    def _begin_run(self, connection: sqlite3.Connection, last_run: int) -> None:
+    def _begin_run(self, tables: Tables, last_run: int) -> None:
         last_run = max(last_run, self._identity.run_counter)
-        counter = int(connection.execute("SELECT value FROM info WHERE key = 'run_counter'").fetchone()[0])
+        counter = int(tables.find("info", ("value",), {"key": "run_counter"})[0][0])
         if counter < last_run:
             raise ConfigurationError(
                 f"The ledger ends at run {counter}, but this folder has seen run {last_run}: it is "
@@ -119,46 +124,31 @@ class Ledger:
             )
         now = self._clock.now_text()
         self.run_number = counter + 1
-        connection.execute("UPDATE info SET value = ? WHERE key = 'run_counter'", (str(self.run_number),))
-        values = (self.run_number, now, __version__)
-        connection.execute("INSERT INTO runs (number, started_at, version) VALUES (?, ?, ?)", values)
-        statement = "SELECT ids_verdict FROM servers WHERE base_url = ?"
-        row = connection.execute(statement, (self._identity.base_url,)).fetchone()
-        self._ids_verdict = row[0] if row else "unproven"
-        sent = "SELECT at FROM history WHERE to_state = ? ORDER BY rowid DESC LIMIT 1"
-        row = connection.execute(sent, (State.SUBMITTING,)).fetchone()
-        self.last_sent_at = row[0] if row else None
-        self._recover(connection, now)
+        tables.update("info", {"key": "run_counter"}, {"value": str(self.run_number)})
+        tables.insert("runs", {"number": self.run_number, "started_at": now, "version": __version__})
+        shown = tables.find("deduplication", ("kind", "verdict"), {"base_url": self._identity.base_url})
+        self._deduplication = {kind: Deduplication(verdict) for kind, verdict in shown}
+        self.last_sent_at = tables.reader().read_last_sent_at()
+        self._recover(tables, now)
 
-    def _recover(self, connection: sqlite3.Connection, now: str) -> None:
+    def _recover(self, tables: Tables, now: str) -> None:
         """Settle what the last run left half-way, if it was killed."""
-        # A send that was under way has an unknown outcome; its quiet window begins now.
-        connection.execute(
-            "UPDATE attempts SET state = ?, unknown_sends = unknown_sends + 1, unknown_at = ?, unknown_mark = ?, "
-            "ordered_at = NULL, changed_at = ?, error_code = ?, error = ? WHERE latest = 1 AND state = ?",
-            (
-                *(State.UNKNOWN, now, self._clock.mark(), now, UNKNOWN_OUTCOME),
-                *("The run ended before the answer came.", State.SUBMITTING),
-            ),
-        )
-        # A reservation that nothing was sent for lasts as long as its run: another may have other prices and budgets.
-        connection.execute(
-            "UPDATE attempts SET state = ?, changed_at = ?, body = NULL "
-            "WHERE latest = 1 AND state = ? AND unknown_sends = 0",
-            (State.NEW, now, State.RESERVED),
-        )
-        # Where an earlier send was lost, it is read again before it is sent again, but for a person's order.
-        connection.execute(
-            "UPDATE attempts SET state = ?, changed_at = ?, resends = max(resends - 1, 0) "
-            "WHERE latest = 1 AND state = ? AND unknown_sends > 0 AND ordered_at IS NULL",
-            (State.UNKNOWN, now, State.RESERVED),
-        )
+        for state, target in AFTER_INTERRUPTION.items():
+            changes: dict[str, object] = {"state": target, "changed_at": now}
+            adds = {}
+            if state in UNDER_WAY:
+                # The quiet window of a send that was under way begins now.
+                changes |= {"unknown_at": now, "unknown_mark": self._clock.mark()}
+                changes |= {"error_code": UNKNOWN_OUTCOME, "error": "The run ended before the answer came."}
+                adds = {"unknown_sends": 1}
+            if target is State.NEW:
+                changes["body"] = None
+            tables.update("attempts", {"latest": True, "state": state}, changes, adds)
 
     async def end_run(self, exit_code: int) -> None:
         """Note that the run ended by itself, and how."""
-        statement = "UPDATE runs SET ended_at = ?, exit_code = ? WHERE number = ?"
-        values = (self._clock.now_text(), exit_code, self.run_number)
-        await self._writer.run(lambda db: db.execute(statement, values).rowcount)
+        end = {"ended_at": self._clock.now_text(), "exit_code": exit_code}
+        await self._backend.transact(lambda tables: tables.update("runs", {"number": self.run_number}, end))
 
     def _raise_identity(self, *, run_counter: int = 0, highest_attempt: int = 0) -> None:
         identity = self._identity.raised(run_counter, highest_attempt)
@@ -166,310 +156,204 @@ class Ledger:
             identity.save(self._identity_path)
             self._identity = identity
 
+    # Keys
+
+    def derive_request_key(self, attempt: Attempt) -> str:
+        """Derive the key that this attempt has under every run of this batch, with or without its ledger."""
+        return self._derive_key(attempt.edition, attempt.bought_as, attempt.digest, attempt.number)
+
+    def derive_lost_key(self, job: Job, number: int) -> str:
+        """Derive the key that an attempt of this job had in a ledger that was lost."""
+        return self._derive_key(job.edition, job.id, job.inputs.digest, number)
+
+    def _derive_key(self, *parts: str | int) -> str:
+        return str(uuid.uuid5(self._batch_uuid, _write_json(parts)))
+
     # Reading
 
     async def look(self, question: Callable[[LedgerReader], T]) -> T:
         """Ask something that only reads, in the ledger's own thread, between its commits."""
-        return await self._writer.run(lambda db: question(LedgerReader(db)))
+        return await self._backend.transact(lambda tables: question(tables.reader()))
 
     async def attempt(self, key: int) -> Attempt:
         """Read one attempt."""
-        return await self._writer.run(lambda db: attempts.fetch(db, key))
+        return await self._backend.transact(lambda tables: _fetch(tables, key))
 
     async def attempts(self, keys: Sequence[int]) -> list[Attempt]:
         """Read some attempts, in the order of their keys."""
-        return await self._writer.run(lambda db: list(attempts.fetch_many(db, keys)))
-
-    async def read_spending(self, edition: str) -> Spending:
-        """Read what an edition may have cost so far."""
-        return await self._writer.run(lambda db: read_spending(db, edition))
+        wanted = {"attempt_key": list(keys)}
+        rows = await self._backend.transact(lambda tables: tables.find("attempts", ATTEMPT_COLUMNS, wanted))
+        return [to_attempt(row) for row in rows]
 
     # Recording jobs
 
-    async def record(
-        self,
-        jobs: Iterable[tuple[Job, int]],
-        estimate_credits: Callable[[dict[str, str | int]], int | None] = lambda _: None,
-    ) -> list[Attempt]:
+    async def record(self, jobs: Iterable[tuple[Job, int]], estimate: Estimate = lambda _: None) -> list[Attempt]:
         """Record attempts, each job with the number of its new attempt, all or none.
 
         They are NEW, but for numbers that a lost ledger may have used: what became of those is UNKNOWN.
         """
         chosen = list(jobs)
-        return await self._writer.run(
-            lambda db: [self._insert(db, job, number, estimate_credits) for job, number in chosen]
+        return await self._backend.transact(
+            lambda tables: [self._insert(tables, job, number, estimate) for job, number in chosen]
         )
 
-    def _insert(
-        self,
-        connection: sqlite3.Connection,
-        job: Job,
-        number: int,
-        estimate_credits: Callable[[dict[str, str | int]], int | None],
-    ) -> Attempt:
+    def _insert(self, tables: Tables, job: Job, number: int, estimate: Estimate) -> Attempt:
         now = self._clock.now_text()
-        if self.loss is None or number > self.loss.highest_attempt:
-            return attempts.insert(connection, job, number, State.NEW, changed_at=now)
-        return attempts.insert(
-            connection,
-            job,
-            number,
-            State.UNKNOWN,
-            changed_at=now,
-            generation_id=self.derive_lost_id(job, number),
-            sends=1,
-            unknown_sends=1,
-            unknown_at=now,
-            unknown_mark=self.loss.mark,
-            credits_estimated=estimate_credits(job.inputs.fields),
-            error_code=UNKNOWN_OUTCOME,
-            error="The ledger that would tell was lost.",
-        )
+        state = first_state(number, self.loss.highest_attempt if self.loss else 0)
+        values: dict[str, object] = {"edition": job.edition, "job_id": job.id, "bought_as": job.id, "number": number}
+        values |= {"state": state, "latest": 1, "changed_at": now, **job_columns(job)}
+        if self.loss and state is State.UNKNOWN:
+            values |= {
+                "request_key": self.derive_lost_key(job, number),
+                "sends": 1,
+                "unknown_sends": 1,
+                "unknown_at": now,
+                "unknown_mark": self.loss.mark,
+                "estimated": estimate(job.inputs.fields),
+                "error_code": UNKNOWN_OUTCOME,
+                "error": "The ledger that would tell was lost.",
+            }
+        if number > 1:
+            latest = {"edition": job.edition, "job_id": job.id, "latest": True}
+            tables.update("attempts", latest, {"latest": 0})
+        return make_attempt(tables.insert("attempts", money_columns(values)), values, job)
 
     async def rewrite(self, key: int, job: Job) -> Attempt:
         """Give an attempt that was surely never accepted the inputs that the manifest has now: back to NEW."""
 
-        def operation(connection: sqlite3.Connection) -> Attempt:
-            attempt = attempts.fetch(connection, key)
-            if not attempt.is_surely_unsent:
+        def operation(tables: Tables) -> Attempt:
+            attempt = _fetch(tables, key)
+            if not is_surely_unsent(attempt.state):
                 raise ConflictError(f"{attempt.label} may have been accepted, so its inputs stay as they are.")
+            changes: dict[str, object] = {"request_key": None, "body": None, "sends": 0}
+            changes |= {"error_code": None, "error": None, **job_columns(job)}
             if attempt.state is State.RESERVED:
-                attempts.move(connection, attempt, State.NEW, changed_at=self._clock.now_text())
-            unsent = {"generation_id": None, "body": None, "sends": 0, "error_code": None, "error": None}
-            columns = attempts.job_columns(job) | unsent
-            names = ", ".join(f"{name} = ?" for name in columns)
-            connection.execute(f"UPDATE attempts SET {names} WHERE attempt_key = ?", (*columns.values(), key))
-            return attempts.fetch(connection, key)
+                changes |= {"state": State.NEW, "changed_at": self._clock.now_text()}
+            tables.update("attempts", {"attempt_key": key}, changes)
+            return _fetch(tables, key)
 
-        return await self._writer.run(operation)
+        return await self._backend.transact(operation)
 
-    # Events of one attempt, in the order of its life
+    # Events
 
-    async def reserve(
-        self,
-        attempt: Attempt,
-        generation_id: str,
-        body: bytes,
-        credits_estimated: int | None,
-        eta_seconds: float | None = None,
-    ) -> Attempt:
-        """Go from NEW to RESERVED: id, body and price are on disk before anything is sent.
+    async def apply(self, attempt: Attempt, event: Event) -> Attempt:
+        """Change the state of an attempt, by compare-and-set, and write down with it what the event says.
 
-        Raises BudgetReachedError when the price does not fit into what the budget leaves.
+        Raises ConflictError when the attempt is not in the state that its record has, or the event does not start from
+        that; TakenError when another attempt has its remote id; BudgetReachedError when it does not fit into what the
+        budget leaves. Then nothing is changed.
         """
+        return await self._backend.transact(lambda tables: self._apply(tables, attempt, event))
 
-        def operation(connection: sqlite3.Connection) -> Attempt:
-            require_reservable(connection, attempt, credits_estimated, self._budget_credits)
+    def _apply(self, tables: Tables, attempt: Attempt, event: Event) -> Attempt:
+        if attempt.state not in event.sources:
+            raise ConflictError(f"{attempt.label}: {attempt.state} to {event.target} is against the ledger's rules.")
+        self._require_budget(tables, attempt, event)
+        changes = self._write_changes(tables, attempt, event)
+        if event.guard is Guard.RESERVE:
             self._raise_identity(highest_attempt=attempt.number)
-            return attempts.move(
-                connection,
-                attempt,
-                State.RESERVED,
-                changed_at=self._clock.now_text(),
-                generation_id=generation_id,
-                body=body,
-                credits_estimated=credits_estimated,
-                eta_seconds=eta_seconds,
-            )
+        try:
+            columns = money_columns(changes)
+            row = tables.compare_and_set(attempt.key, attempt.state, columns, event.adds, CHANGING_COLUMNS)
+        except ConflictError as error:
+            move = f"{attempt.state} to {event.target}"
+            raise type(error)(f"{attempt.label}: {move} is against the ledger's rules ({error}).") from error
+        if row is None:
+            raise ConflictError(f"{attempt.label}: attempt {attempt.number} is not in {attempt.state} any more.")
+        self._learn(tables, attempt.kind, event.shows)
+        # Reading the whole row again would tell nothing new, and cost as much as the change.
+        return evolve(attempt, {**changes, **dict(zip(CHANGING_COLUMNS, row, strict=True))})
 
-        return await self._writer.run(operation)
+    def _require_budget(self, tables: Tables, attempt: Attempt, event: Event) -> None:
+        if event.guard is None or self._budget is None:
+            return
+        price = event.sets["estimated"] if event.guard is Guard.RESERVE else attempt.estimated
+        assert price is None or isinstance(price, Money), "prices are money"
+        spending = _read_spending(tables, attempt.edition, self._budget.unit, COUNTED[event.guard])
+        require_fitting(attempt, price, self._budget, spending)
 
-    async def release(self, attempt: Attempt) -> Attempt:
-        """Go from RESERVED to NEW: the body names an asset that is gone, and is made again under the same id."""
-        return await self._change(attempt, State.NEW, body=None)
+    def _write_changes(self, tables: Tables, attempt: Attempt, event: Event) -> dict[str, object]:
+        now = self._clock.now_text()
+        changes = {"state": event.target, "changed_at": now, **event.sets, **dict.fromkeys(event.stamps, now)}
+        if event.marks:
+            changes |= dict.fromkeys(event.marks, self._clock.mark())
+        if event.claims:
+            changes["output"] = _find_free(tables, attempt, event.claims)
+        return changes
 
-    async def begin_send(self, attempt: Attempt) -> Attempt:
-        """Go from RESERVED to SUBMITTING: on disk before the first byte of the request.
-
-        Raises BudgetReachedError when the price does not fit beside what may have been charged.
-        """
-
-        def operation(connection: sqlite3.Connection) -> Attempt:
-            require_sendable(connection, attempt, self._budget_credits)
-            now = self._clock.now_text()
-            return attempts.move(
-                connection,
-                attempt,
-                State.SUBMITTING,
-                changed_at=now,
-                submitted_at=now,
-                sends=attempt.sends + 1,
-                error_code=None,
-                error=None,
-            )
-
-        return await self._writer.run(operation)
-
-    async def accept(
-        self,
-        attempt: Attempt,
-        *,
-        generation_id: str,
-        asset_id: str | None = None,
-        eta_seconds: float | None = None,
-        request_id: str | None = None,
-    ) -> Attempt:
-        """Go from SUBMITTING, UNKNOWN or HELD to ACCEPTED, under the server's id.
-
-        Whether that is the reserved one tells what the server does with our ids; both are one commit.
-        """
-        verdict: IdsVerdict = "honoured" if generation_id == attempt.generation_id else "ignored"
-
-        def operation(connection: sqlite3.Connection) -> Attempt:
-            now = self._clock.now_text()
-            accepted = attempts.move(
-                connection,
-                attempt,
-                State.ACCEPTED,
-                changed_at=now,
-                accepted_at=now,
-                generation_id=generation_id,
-                asset_id=asset_id,
-                eta_seconds=attempt.eta_seconds if eta_seconds is None else eta_seconds,
-                request_id=request_id,
-                accepted_mark=self._clock.mark(),
-                unknown_at=None,
-                ordered_at=None,
-                error_code=None,
-                error=None,
-            )
-            self._set_ids_verdict(connection, verdict)
-            return accepted
-
-        return await self._writer.run(operation)
-
-    async def return_to_reserved(self, attempt: Attempt, code: str, message: str) -> Attempt:
-        """Go from SUBMITTING back to RESERVED: surely not accepted, so the same id may be sent again."""
-        return await self._change(attempt, State.RESERVED, error_code=code, error=message)
-
-    async def resend(self, attempt: Attempt, body: bytes) -> Attempt:
-        """Go from UNKNOWN back to RESERVED: absent for the whole quiet window, so the same bytes are sent again."""
-        return await self._change(attempt, State.RESERVED, body=body, resends=attempt.resends + 1)
-
-    async def reject(self, attempt: Attempt, code: str, message: str, request_id: str | None) -> Attempt:
-        """Go from NEW or SUBMITTING to REJECTED: refused as it stands, nothing charged."""
-        return await self._finish(attempt, State.REJECTED, error_code=code, error=message, request_id=request_id)
-
-    async def mark_unknown(self, attempt: Attempt, message: str, **counts: int) -> Attempt:
-        """Go from SUBMITTING to UNKNOWN: whether the server has it can only be told by reading.
-
-        `counts` corrects what a lost send counts, where it was an earlier one of the id that was lost.
-        """
-        return await self._change(
-            attempt,
-            State.UNKNOWN,
-            unknown_at=self._clock.now_text(),
-            unknown_mark=self._clock.mark(),
-            ordered_at=None,
-            error_code=UNKNOWN_OUTCOME,
-            error=message,
-            **{"unknown_sends": attempt.unknown_sends + 1} | counts,
-        )
+    # What is written beside the events
 
     async def record_absent(self, attempt: Attempt) -> None:
         """Record that reading has just found it absent."""
-        statement = "UPDATE attempts SET absent_at = ? WHERE attempt_key = ?"
-        values = (self._clock.now_text(), attempt.key)
-        await self._writer.run(lambda db: db.execute(statement, values).rowcount)
-
-    async def hold(self, attempt: Attempt, code: str, message: str) -> Attempt:
-        """Go to HELD: a person must decide."""
-        return await self._change(attempt, State.HELD, error_code=code, error=message)
-
-    async def reopen(self, attempt: Attempt) -> Attempt:
-        """Go from HELD, or from RESERVED after a lost send, to UNKNOWN: it is read again.
-
-        The send that it was RESERVED for does not take place, so it does not count.
-        """
-        resends = max(attempt.resends - (attempt.state is State.RESERVED), 0)
-        return await self._change(attempt, State.UNKNOWN, resends=resends)
-
-    async def order_resend(self, attempt: Attempt, body: bytes) -> Attempt:
-        """Go from HELD to RESERVED: a person has decided that the same request is sent once more."""
-        return await self._change(attempt, State.RESERVED, body=body, ordered_at=self._clock.now_text())
-
-    async def abandon(self, attempt: Attempt) -> Attempt:
-        """Go from HELD or STUCK to ABANDONED: a person gives it up, though it may have been charged."""
-        reason = f"Given up by a person; it may have been charged. Before: {attempt.error or 'no reason was noted.'}"
-        return await self._finish(attempt, State.ABANDONED, error_code=GIVEN_UP, error=reason)
+        await self._update(attempt.key, absent_at=self._clock.now_text())
 
     async def record_missing(self, key: int, missing_at: str | None) -> None:
-        """Record since when the server does not know what it had accepted; None once it does again."""
-        statement = "UPDATE attempts SET missing_at = ? WHERE attempt_key = ?"
-        await self._writer.run(lambda db: db.execute(statement, (missing_at, key)).rowcount)
+        """Record since when the server denies what it had accepted or completed; None once it does not any more."""
+        await self._update(key, missing_at=missing_at)
 
-    async def mark_stuck(self, attempt: Attempt, message: str) -> Attempt:
-        """Go from ACCEPTED to STUCK: far over its expected time, and never to be sent again for that."""
-
-        def operation(connection: sqlite3.Connection) -> Attempt:
-            now = self._clock.now_text()
-            attempts.move(connection, attempt, State.STUCK, changed_at=now, error_code=OVERDUE, error=message)
-            # Since when it is missing was recorded beside the record that the caller has.
-            return attempts.fetch(connection, attempt.key)
-
-        return await self._writer.run(operation)
-
-    async def fail(self, attempt: Attempt, code: str, message: str, credits_charged: int | None) -> Attempt:
-        """Go from ACCEPTED or STUCK to FAILED: the server ended it with an error."""
-        return await self._finish(
-            attempt, State.FAILED, error_code=code, error=message, credits_charged=credits_charged
-        )
-
-    async def mark_ready(
-        self, attempt: Attempt, outputs: Iterator[str], asset_id: str | None, credits_charged: int | None
-    ) -> Attempt:
-        """Go from ACCEPTED or STUCK to READY, and claim for ever the first of these file names that nobody has."""
-
-        def operation(connection: sqlite3.Connection) -> Attempt:
-            return attempts.move(
-                connection,
-                attempt,
-                State.READY,
-                changed_at=self._clock.now_text(),
-                output=next(output for output in outputs if not attempts.is_claimed(connection, output)),
-                asset_id=asset_id or attempt.asset_id,
-                credits_charged=credits_charged,
-                error_code=None,
-                error=None,
-            )
-
-        return await self._writer.run(operation)
-
-    async def complete(self, attempt: Attempt, sha256: str, size_bytes: int) -> Attempt:
-        """Go from READY to DONE: the verified file is in place under its final name."""
-        return await self._finish(attempt, State.DONE, sha256=sha256, bytes=size_bytes)
+    async def _update(self, key: int, **changes: object) -> None:
+        await self._backend.transact(lambda tables: tables.update("attempts", {"attempt_key": key}, changes))
 
     async def record_restored(self, attempt: Attempt, sha256: str, size_bytes: int) -> Attempt:
         """Record the file that was fetched anew for an attempt that is DONE and stays so."""
 
-        def operation(connection: sqlite3.Connection) -> Attempt:
-            statement = "UPDATE attempts SET sha256 = ?, bytes = ? WHERE attempt_key = ? AND state = ?"
-            connection.execute(statement, (sha256, size_bytes, attempt.key, State.DONE))
-            return attempts.fetch(connection, attempt.key)
+        def operation(tables: Tables) -> Attempt:
+            done = {"attempt_key": attempt.key, "state": State.DONE}
+            tables.update("attempts", done, {"sha256": sha256, "bytes": size_bytes})
+            return _fetch(tables, attempt.key)
 
-        return await self._writer.run(operation)
+        return await self._backend.transact(operation)
 
-    # What the server does with our ids
+    # Budget
 
-    @property
-    def ids_verdict(self) -> IdsVerdict:
-        """Whether this server is known to use the ids that we reserve."""
-        return self._ids_verdict
+    async def read_spending(self, edition: str, unit: str = CREDITS) -> Spending:
+        """Read what an edition may have cost so far."""
+        return await self._backend.transact(lambda tables: _read_spending(tables, edition, unit, [Liability.CHARGED]))
 
-    async def record_ids_verdict(self, verdict: IdsVerdict) -> None:
-        """Record what an answer that is no acceptance proved of it."""
-        await self._writer.run(lambda connection: self._set_ids_verdict(connection, verdict))
+    async def can_afford(self, edition: str, price: Money) -> bool:
+        """Tell whether an attempt of this price could be reserved."""
+        if (budget := self._budget) is None:
+            return True
+        counted = COUNTED[Guard.RESERVE]
+        return await self._backend.transact(
+            lambda tables: fits(price, budget, _read_spending(tables, edition, budget.unit, counted))
+        )
 
-    def _set_ids_verdict(self, connection: sqlite3.Connection, verdict: IdsVerdict) -> None:
-        """Keep what an answer proved; a server that ignored an id once is not trusted with them again."""
-        if self._ids_verdict not in (verdict, "ignored"):
-            statement = "INSERT OR REPLACE INTO servers (base_url, ids_verdict) VALUES (?, ?)"
-            connection.execute(statement, (self._identity.base_url, verdict))
-            self._ids_verdict = verdict
+    # What the server does with our keys
 
-    async def _finish(self, attempt: Attempt, state: State, **columns: object) -> Attempt:
-        return await self._change(attempt, state, finished_at=self._clock.now_text(), **columns)
+    def deduplication(self, kind: str) -> Deduplication:
+        """Tell whether this server is known to recognise a repeated request of a kind."""
+        return self._deduplication.get(kind, Deduplication.UNPROVEN)
 
-    async def _change(self, attempt: Attempt, state: State, **columns: object) -> Attempt:
-        now = self._clock.now_text()
-        return await self._writer.run(lambda db: attempts.move(db, attempt, state, changed_at=now, **columns))
+    async def record_deduplication(self, kind: str, shown: Deduplication) -> None:
+        """Record what an answer that is no acceptance shows of it."""
+        await self._backend.transact(lambda tables: self._learn(tables, kind, shown))
+
+    def _learn(self, tables: Tables, kind: str, shown: Deduplication) -> None:
+        known = self.deduplication(kind)
+        if (learnt := learn(known, shown)) is known:
+            return
+        server = {"base_url": self._identity.base_url, "kind": kind}
+        if not tables.update("deduplication", server, {"verdict": learnt}):
+            tables.insert("deduplication", {**server, "verdict": learnt})
+        self._deduplication[kind] = learnt
+
+
+def _fetch(tables: Tables, key: int) -> Attempt:
+    rows = tables.find("attempts", ATTEMPT_COLUMNS, {"attempt_key": key})
+    if not rows:
+        raise LedgerError(f"The ledger has no attempt {key}.")
+    return to_attempt(rows[0])
+
+
+def _find_free(tables: Tables, attempt: Attempt, names: Iterable[str]) -> str:
+    """Find the first of some file names that belongs to no attempt."""
+    for name in names:
+        if not tables.find("attempts", ("attempt_key",), {"output": name}):
+            return name
+    raise TakenError(f"{attempt.label}: other attempts have all file names that it could get.")
+
+
+def _read_spending(tables: Tables, edition: str, unit: str, liabilities: Sequence[Liability]) -> Spending:
+    amount, unpriced = tables.sum_spending(edition, unit, liabilities)
+    return Spending(Money(amount, unit), unpriced)

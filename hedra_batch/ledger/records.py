@@ -1,20 +1,27 @@
-"""Rows of the ledger as records, and the columns that fill them."""
+"""Rows of the ledger as records, and records as rows; whatever home the rows have."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from hedra_batch.errors import LedgerError
-from hedra_batch.job import Attempt, State, to_label
+from hedra_batch.job import Attempt, Job, to_label
+from hedra_batch.money import Money
+from hedra_batch.state import State
 
+#: The columns that make a whole attempt, in the order of its record; `unit` is that of both amounts.
 ATTEMPT_COLUMNS = (
-    "attempt_key, edition, job_id, number, state, digest, fields, wanted_output, generation_id, asset_id, body, "
-    "sends, unknown_sends, resends, unknown_mark, ordered_at, submitted_at, accepted_at, accepted_mark, "
-    "missing_at, eta_seconds, output, sha256, credits_estimated, error_code, error"
-)
+    "attempt_key", "edition", "job_id", "bought_as", "number", "state", "digest", "fields", "wanted_output",
+    "request_key", "remote_id", "asset_id", "body", "sends", "unknown_sends", "resends", "unknown_mark",
+    "submitted_at", "accepted_at", "accepted_mark", "missing_at", "eta_seconds", "output", "sha256",
+    "estimated", "charged", "error_code", "error", "unit",
+)  # fmt: skip
+#: What may have changed beside the record that a caller has, though the state did not.
+CHANGING_COLUMNS = ("sends", "unknown_sends", "resends", "missing_at")
 
 #: The columns of `results`, in its order; the view, the JSON and the CSV have the same.
 RESULT_COLUMNS = (
@@ -23,12 +30,24 @@ RESULT_COLUMNS = (
     "credits_charged", "error_code", "error", "request_id", "submitted_at", "finished_at",
 )  # fmt: skip
 
-
 #: What stays of a job for ever: its edition and its id.
 JobIdentity = tuple[str, str]
 
 _STATES = {state.value: state for state in State}
-_LATEST_COLUMNS = "attempt_key, edition, job_id, number, state, digest, unknown_sends, accepted_at, error_code"
+_FIELDS = tuple(field.name for field in fields(Attempt))
+_PLACES = {name: place for place, name in enumerate(_FIELDS)}
+_ESTIMATED, _CHARGED = _PLACES["estimated"], _PLACES["charged"]
+_read_fields = attrgetter(*_FIELDS)
+_write_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A ledger of this batch was lost: attempts up to a number may have been sent before the loss was noticed."""
+
+    highest_attempt: int
+    #: When it was noticed, on the clock that runs through sleep: nothing of it was sent later.
+    mark: str
 
 
 class LatestAttempt(NamedTuple):
@@ -40,7 +59,6 @@ class LatestAttempt(NamedTuple):
     number: int
     state: State
     digest: str
-    unknown_sends: int
     accepted_at: str | None
     error_code: str | None
 
@@ -48,6 +66,11 @@ class LatestAttempt(NamedTuple):
     def of(cls, attempt: Attempt) -> LatestAttempt:
         """Take from a whole attempt what planning needs."""
         return cls(attempt.key, *(getattr(attempt, name) for name in cls._fields[1:]))
+
+    @classmethod
+    def read(cls, row: Sequence[Any]) -> LatestAttempt:
+        """Turn a row of its columns into a record."""
+        return cls._make((*row[:4], read_state(row[4]), *row[5:]))
 
     @property
     def identity(self) -> JobIdentity:
@@ -60,40 +83,75 @@ class LatestAttempt(NamedTuple):
         return to_label(self.edition, self.job_id)
 
 
-def to_attempt(row: tuple[object, ...]) -> Attempt:
+class ResultFile(NamedTuple):
+    """A result that is on disk, or can be."""
+
+    attempt_key: int
+    edition: str
+    job_id: str
+    state: State
+    #: Relative to the run folder.
+    output: str
+    #: None until it was fetched.
+    sha256: str | None
+
+    @property
+    def label(self) -> str:
+        """The job as messages name it."""
+        return to_label(self.edition, self.job_id)
+
+
+def to_attempt(row: Sequence[Any]) -> Attempt:
     """Turn a row of ATTEMPT_COLUMNS into a record."""
-    key, edition, job_id, number, state, digest, fields, *others = row
-    # The schema is STRICT, so SQLite has checked the types.
-    identity = (key, edition, job_id, number)
-    return Attempt(*identity, _read_state(str(state)), digest, json.loads(str(fields)), *others)  # type: ignore[arg-type]
+    *values, unit = row
+    values[_PLACES["state"]] = read_state(values[_PLACES["state"]])
+    values[_PLACES["fields"]] = json.loads(values[_PLACES["fields"]])
+    for place in (_ESTIMATED, _CHARGED):
+        if values[place] is not None:
+            values[place] = Money(values[place], unit)
+    return Attempt(*values)
 
 
-def find_latest(connection: sqlite3.Connection, identities: Sequence[JobIdentity]) -> Iterator[LatestAttempt]:
-    """Find the latest attempts of some jobs."""
-    marks = ", ".join(["(?, ?)"] * len(identities))
-    # A join in this order makes SQLite look each up in the index; for `IN` it would read all rows.
-    rows = connection.execute(
-        f"WITH wanted (edition, job_id) AS (VALUES {marks}) "
-        f"SELECT {_LATEST_COLUMNS} FROM wanted CROSS JOIN attempts USING (edition, job_id) WHERE latest = 1",
-        [part for identity in identities for part in identity],
-    )
-    return map(_to_latest, rows.fetchall())
+def evolve(attempt: Attempt, changes: Mapping[str, Any]) -> Attempt:
+    """Return an attempt with what was changed in its row, as far as its record has it."""
+    # A good part of what an event costs: `dataclasses.replace` takes three times as long.
+    values = list(_read_fields(attempt))
+    for name, value in changes.items():
+        if name in _PLACES:
+            values[_PLACES[name]] = value
+    return Attempt(*values)
 
 
-def find_in_states(connection: sqlite3.Connection, states: Iterable[State]) -> Iterator[LatestAttempt]:
-    """Find the jobs whose latest attempt is in one of some states, in the order of recording."""
-    wanted = ", ".join(f"'{state}'" for state in states)
-    rows = connection.execute(
-        f"SELECT {_LATEST_COLUMNS} FROM attempts WHERE latest = 1 AND state IN ({wanted}) ORDER BY attempt_key"
-    )
-    return map(_to_latest, rows.fetchall())
+def make_attempt(key: int, values: Mapping[str, Any], job: Job) -> Attempt:
+    """Make the record of a row that was just added."""
+    own = {name: values[name] for name in values.keys() & _PLACES.keys()}
+    return Attempt(key=key, **own | {"fields": job.inputs.fields})
 
 
-def _to_latest(row: tuple[Any, ...]) -> LatestAttempt:
-    return LatestAttempt._make((*row[:4], _read_state(row[4]), *row[5:]))
+def job_columns(job: Job) -> dict[str, object]:
+    """Write what an attempt takes over from its job."""
+    image = job.inputs.get_media("image")
+    return {
+        "digest": job.inputs.digest,
+        "fields": _write_json(job.inputs.fields),
+        "prompt_id": job.prompt_id,
+        "image_id": job.image_id,
+        "image": image.source if image else None,
+        "wanted_output": job.output,
+    }
 
 
-def _read_state(text: str) -> State:
+def money_columns(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Write money as the columns of its amounts and the one of their unit; all else as it is."""
+    columns = dict(changes)
+    for name in ("estimated", "charged"):
+        money = columns.get(name)
+        if isinstance(money, Money):
+            columns |= {name: money.amount, "unit": money.unit}
+    return columns
+
+
+def read_state(text: str) -> State:
     """Read a state. Raises LedgerError for one that no version up to this one has written."""
     state = _STATES.get(text)
     if state is None:

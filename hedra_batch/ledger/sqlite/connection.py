@@ -1,4 +1,4 @@
-"""One thread, one connection, many transitions a commit: how the ledger is written without stalling the event loop."""
+"""One thread, one connection, many changes a commit: how the ledger is written without stalling the event loop."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hedra_batch.errors import HedraBatchError, LedgerError
+from hedra_batch.ledger.backend import Tables
+from hedra_batch.ledger.sqlite.statements import SqliteTables
 
 T = TypeVar("T")
 
@@ -18,17 +20,9 @@ T = TypeVar("T")
 GROUP_SIZE = 500
 
 
-class ConflictError(LedgerError):
-    """A row was not in the state that the change starts from; the other changes of the commit stand."""
-
-
-class TakenError(ConflictError):
-    """Another attempt has what this one should get: a generation's id, or the name of a file."""
-
-
 @dataclass(slots=True)
 class _Pending:
-    operation: Callable[[sqlite3.Connection], Any]
+    operation: Callable[[Tables], Any]
     answer: asyncio.Future[Any]
     result: Any = None
     refusal: HedraBatchError | None = None
@@ -49,7 +43,7 @@ def open_connection(path: Path) -> sqlite3.Connection:
     return connection
 
 
-class Writer:
+class SqliteBackend:
     """Runs operations on the connection in its own thread; all that wait together share one durable commit.
 
     After any error of SQLite nothing more is written: a commit that failed may still be on disk, and only
@@ -58,16 +52,13 @@ class Writer:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._tables = SqliteTables(connection)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._pending: list[_Pending] = []
         self._flushing: asyncio.Task[None] | None = None
         self._broken: LedgerError | None = None
 
-    async def run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """Run one operation; its effects are on disk when this returns.
-
-        Raises LedgerError when they may not be. A cancelled caller does not cancel the operation.
-        """
+    async def transact(self, operation: Callable[[Tables], T]) -> T:
         if self._broken:
             raise self._broken
         pending = _Pending(operation, asyncio.get_running_loop().create_future())
@@ -78,7 +69,6 @@ class Writer:
         return result
 
     async def close(self) -> None:
-        """Write what waits, then close the connection."""
         if self._flushing is not None:
             await self._flushing
         await asyncio.get_running_loop().run_in_executor(self._executor, self._connection.close)
@@ -111,7 +101,7 @@ class Writer:
         """Run one of a group. It refuses before it changes anything, so that the others need no savepoints."""
         changes = self._connection.total_changes
         try:
-            pending.result = pending.operation(self._connection)
+            pending.result = pending.operation(self._tables)
         except HedraBatchError as refusal:
             if self._connection.total_changes != changes:
                 raise sqlite3.InternalError("an operation was refused after it had changed something") from refusal

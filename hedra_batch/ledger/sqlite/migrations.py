@@ -1,0 +1,197 @@
+"""What brings a ledger of an older schema up to date: one transaction a step, so that a kill leaves the old or the new.
+
+Each step works on what the step before has left, and never changes again; the last one uses the present schema's
+script, which has to be copied here before it changes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hedra_batch.clock import Clock
+from hedra_batch.inputs import Medium
+from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, load_states, read_schema, run_script, sum_spending
+
+_TO_2 = """
+ALTER TABLE attempts ADD COLUMN unknown_mark TEXT;
+ALTER TABLE attempts ADD COLUMN accepted_mark TEXT;
+ALTER TABLE attempts ADD COLUMN absent_at TEXT;
+ALTER TABLE attempts ADD COLUMN ordered_at TEXT;
+UPDATE attempts SET unknown_mark = '{mark}' WHERE unknown_at IS NOT NULL;
+UPDATE attempts SET accepted_mark = '{mark}' WHERE accepted_at IS NOT NULL;
+"""
+
+_TO_3 = """
+ALTER TABLE attempts ADD COLUMN price INTEGER AS (
+    max(coalesce(credits_charged, credits_estimated), coalesce(credits_estimated, credits_charged))
+);
+ALTER TABLE attempts ADD COLUMN liability TEXT AS (
+    CASE
+        WHEN state = 'REJECTED' THEN 'none'
+        WHEN state NOT IN ('NEW', 'RESERVED') OR unknown_sends > 0 THEN 'charged'
+        WHEN state = 'RESERVED' THEN 'reserved'
+        ELSE 'none'
+    END
+);
+CREATE INDEX attempts_by_number ON attempts (number) WHERE number > 1;
+DROP INDEX history_by_attempt;
+CREATE TABLE spending (
+    edition TEXT NOT NULL,
+    liability TEXT NOT NULL,
+    credits INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    PRIMARY KEY (edition, liability)
+) STRICT, WITHOUT ROWID;
+INSERT INTO spending
+SELECT edition, liability, coalesce(sum(price), 0), count(*) FILTER (WHERE price IS NULL)
+FROM attempts GROUP BY edition, liability;
+CREATE TRIGGER attempts_spending_insert AFTER INSERT ON attempts
+BEGIN
+    INSERT INTO spending VALUES (NEW.edition, NEW.liability, coalesce(NEW.price, 0), NEW.price IS NULL)
+    ON CONFLICT DO UPDATE SET credits = credits + excluded.credits, unpriced = unpriced + excluded.unpriced;
+END;
+CREATE TRIGGER attempts_spending_update
+AFTER UPDATE OF state, unknown_sends, credits_estimated, credits_charged ON attempts
+WHEN OLD.liability <> NEW.liability OR OLD.price IS NOT NEW.price
+BEGIN
+    UPDATE spending SET credits = credits - coalesce(OLD.price, 0), unpriced = unpriced - (OLD.price IS NULL)
+    WHERE edition = OLD.edition AND liability = OLD.liability;
+    INSERT INTO spending VALUES (NEW.edition, NEW.liability, coalesce(NEW.price, 0), NEW.price IS NULL)
+    ON CONFLICT DO UPDATE SET credits = credits + excluded.credits, unpriced = unpriced + excluded.unpriced;
+END;
+"""
+
+
+class Mapping(NamedTuple):
+    """What becomes of a state of schema 3, where it had conditions in other columns."""
+
+    before: str
+    #: On the row as it was; the first of a state that holds counts.
+    condition: str
+    after: str
+
+
+STATES_OF_4 = (
+    Mapping("RESERVED", "ordered_at IS NOT NULL", "RESEND_ORDERED"),
+    Mapping("RESERVED", "unknown_sends > 0", "RESEND_DUE"),
+    Mapping("SUBMITTING", "ordered_at IS NOT NULL", "RESENDING_ORDERED"),
+    Mapping("SUBMITTING", "unknown_sends > 0", "RESENDING"),
+    Mapping("HELD", "accepted_at IS NOT NULL", "HELD_MISSING"),
+    Mapping("HELD", "error_code = 'ids_unproven'", "HELD_UNPROVEN"),
+    Mapping("HELD", "true", "HELD_UNKNOWN"),
+)
+
+#: Words that are others now, in the history too.
+WORDS_OF_4 = {"SUBMITTING": "SENDING", "STUCK": "OVERDUE", "REJECTED": "REFUSED"}
+
+VERDICTS_OF_4 = {"unproven": "unproven", "honoured": "proven", "ignored": "none"}
+
+
+def _case(column: str, words: dict[str, str]) -> str:
+    rows = " ".join(f"WHEN '{before}' THEN '{after}'" for before, after in words.items())
+    return f"CASE {column} {rows} ELSE {column} END"
+
+
+_RENAMED = _case("state", WORDS_OF_4)
+_CASES = " ".join(f"WHEN state = '{before}' AND {condition} THEN '{after}'" for before, condition, after in STATES_OF_4)
+_MAPPED = f"CASE {_CASES} ELSE {_RENAMED} END"
+
+#: Those first that refer to others.
+_TABLES_OF_3 = ("history", "attempts", "states", "transitions", "spending", "servers", "assets", "info", "runs")
+
+#: Columns that stay as they are.
+_KEPT = (
+    "attempt_key, edition, job_id, number, latest, digest, fields, prompt_id, image_id, image, wanted_output, body, "
+    "sends, unknown_sends, unknown_at, unknown_mark, absent_at, submitted_at, accepted_at, accepted_mark, missing_at, "
+    "finished_at, changed_at, asset_id, eta_seconds, output, sha256, bytes, error_code, error, request_id"
+)
+#: The others, each with what makes it.
+_MADE = {
+    "bought_as": "job_id",
+    "state": _MAPPED,
+    # A resend counted when it was planned, and counts when it begins now.
+    "resends": f"CASE {_MAPPED} WHEN 'RESEND_DUE' THEN max(resends - 1, 0) ELSE resends END",
+    # The id was ours until the server gave one.
+    "request_key": "CASE WHEN accepted_at IS NULL THEN generation_id "
+    "WHEN json_valid(CAST(body AS TEXT)) "
+    "THEN coalesce(CAST(body AS TEXT) ->> '$.generation_id', generation_id) ELSE generation_id END",
+    "remote_id": "CASE WHEN accepted_at IS NOT NULL THEN generation_id END",
+    "estimated": "credits_estimated",
+    "charged": "credits_charged",
+    "unit": "CASE WHEN coalesce(credits_estimated, credits_charged) IS NOT NULL THEN 'credits' END",
+}
+
+_COPY_TO_4 = f"""
+INSERT INTO info SELECT * FROM old_info;
+INSERT INTO runs SELECT number, started_at, ended_at, exit_code, version FROM old_runs;
+INSERT INTO deduplication SELECT base_url, 'video', {_case("ids_verdict", VERDICTS_OF_4)} FROM old_servers;
+INSERT INTO uploads (upload_key, kind, sha256, handle, name, uploaded_at, gone_at)
+SELECT asset_key, '{Medium.IMAGE}', sha256, asset_id, name, uploaded_at, gone_at FROM old_assets;
+INSERT INTO attempts ({_KEPT}, {", ".join(_MADE)}) SELECT {_KEPT}, {", ".join(_MADE.values())} FROM old_attempts;
+INSERT INTO history
+SELECT attempt_key, {_case("from_state", WORDS_OF_4)}, {_case("to_state", WORDS_OF_4)}, at, note
+FROM old_history ORDER BY rowid;
+INSERT INTO history
+SELECT attempt_key, {_RENAMED}, {_MAPPED}, '{{now}}', 'schema 4' FROM old_attempts WHERE {_RENAMED} <> {_MAPPED};
+"""
+
+
+def migrate(connection: sqlite3.Connection, version: int, clock: Clock) -> None:
+    """Bring a ledger up to date, step by step."""
+    for older in range(version, SCHEMA_VERSION):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            _STEPS[older](connection, clock)
+            connection.execute(f"PRAGMA user_version = {older + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+def _migrate_to_2(connection: sqlite3.Connection, clock: Clock) -> None:
+    run_script(connection, _TO_2.format(mark=clock.mark()))
+
+
+def _migrate_to_3(connection: sqlite3.Connection, _: Clock) -> None:
+    run_script(connection, _TO_3)
+
+
+def _migrate_to_4(connection: sqlite3.Connection, clock: Clock) -> None:
+    """Make all tables anew beside the old ones, and take the rows over."""
+    _set_aside(connection)
+    tables, rules = read_schema()
+    run_script(connection, tables)
+    load_states(connection)
+    run_script(connection, _COPY_TO_4.format(now=clock.now_text()))
+    for name in _TABLES_OF_3:
+        connection.execute(f"DROP TABLE old_{name}")
+    run_script(connection, rules)
+    sum_spending(connection)
+
+
+def _set_aside(connection: sqlite3.Connection) -> None:
+    """Rename the tables, and drop what has a name beside them."""
+    run_script(connection, "DROP VIEW results; DROP VIEW results_by_attempt;")
+    marks = ", ".join("?" * len(_TABLES_OF_3))
+    parts = connection.execute(
+        "SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'index') AND sql IS NOT NULL "
+        f"AND tbl_name IN ({marks})",
+        _TABLES_OF_3,
+    )
+    for kind, name in parts.fetchall():
+        connection.execute(f"DROP {kind} {name}")
+    # A view of somebody else's that reads `results` is left as it is, and not tried.
+    connection.execute("PRAGMA legacy_alter_table = ON")
+    for name in _TABLES_OF_3:
+        connection.execute(f"ALTER TABLE {name} RENAME TO old_{name}")
+    connection.execute("PRAGMA legacy_alter_table = OFF")
+
+
+_STEPS: dict[int, Callable[[sqlite3.Connection, Clock], None]] = {
+    1: _migrate_to_2,
+    2: _migrate_to_3,
+    3: _migrate_to_4,
+}

@@ -1,0 +1,220 @@
+"""Reading a ledger from outside a run: read-only, also while a run writes.
+
+What may be long is read page by page, each a reading transaction of its own: one that stays open keeps the writer's
+log from being emptied, and whoever takes the rows may be slow.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hedra_batch.errors import ConfigurationError, LedgerError
+from hedra_batch.ledger.records import RESULT_COLUMNS, JobIdentity, LatestAttempt, ResultFile, read_state
+from hedra_batch.money import CREDITS
+from hedra_batch.state import PUBLIC_STATES, SETTLEABLE, UNDER_WAY, Liability, State
+
+#: Rows that are read at once.
+PAGE_ROWS = 500
+
+_PUBLIC_BY_URGENCY = ("held", "unknown", "running")
+#: Each state that is not ended, with the place of its public one in that order, as rows of SQL.
+_URGENCIES = ", ".join(
+    f"('{state}', {_PUBLIC_BY_URGENCY.index(public)})"
+    for state, public in PUBLIC_STATES.items()
+    if public in _PUBLIC_BY_URGENCY
+)
+_HAS_SUCCESSOR = (
+    "EXISTS (SELECT 1 FROM attempts AS later WHERE later.edition = one.edition AND later.job_id = one.id "
+    "AND later.number > 1 AND later.number > one.attempt AND later.attempt_key <= :last)"
+)
+_LATEST_COLUMNS = ", ".join(LatestAttempt._fields)
+#: What is told of a job that a person can settle, and where it comes from.
+_HELD_COLUMNS = {
+    **{name: name for name in ("edition", "number", "state", "sends", "submitted_at", "unknown_at", "accepted_at")},
+    **{name: name for name in ("absent_at", "missing_at", "error")},
+    "id": "job_id",
+    "prompt": "fields ->> '$.prompt'",
+    "generation_id": "coalesce(remote_id, request_key)",
+    "credits_estimated": f"CASE unit WHEN '{CREDITS}' THEN estimated END",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Rows of RESULT_COLUMNS; each iteration reads them anew, as they are then."""
+
+    connection: sqlite3.Connection
+    has_all_attempts: bool
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        [last] = self.connection.execute("SELECT max(attempt_key) FROM attempts").fetchone()
+        # An attempt that is recorded while the pages are read replaces none of those before it: each job comes once.
+        is_wanted = "true" if self.has_all_attempts else f"(latest = 1 OR NOT {_HAS_SUCCESSOR})"
+        query = (
+            f"SELECT attempt_key, {', '.join(RESULT_COLUMNS)} FROM results_by_attempt AS one "
+            f"WHERE attempt_key > :after AND attempt_key <= :last AND {is_wanted}"
+        )
+        for _, *values in _read_pages(self.connection, query, last=last):
+            yield dict(zip(RESULT_COLUMNS, values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerReader:
+    """Answers questions about a ledger and never changes it."""
+
+    connection: sqlite3.Connection
+
+    def find_all(self, identities: Sequence[JobIdentity]) -> Iterator[LatestAttempt]:
+        """Find how some jobs stand, in no order; those that the ledger does not know are left out."""
+        for start in range(0, len(identities), PAGE_ROWS):
+            yield from self._find_page(identities[start : start + PAGE_ROWS])
+
+    def _find_page(self, identities: Sequence[JobIdentity]) -> Iterator[LatestAttempt]:
+        marks = ", ".join(["(?, ?)"] * len(identities))
+        # A join in this order makes SQLite look each up in the index; for `IN` it would read all rows.
+        rows = self.connection.execute(
+            f"WITH wanted (edition, job_id) AS (VALUES {marks}) "
+            f"SELECT {_LATEST_COLUMNS} FROM wanted CROSS JOIN attempts USING (edition, job_id) WHERE latest = 1",
+            [part for identity in identities for part in identity],
+        )
+        return map(LatestAttempt.read, rows.fetchall())
+
+    def find_in_states(self, states: Iterable[State]) -> Iterator[LatestAttempt]:
+        """Find the jobs in some states, in the order of recording; all at once, so it should be states of few jobs."""
+        rows = self.connection.execute(
+            f"SELECT {_LATEST_COLUMNS} FROM attempts WHERE latest = 1 AND state IN ({_list(states)}) "
+            "ORDER BY attempt_key"
+        )
+        return map(LatestAttempt.read, rows.fetchall())
+
+    def has_any(self, states: Iterable[State]) -> bool:
+        """Tell whether any job is in one of some states."""
+        query = f"SELECT EXISTS (SELECT 1 FROM attempts WHERE latest = 1 AND state IN ({_list(states)}))"
+        return bool(self.connection.execute(query).fetchone()[0])
+
+    def count_states(self) -> Counter[str]:
+        """Count the jobs in each public state."""
+        rows = self.connection.execute(
+            "SELECT public, sum(jobs) FROM states "
+            "JOIN (SELECT state, count(*) AS jobs FROM attempts WHERE latest = 1 GROUP BY state) USING (state) "
+            "GROUP BY public"
+        )
+        return Counter(dict(rows.fetchall()))
+
+    def open_jobs(self, limit: int) -> list[dict[str, Any]]:
+        """Read the jobs that are not ended, those that need a person first, then in the order of recording."""
+        # The keys come from the index alone, so that rows are read for no more jobs than are wanted.
+        rows = self.connection.execute(
+            f"WITH urgencies (state, urgency) AS (VALUES {_URGENCIES}), urgent AS ("
+            "SELECT attempt_key, urgency FROM urgencies CROSS JOIN attempts USING (state) WHERE latest = 1 "
+            "ORDER BY urgency, attempt_key LIMIT ?) "
+            f"SELECT {', '.join(RESULT_COLUMNS)} FROM urgent CROSS JOIN results_by_attempt USING (attempt_key) "
+            "ORDER BY urgency, attempt_key",
+            (limit,),
+        )
+        return [dict(zip(RESULT_COLUMNS, row, strict=True)) for row in rows]
+
+    def results(self, *, has_all_attempts: bool) -> Results:
+        """Return every job with its latest attempt, or every attempt, in the order of recording."""
+        return Results(self.connection, has_all_attempts=has_all_attempts)
+
+    def held(self) -> Iterator[dict[str, Any]]:
+        """Yield what is known of each job that a person can settle."""
+        query = (
+            f"SELECT attempt_key, {', '.join(_HELD_COLUMNS.values())} FROM attempts "
+            f"WHERE latest = 1 AND state IN ({_list(sorted(SETTLEABLE))}) AND attempt_key > :after"
+        )
+        for _, *values in _read_pages(self.connection, query):
+            yield dict(zip(_HELD_COLUMNS, values, strict=True))
+
+    def files(self) -> Iterator[ResultFile]:
+        """Yield every result that is here or ready to be fetched, those of earlier attempts too."""
+        query = (
+            "SELECT attempt_key, edition, job_id, state, output, sha256 FROM attempts "
+            f"WHERE state IN ({_list((State.DONE, State.READY))}) AND attempt_key > :after"
+        )
+        for key, edition, job_id, state, *others in _read_pages(self.connection, query):
+            yield ResultFile(key, edition, job_id, read_state(state), *others)
+
+    def read_lost_attempts(self) -> int:
+        """Read the highest number that an attempt may have in a ledger that was lost; 0 where none was."""
+        row = self.connection.execute("SELECT value FROM info WHERE key = 'lost_attempts'").fetchone()
+        return int(row[0]) if row else 0
+
+    def sum_credits(self, edition: str) -> dict[str, int | None]:
+        """Sum what an edition has cost: as charged, as estimated where the charge is not known, and what may be more.
+
+        `unpriced` counts the attempts of which neither is known.
+        """
+        row = self.connection.execute(
+            "SELECT sum(estimated), sum(charged) FROM attempts "
+            "WHERE edition = ? AND accepted_at IS NOT NULL AND unit = ?",
+            (edition, CREDITS),
+        ).fetchone()
+        spent, unpriced = self.sum_spending(edition, CREDITS, [Liability.CHARGED])
+        return {"estimated": row[0], "charged": row[1], "may_be_charged": spent, "unpriced": unpriced}
+
+    def sum_spending(self, edition: str, unit: str, liabilities: Sequence[Liability]) -> tuple[int, int]:
+        """Add up what an edition owes in a unit, and count its attempts whose price is not known.
+
+        Triggers keep these sums up to date.
+        """
+        row = self.connection.execute(
+            "SELECT coalesce(sum(amount) FILTER (WHERE unit = ?), 0), coalesce(sum(unpriced), 0) "
+            f"FROM spending WHERE edition = ? AND liability IN ({_list(liabilities)})",
+            (unit, edition),
+        ).fetchone()
+        return row[0], row[1]
+
+    def read_last_sent_at(self) -> str | None:
+        """Read when the last paid request was sent."""
+        row = self.connection.execute(
+            f"SELECT at FROM history WHERE to_state IN ({_list(sorted(UNDER_WAY))}) ORDER BY rowid DESC LIMIT 1"
+        ).fetchone()
+        return str(row[0]) if row else None
+
+    def read_error(self, key: int) -> str:
+        """Read why an attempt ended badly or is held."""
+        row = self.connection.execute("SELECT error FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
+        return str(row[0] or "")
+
+
+def _list(words: Iterable[str]) -> str:
+    """Write words of the program as a list of SQL."""
+    return ", ".join(f"'{word}'" for word in words)
+
+
+def _read_pages(connection: sqlite3.Connection, query: str, **values: object) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query for the attempts after the key `:after`, which is its first column."""
+    after = 0
+    while page := connection.execute(
+        f"{query} ORDER BY attempt_key LIMIT {PAGE_ROWS}", values | {"after": after}
+    ).fetchall():
+        yield from page
+        after = page[-1][0]
+
+
+@contextmanager
+def open_reader(path: Path) -> Iterator[LedgerReader | None]:
+    """Open a ledger for reading; None where no run has made one yet. Raises LedgerError and ConfigurationError."""
+    if not path.exists():
+        yield None
+        return
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+        try:
+            # A run that was killed in its first moments leaves a file without a schema.
+            has_schema = connection.execute("PRAGMA user_version").fetchone()[0] > 0
+            yield LedgerReader(connection) if has_schema else None
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        raise LedgerError(f"{path}: the ledger cannot be read ({error}).") from error
+    except sqlite3.DatabaseError as error:
+        raise ConfigurationError(f"{path} is damaged or no ledger ({error}).") from error
