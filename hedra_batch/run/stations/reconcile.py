@@ -13,7 +13,7 @@ from hedra_batch.decide import after_inquiry, after_order, after_recheck
 from hedra_batch.errors import JobError, UnfinishedError
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
-from hedra_batch.ledger.errors import TakenError
+from hedra_batch.ledger.backend import TakenError
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.run.pacing.backoff import Backoff
 from hedra_batch.run.settings import RunSettings

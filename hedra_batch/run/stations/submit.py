@@ -25,7 +25,7 @@ from hedra_batch.errors import (
 )
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
-from hedra_batch.ledger.errors import TakenError
+from hedra_batch.ledger.backend import TakenError
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.run.pacing.concurrency import ConcurrencyLimit
 from hedra_batch.run.pacing.lane import Lane
