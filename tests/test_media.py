@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from hedra_batch.api.addresses import PrivateAddressError, is_public, open_public_socket
+from hedra_batch.api.addresses import PrivateAddressError, is_loopback, is_public, open_public_socket
 from hedra_batch.api.media import Download, MediaClient
-from hedra_batch.api.v2.client import is_loopback
 from hedra_batch.errors import DownloadError
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -13,9 +13,11 @@ import pytest
 from conftest import IMPATIENT, SPEED, Desk
 
 from hedra_batch import errors
+from hedra_batch.api.protocol import RequestGroup
 from hedra_batch.api.v2.client import HedraClient
+from hedra_batch.api.v2.pricing import Catalogue
 from hedra_batch.api.v2.refusals import read_refusal
-from hedra_batch.api.v2.requests import build_video_request
+from hedra_batch.api.v2.requests import write_request
 from hedra_batch.api.v2.throttling import read_exhausted_seconds
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
@@ -29,11 +31,8 @@ WIDE = "submit: 100/s, in_flight: 8, poll: 100/s"
 
 
 def make_body(number: int) -> bytes:
-    generation_id = f"0b0e4bb7-5a4c-5d4c-9b39-0b7b8a3a9d{number:02}"
-    model = {"model_slug": "fal/grok-video-t2v"}
-    return build_video_request(
-        {"prompt": "A storm", "duration_ms": 5000}, generation_id=generation_id, model=model, keyframes={}
-    )
+    fields: dict[str, str | int] = {"prompt": "A storm", "duration_ms": 5000, "model": "fal/grok-video-t2v"}
+    return write_request(f"0b0e4bb7-5a4c-5d4c-9b39-0b7b8a3a9d{number:02}", fields, {}, Catalogue([]).name_on_wire)
 
 
 @asynccontextmanager
@@ -177,16 +176,17 @@ def test_a_limit_of_what_runs_at_once_is_told_from_one_of_requests(message: str,
 async def test_an_answer_that_uses_a_window_up_is_told_and_a_refusal_tells_it_itself() -> None:
     # Windows of decades: this one is far from its end.
     settings = SimulatorSettings(speed=SPEED, window_submissions=2, window_seconds=1e9)
-    async with Simulator(settings) as simulator, HedraClient(simulator.url, "key-of-the-tests") as client:
-        told: list[float] = []
-        client.note_submissions_exhausted = told.append
-        client.note_reads_exhausted = told.append
+    told: list[tuple[RequestGroup, float]] = []
+    async with (
+        Simulator(settings) as simulator,
+        HedraClient(simulator.url, "key-of-the-tests", on_used_up=lambda *used_up: told.append(used_up)) as client,
+    ):
         await client.submit(make_body(1))
         assert told == []
         await client.submit(make_body(2))
         with pytest.raises(errors.ThrottledError, match="2 submissions") as refused:
             await client.submit(make_body(3))
-    assert (told, refused.value.retry_after_seconds) == ([3600.0], 3600.0)
+    assert (told, refused.value.retry_after_seconds) == ([(RequestGroup.SUBMISSIONS, 3600.0)], 3600.0)
 
 
 async def test_the_simulated_api_can_be_told_what_it_bears(tmp_path: Path) -> None:

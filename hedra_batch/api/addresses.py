@@ -1,4 +1,4 @@
-"""Which addresses belong to the public internet, and sockets for those only."""
+"""Which address a key may be sent to, and which belong to the public internet, with sockets for those only."""
 
 from __future__ import annotations
 
@@ -6,11 +6,38 @@ import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import aiohttp
+from yarl import URL
 
+from hedra_batch.errors import ConfigurationError
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 #: All that was ever given out to hosts of the public internet (RFC 4291, 2.4).
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 #: IPv4 behind a translator (RFC 6052): how a machine without IPv4 reaches most hosts.
 _NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def check_base_url(base_url: str) -> str:
+    """Return the address without a trailing slash.
+
+    Raises ConfigurationError unless it is https, or http to loopback.
+    """
+    try:
+        url = URL(base_url)
+    except ValueError as error:
+        raise ConfigurationError(f"The base URL {base_url!r} is no address ({error}).") from error
+    if not url.host or not (url.scheme == "https" or (url.scheme == "http" and url.host in _LOOPBACK)):
+        raise ConfigurationError(
+            f"The base URL {base_url!r} is refused: the key is sent over https only, or over http to this machine."
+        )
+    if url.user or url.password or url.query_string or url.fragment:
+        raise ConfigurationError("The base URL may have no user, password, query or fragment.")
+    return str(url).rstrip("/")
+
+
+def is_loopback(base_url: str) -> bool:
+    """Tell whether the API is on this machine, as a simulated one is."""
+    return URL(base_url).host in _LOOPBACK
 
 
 class PrivateAddressError(OSError):

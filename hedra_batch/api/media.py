@@ -15,7 +15,6 @@ from yarl import URL
 
 from hedra_batch import __version__
 from hedra_batch.api.addresses import PrivateAddressError, open_public_socket
-from hedra_batch.api.v2.client import CONNECT_TIMEOUT_SECONDS
 from hedra_batch.errors import DownloadError
 
 T = TypeVar("T")
@@ -24,6 +23,7 @@ T = TypeVar("T")
 CHUNK_BYTES = 2**20
 #: No result is as large; a body that goes on for ever must not fill the disk.
 SIZE_LIMIT_BYTES = 4 * 2**30
+CONNECT_TIMEOUT_SECONDS = 15.0
 #: A download may be slow, but it may neither stand still nor crawl for ever.
 STALL_TIMEOUT_SECONDS = 60.0
 TOTAL_TIMEOUT_SECONDS = 3600.0

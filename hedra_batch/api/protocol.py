@@ -2,7 +2,8 @@
 
 Whether many generations are read by one list or one by one, and how a lost request is looked for, is an
 implementation's own matter. It raises errors of `hedra_batch.errors` only, and sends what costs nothing through
-`Calls`, so that pace, patience and repetition are the run's.
+`Calls`, so that pace, patience and repetition are the run's. Voices are not asked for yet; they will stand beside the
+models. `docs/api-seam.md` holds each method against version 3.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ class Calls(Protocol):
 
     async def once(self, request: Callable[[], Awaitable[T]], *, is_paced: bool = True) -> T:
         """Try a request once. Raises RetryError too."""
+
+
+class RequestGroup(StrEnum):
+    """Requests that a server limits together; its limits for one group say nothing of the other."""
+
+    SUBMISSIONS = "submissions"
+    READS = "reads"
 
 
 class Phase(StrEnum):
@@ -117,10 +125,13 @@ class Api(Protocol):
         """Say how long a request usually takes."""
 
     async def read_balance(self) -> Money | None:
-        """Read what is left, by one try; None where the answer does not say."""
+        """Read what is left, by one try; None where that is not told now."""
 
     async def upload(self, medium: Medium, name: str, content: bytes) -> Upload:
-        """Bring a file to the server. Costs nothing, so it is repeated until it is there. Raises JobError."""
+        """Bring a file to the server. Costs nothing, so it is repeated until it is there.
+
+        Raises JobError where the file is refused, UnfinishedError where the server lost it on the way.
+        """
 
     def write_request(self, key: str, fields: FieldValues, media: Mapping[str, str]) -> bytes:
         """Write the body of a paid request; `media` has the handle or the URL of each media field."""
@@ -140,8 +151,8 @@ class Api(Protocol):
         """Read generations by their remote ids, each with its age since its acceptance, in the order of the answers.
 
         Yields the error instead where one cannot be read: NotFoundError when the service itself does not know it, and a
-        RetryError or another JobError when it is to be read again later. What is not yielded is to be read again at
-        once. Raises StopRunError.
+        RetryError, an OutOfCreditsError or another JobError when it is to be read again later. What is not yielded is
+        to be read again at once. Raises any other StopRunError. Several reads may be under way together.
         """
 
     async def find(self, request: SentRequest) -> Reading | None:

@@ -26,10 +26,14 @@ import pytest
 from conftest import make_png
 
 from hedra_batch import errors
-from hedra_batch.api.v2.answers import Generation, GenerationPage, Model, Submission
+from hedra_batch.api.protocol import Acceptance, Reading
+from hedra_batch.api.v2.answers import GenerationPage, Model
 from hedra_batch.api.v2.client import ANSWER_LIMIT_BYTES, HedraClient
-from hedra_batch.api.v2.requests import build_video_request
+from hedra_batch.api.v2.pricing import Catalogue
+from hedra_batch.api.v2.requests import write_request
 from hedra_batch.errors import HedraBatchError
+from hedra_batch.inputs import FieldValues
+from hedra_batch.money import Money
 from hedra_batch.simulator import refusals
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
@@ -41,12 +45,9 @@ KEY = "key-of-the-tests-0123456789"
 BASE_PATH = "/web-app/public"
 GENERATION_ID = "0b0e4bb7-5a4c-5d4c-9b39-0b7b8a3a9d11"
 ASSET_ID = "b7f9e4bb-f4c3-4237-8c76-deae53cdd61d"
-PAID_BODY = build_video_request(
-    {"prompt": "A storm", "duration_ms": 5000, "resolution": "540p", "aspect_ratio": "16:9"},
-    generation_id=GENERATION_ID,
-    model={"model_slug": "fal/grok-video-i2v"},
-    keyframes={"start_keyframe_id": ASSET_ID},
-)
+FIELDS: FieldValues = {"prompt": "A storm", "duration_ms": 5000, "resolution": "540p", "aspect_ratio": "16:9"}
+FIELDS |= {"model": "fal/grok-video-i2v", "image": "sha256:00"}
+PAID_BODY = write_request(GENERATION_ID, FIELDS, {"image": ASSET_ID}, Catalogue([]).name_on_wire)
 
 Dice = random.Random
 
@@ -301,15 +302,15 @@ class Call:
 
 STATUS_PATH = f"/generations/{GENERATION_ID}/status"
 UPLOAD_PATH = f"/assets/{ASSET_ID}/upload"
-SUBMIT = Call("POST generations", "POST", "/generations", lambda client: client.submit(PAID_BODY), Submission)
+SUBMIT = Call("POST generations", "POST", "/generations", lambda client: client.submit(PAID_BODY), Acceptance)
 CALLS = (
-    Call("GET status", "GET", STATUS_PATH, lambda client: client.read_status(GENERATION_ID), Generation),
+    Call("GET status", "GET", STATUS_PATH, lambda client: client.read_status(GENERATION_ID), Reading),
     Call("GET generations", "GET", "/generations?", lambda client: client.list_generations([GENERATION_ID]), list),
     Call("GET generations", "GET", "/generations?", lambda client: client.list_recent(None), GenerationPage),
     Call("GET models", "GET", "/models?", lambda client: client.list_models(), list),
-    Call("GET assets", "GET", "/assets?", lambda client: client.find_asset_link(ASSET_ID), str | None),
-    Call("GET billing/credits", "GET", "/billing/credits", lambda client: client.read_balance(), int | None),
-    Call("POST assets", "POST", "/assets", lambda client: client.create_asset("a.png"), str),
+    Call("GET assets", "GET", "/assets?", lambda client: client.list_asset_links(ASSET_ID), dict),
+    Call("GET billing/credits", "GET", "/billing/credits", lambda client: client.read_balance(), Money | None),
+    Call("POST assets", "POST", "/assets", lambda client: client.create_asset("a.png", "image"), str),
     Call("POST upload", "POST", UPLOAD_PATH, lambda client: client.upload_asset(ASSET_ID, b"x", "a.png"), NoneType),
 )
 #: What a clear refusal means by its status, and by the service's own words for it whatever the status.
@@ -324,7 +325,7 @@ BY_STATUS: dict[int, tuple[type[HedraBatchError], ...]] = {
     429: (errors.ThrottledError,),
 }
 #: Parts of an answer that are stored, logged or shown.
-TOLD = frozenset({"generation_id", "asset_id", "request_id", "requested_id", "error", "slug", "id", "name"})
+TOLD = frozenset({"remote_id", "asset_id", "request_id", "request_key", "error", "slug", "id", "name"})
 STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 BY_WORD = {
     b"unauthorized": errors.KeyRefusedError,
@@ -338,7 +339,7 @@ def list_verdicts(answer: Answer) -> tuple[type, ...]:
     """List what may come of a paid request that is answered so."""
     unclear = errors.UnknownOutcomeError
     if answer.status == 200:
-        return (Submission, unclear)
+        return (Acceptance, unclear)
     if answer.status == 408 or not 400 <= answer.status < 500:
         return (unclear,)
     verdicts = BY_STATUS.get(answer.status, (unclear,))
@@ -368,7 +369,7 @@ def assert_harmless(text: str) -> None:
 
 def assert_typed(value: object) -> None:
     match value:
-        case Submission() | Generation() | Model():
+        case Acceptance() | Reading() | Model() | Money():
             for one in fields(value):
                 part = getattr(value, one.name)
                 assert_typed(part)
@@ -381,8 +382,12 @@ def assert_typed(value: object) -> None:
             assert abs(value) < 1e15
         case list():
             for one in value:
-                assert isinstance(one, (Generation, Model))
+                assert isinstance(one, (Reading, Model))
                 assert_typed(one)
+        case dict():
+            for key, link in value.items():
+                assert_harmless(key)
+                assert_typed(link)
 
 
 async def try_call(call: Call, client: HedraClient) -> object:
@@ -425,6 +430,6 @@ async def test_every_answer_becomes_a_type_or_an_error_of_ours(pytestconfig: pyt
     answers = await collect_answers()
     async with open_host() as host, HedraClient(host.url, KEY) as client:
         results = Counter([await check_call(dice, host, client, answers) for _ in range(count)])
-    assert results["Submission"] >= count // 20
+    assert results["Acceptance"] >= count // 20
     assert results["UnknownOutcomeError"] >= count // 10
     assert results["RefusedError"] >= count // 20

@@ -1,18 +1,20 @@
-"""Answers of the API as our types. Pure; an answer that the published document does not allow is a GarbledError."""
+"""Answers of the API as the protocol's types. Pure; one that is not as published is a GarbledError."""
 
 from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from hedra_batch.api.protocol import Acceptance, Phase, Reading
+from hedra_batch.decide import Deduplication
 from hedra_batch.errors import GarbledError
+from hedra_batch.money import CREDITS, Money
 from hedra_batch.sanitize import clean, hide_signatures, to_line
 
-#: The status values after which nothing changes any more; any other, also one not published, is still running.
-COMPLETE = "complete"
-ERROR = "error"
+#: The published status values after which nothing changes; any other, also one that is not published, is still running.
+_PHASES = {"complete": Phase.COMPLETE, "error": Phase.FAILED}
 LONGEST_ETA_SECONDS = 86_400.0
 _LONGEST_ID = 200
 #: Ids are stored, logged and put into addresses.
@@ -23,40 +25,10 @@ REASON_CODES = frozenset({"moderation_likeness", "moderation_output_transient"})
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """The server accepted a generation."""
-
-    generation_id: str
-    asset_id: str | None
-    eta_seconds: float | None
-    request_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """What a read says of a generation."""
-
-    generation_id: str
-    status: str
-    #: From 0 to 1.
-    progress: float
-    asset_id: str | None = None
-    eta_seconds: float | None = None
-    #: What was really charged; only the list says it.
-    credits_charged: int | None = None
-    #: A signed link, good for a while only; never to be stored or logged.
-    link: str | None = field(default=None, repr=False)
-    error_code: str | None = None
-    error: str | None = None
-    #: The id that the echoed request asked for.
-    requested_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class GenerationPage:
     """One page of the account's list."""
 
-    generations: list[Generation]
+    generations: list[Reading]
     #: Where the next page begins is counted in these.
     item_count: int
 
@@ -75,37 +47,39 @@ class Model:
     eta_seconds: float | None = None
 
 
-def read_submission(answer: object, request_id: str | None) -> Submission:
-    """Read a 200 of POST /generations."""
+def read_acceptance(answer: object, request_id: str | None, key: str) -> Acceptance:
+    """Read a 200 of POST /generations for a request that asked for this id."""
     fields = _fields(answer)
-    return Submission(
-        generation_id=_id(fields).lower(),
+    remote_id = _id(fields).lower()
+    return Acceptance(
+        remote_id=remote_id,
         asset_id=_optional_id(fields, "asset_id"),
         eta_seconds=_eta_seconds(fields),
         request_id=read_request_id(request_id),
+        deduplication=Deduplication.PROVEN if remote_id == key else Deduplication.NONE,
     )
 
 
-def read_generation(answer: object) -> Generation:
+def read_generation(answer: object) -> Reading:
     """Read an answer of GET /generations/{id}/status or an item of GET /generations."""
     fields = _fields(answer)
     code, message = _read_error(fields)
     echoed = fields.get("input")
-    return Generation(
-        generation_id=_id(fields).lower(),
-        status=_text(fields, "status"),
+    return Reading(
+        remote_id=_id(fields).lower(),
+        phase=_PHASES.get(_text(fields, "status"), Phase.RUNNING),
         progress=min(max(_optional_number(fields, "progress") or 0.0, 0.0), 1.0),
         asset_id=_optional_id(fields, "asset_id") or _asset_id(fields),
         eta_seconds=_eta_seconds(fields),
-        credits_charged=_optional_whole(fields, "credit_cost"),
+        charged=_optional_credits(fields, "credit_cost"),
         link=_link(fields),
         error_code=code,
         error=message,
-        requested_id=_optional_id(echoed, "generation_id") if isinstance(echoed, dict) else None,
+        request_key=_optional_id(echoed, "generation_id") if isinstance(echoed, dict) else None,
     )
 
 
-def read_generations(answer: object) -> list[Generation]:
+def read_generations(answer: object) -> list[Reading]:
     """Read a page of GET /generations. An item that cannot be read is left out: it can be asked for by itself."""
     page = read_generation_page(answer)
     if page.item_count and not page.generations:
@@ -139,7 +113,6 @@ def read_models(answer: object) -> list[Model]:
 
 
 def read_asset_id(answer: object) -> str:
-    """Read the id of POST /assets."""
     return _id(_fields(answer))
 
 
@@ -148,13 +121,12 @@ def read_request_id(header: str | None) -> str | None:
     return to_line(hide_signatures(header), _LONGEST_ID) or None if header else None
 
 
-def read_asset_links(answer: object) -> dict[str, str]:
-    """Read GET /assets: the download link of each asset that has one."""
+def read_asset_links(answer: object) -> dict[str, str | None]:
+    """Read GET /assets: the assets that there are, each with its download link, if it has one now."""
     if not isinstance(answer, list):
         raise GarbledError("The API's list of assets is no list.")
     items = [_fields(item) for item in answer]
-    links = {_id(item): _link({"asset": item}) for item in items}
-    return {asset_id: link for asset_id, link in links.items() if link}
+    return {_id(item): _link({"asset": item}) for item in items}
 
 
 def _read_model(fields: dict[str, Any]) -> Model:
@@ -169,9 +141,9 @@ def _read_model(fields: dict[str, Any]) -> Model:
     )
 
 
-def read_balance(answer: object) -> int | None:
-    """Read GET /billing/credits: what is left; None where it does not say a whole number."""
-    return _optional_whole(_fields(answer), "remaining")
+def read_balance(answer: object) -> Money | None:
+    """Read GET /billing/credits; None where it does not say a whole number."""
+    return _optional_credits(_fields(answer), "remaining")
 
 
 def _read_error(fields: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -257,6 +229,8 @@ def _optional_number(fields: dict[str, Any], name: str) -> float | None:
     return float(value) if abs(value) < 1e15 else None
 
 
-def _optional_whole(fields: dict[str, Any], name: str) -> int | None:
+def _optional_credits(fields: dict[str, Any], name: str) -> Money | None:
     value = fields.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**15 else None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 10**15:
+        return None
+    return Money(value, CREDITS)

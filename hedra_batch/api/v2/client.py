@@ -7,26 +7,29 @@ import json
 import logging
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 import aiohttp
-from yarl import URL
 
 from hedra_batch import __version__
+from hedra_batch.api.addresses import check_base_url
+from hedra_batch.api.media import CONNECT_TIMEOUT_SECONDS
+from hedra_batch.api.protocol import Acceptance, Reading, RequestGroup
 from hedra_batch.api.v2 import answers, throttling
-from hedra_batch.api.v2.answers import Generation, GenerationPage, Model, Submission
+from hedra_batch.api.v2.answers import GenerationPage, Model
 from hedra_batch.api.v2.refusals import read_refusal, read_submission_refusal
 from hedra_batch.api.v2.requests import read_ids
 from hedra_batch.errors import (
-    ConfigurationError,
     GarbledError,
+    HedraBatchError,
     NoAnswerError,
     NotFoundError,
     NotSentError,
     UnavailableError,
     UnknownOutcomeError,
 )
+from hedra_batch.money import Money
 from hedra_batch.sanitize import clean, hide_secret
 
 logger = logging.getLogger(__name__)
@@ -37,46 +40,36 @@ PAGE_SIZE = 100
 ANSWER_LIMIT_BYTES = 16 * 2**20
 READ_TIMEOUT_SECONDS = 60.0
 UPLOAD_TIMEOUT_SECONDS = 600.0
-CONNECT_TIMEOUT_SECONDS = 15.0
 READ_HEADERS = ("x-request-id", *throttling.HEADERS)
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def check_base_url(base_url: str) -> str:
-    """Return the address without a trailing slash.
+class Answer(NamedTuple):
+    """What a request got back, whatever its status; the headers are those that mean anything."""
 
-    Raises ConfigurationError unless it is https, or http to loopback.
-    """
-    try:
-        url = URL(base_url)
-    except ValueError as error:
-        raise ConfigurationError(f"The base URL {base_url!r} is no address ({error}).") from error
-    if not url.host or not (url.scheme == "https" or (url.scheme == "http" and url.host in _LOOPBACK)):
-        raise ConfigurationError(
-            f"The base URL {base_url!r} is refused: the key is sent over https only, or over http to this machine."
-        )
-    if url.user or url.password or url.query_string or url.fragment:
-        raise ConfigurationError("The base URL may have no user, password, query or fragment.")
-    return str(url).rstrip("/")
-
-
-def is_loopback(base_url: str) -> bool:
-    """Tell whether the API is on this machine, as a simulated one is."""
-    return URL(base_url).host in _LOOPBACK
+    status: int
+    headers: dict[str, str]
+    text: str
 
 
 class HedraClient:
-    """Speaks the v2 API. Raises errors of `hedra_batch.errors`, and never anything of aiohttp's."""
+    """Speaks the v2 API. Raises errors of `hedra_batch.errors`, and never anything of aiohttp's.
 
-    def __init__(self, base_url: str, api_key: str, submit_timeout_seconds: float = 60.0) -> None:
+    `on_used_up` is called with the seconds for which the API takes no more requests of a group, when an answer says
+    that it was the last one.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        submit_timeout_seconds: float = 60.0,
+        on_used_up: Callable[[RequestGroup, float], None] = lambda _group, _seconds: None,
+    ) -> None:
         self.base_url = check_base_url(base_url)
         self._api_key = api_key
         self._headers = {"X-API-Key": api_key, "User-Agent": f"hedra-batch/{__version__}", "Accept": "application/json"}
         self._submit_timeout_seconds = submit_timeout_seconds
-        #: Told for how many seconds the API takes no more, when an answer says that it was the last one: submissions,
-        #: and all other requests. Their limits need not be the same.
-        self.note_submissions_exhausted: Callable[[float], None] = lambda _seconds: None
-        self.note_reads_exhausted: Callable[[float], None] = lambda _seconds: None
+        self._on_used_up = on_used_up
 
     async def __aenter__(self) -> Self:
         self._session = self._open_session(aiohttp.TCPConnector(limit=20))
@@ -94,7 +87,7 @@ class HedraClient:
         """GET /models, those for video."""
         return answers.read_models(await self._get("/models", types="video"))
 
-    async def read_status(self, generation_id: str) -> Generation:
+    async def read_status(self, generation_id: str) -> Reading:
         """GET /generations/{id}/status. Raises NotFoundError when the service itself does not know the id."""
         try:
             answer = await self._get(f"/generations/{quote(generation_id, safe='')}/status")
@@ -102,108 +95,112 @@ class HedraClient:
             if error.is_from_service:
                 raise
             raise UnavailableError(f"A 404 that is not the service's own: {error}") from error
-        generation = answers.read_generation(answer)
-        if generation.generation_id != generation_id.lower():
+        reading = answers.read_generation(answer)
+        if reading.remote_id != generation_id.lower():
             raise GarbledError("The API answered with another generation than was asked for.")
-        return generation
+        return reading
 
-    async def list_generations(self, generation_ids: Iterable[str]) -> list[Generation]:
+    async def list_generations(self, generation_ids: Iterable[str]) -> list[Reading]:
         """GET /generations for these ids: what came back may be less, more or other than what was asked for."""
         ids = list(generation_ids)
         answer = await self._get("/generations", ids=",".join(ids), limit=str(max(len(ids), 1)))
         return answers.read_generations(answer)
 
     async def list_recent(self, created_after: str | None, offset: int = 0) -> GenerationPage:
-        """GET /generations, newest first: one page of those made since an instant, or of all."""
+        """GET /generations, newest first: one page of all kinds of those made since an instant, or of all."""
         since = {"created_after": created_after} if created_after else {}
-        answer = await self._get("/generations", type="video", limit=str(PAGE_SIZE), offset=str(offset), **since)
+        answer = await self._get("/generations", limit=str(PAGE_SIZE), offset=str(offset), **since)
         return answers.read_generation_page(answer)
 
-    async def read_balance(self) -> int | None:
-        """GET /billing/credits: the credits that are left; None where the answer does not say."""
+    async def read_balance(self) -> Money | None:
+        """GET /billing/credits: what is left; None where the answer does not say."""
         return answers.read_balance(await self._get("/billing/credits"))
 
-    async def find_asset_link(self, asset_id: str) -> str | None:
-        """GET /assets: a fresh download link of a video."""
-        links = answers.read_asset_links(await self._get("/assets", type="video", ids=asset_id))
-        return links.get(asset_id)
+    async def list_asset_links(self, asset_id: str) -> dict[str, str | None]:
+        """GET /assets for one video: the assets that came back, each with a fresh download link, if it has one."""
+        return answers.read_asset_links(await self._get("/assets", type="video", ids=asset_id))
 
-    async def create_asset(self, name: str) -> str:
-        """POST /assets: announce an image; returns its id. Costs nothing, so it may be repeated."""
-        body = json.dumps({"name": name, "type": "image"}).encode()
+    async def create_asset(self, name: str, kind: str) -> str:
+        """POST /assets: announce a file; returns its id. Costs nothing, so it may be repeated."""
+        body = json.dumps({"name": name, "type": kind}).encode()
         answer = await self._exchange("POST", "/assets", data=body, headers={"Content-Type": "application/json"})
         return answers.read_asset_id(answer)
 
     async def upload_asset(self, asset_id: str, content: bytes, name: str) -> None:
-        """POST /assets/{id}/upload: send an image's bytes. Costs nothing, so it may be repeated."""
+        """POST /assets/{id}/upload: send a file's bytes. Costs nothing, so it may be repeated."""
         form = aiohttp.FormData()
         form.add_field("file", content, filename=name, content_type="application/octet-stream")
         timeout = aiohttp.ClientTimeout(total=UPLOAD_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
         await self._exchange("POST", f"/assets/{quote(asset_id, safe='')}/upload", data=form, timeout=timeout)
 
-    async def submit(self, body: bytes) -> Submission:
+    async def submit(self, body: bytes) -> Acceptance:
         """POST /generations, once, on a fresh connection: the paid request.
 
         Raises NotSentError when no byte left, ThrottledError, OutOfCreditsError, KeyRefusedError, RefusedError or
         AlreadyExistsError when the server said that it did not accept, and UnknownOutcomeError for all else.
         """
-        try:
-            status, headers, text = await self._send_paid(body)
-        except aiohttp.ClientConnectorError as error:
-            raise NotSentError(f"No connection to the API: {clean(str(error))}") from error
-        except aiohttp.ConnectionTimeoutError as error:
-            raise NotSentError("No connection to the API within the time allowed.") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise UnknownOutcomeError(f"The answer was lost ({_describe(error)}).") from error
+        ids = read_ids(body)
+        status, headers, text = await self._send_paid(body)
         if status != 200:
-            raise read_submission_refusal(status, headers, text, read_ids(body))
+            raise read_submission_refusal(status, headers, text, ids)
         try:
-            return answers.read_submission(_parse(text), headers.get("x-request-id"))
+            return answers.read_acceptance(_parse(text), headers.get("x-request-id"), ids.generation_id)
         except GarbledError as error:
             raise UnknownOutcomeError(f"The answer could not be read ({error})") from error
 
-    async def _send_paid(self, body: bytes) -> tuple[int, dict[str, str], str]:
-        timeout = aiohttp.ClientTimeout(total=self._submit_timeout_seconds, sock_connect=CONNECT_TIMEOUT_SECONDS)
-        async with self._submit_session.post(
-            self.base_url + "/generations",
+    async def _send_paid(self, body: bytes) -> Answer:
+        return await self._send(
+            self._submit_session,
+            RequestGroup.SUBMISSIONS,
+            "POST",
+            "/generations",
+            lambda how: UnknownOutcomeError(f"The answer was lost ({how})."),
             data=body,
             headers={"Content-Type": "application/json"},
-            allow_redirects=False,
-            timeout=timeout,
-        ) as response:
-            text = await self._read_text(response)
-            logger.debug("POST /generations -> %s", response.status)
-            self._note_limit(response, self.note_submissions_exhausted)
-            return response.status, self._read_head(response), text
+            timeout=aiohttp.ClientTimeout(total=self._submit_timeout_seconds, sock_connect=CONNECT_TIMEOUT_SECONDS),
+        )
 
     async def _get(self, route: str, **query: str) -> Any:
         return await self._exchange("GET", route, params=query)
 
     async def _exchange(self, method: str, route: str, **options: Any) -> Any:
         """One request that costs nothing: its answer, or an error that says whether to try again."""
+        status, headers, text = await self._send(
+            self._session,
+            RequestGroup.READS,
+            method,
+            route,
+            lambda how: NoAnswerError(f"{method} {route} got no answer ({how})."),
+            **options,
+        )
+        if status != 200:
+            raise read_refusal(status, headers, text)
+        return _parse(text)
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        group: RequestGroup,
+        method: str,
+        route: str,
+        lose: Callable[[str], HedraBatchError],
+        **options: Any,
+    ) -> Answer:
+        """Send one request. Raises NotSentError when no byte left, and what `lose` makes when no whole answer came."""
         try:
-            async with self._session.request(
-                method, self.base_url + route, allow_redirects=False, **options
-            ) as response:
-                text = await self._read_text(response)
-                logger.debug("%s %s -> %s", method, route, response.status)
-                self._note_limit(response, self.note_reads_exhausted)
-                if response.status != 200:
-                    raise read_refusal(response.status, self._read_head(response), text)
+            async with session.request(method, self.base_url + route, allow_redirects=False, **options) as response:
+                answer = Answer(response.status, self._read_head(response), await self._read_text(response))
         except aiohttp.ClientConnectorError as error:
             raise NotSentError(f"No connection to the API: {clean(str(error))}") from error
         except aiohttp.ConnectionTimeoutError as error:
             raise NotSentError("No connection to the API within the time allowed.") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoAnswerError(f"{method} {route} got no answer ({_describe(error)}).") from error
-        return _parse(text)
-
-    def _note_limit(self, response: aiohttp.ClientResponse, note: Callable[[float], None]) -> None:
-        """Tell that the API takes no more requests; a 429 says so by itself, to whoever sent the request."""
-        if response.status != 429 and "X-RateLimit-Remaining" in response.headers:
-            seconds = throttling.read_exhausted_seconds(self._read_head(response))
-            if seconds:
-                note(seconds)
+            raise lose(_describe(error)) from error
+        logger.debug("%s %s -> %s", method, route, answer.status)
+        # A 429 says by itself that the API takes no more, to whoever sent the request.
+        if answer.status != 429 and (seconds := throttling.read_exhausted_seconds(answer.headers)):
+            self._on_used_up(group, seconds)
+        return answer
 
     def _read_head(self, response: aiohttp.ClientResponse) -> dict[str, str]:
         """Read the headers that mean anything, without the key should the server repeat it."""

@@ -11,8 +11,9 @@ from fractions import Fraction
 from typing import Any
 
 from hedra_batch.api.v2.answers import Model
-from hedra_batch.errors import ConfigurationError, JobError, ManifestError
-from hedra_batch.inputs import PriceKey, find_price_key
+from hedra_batch.errors import ManifestError
+from hedra_batch.inputs import FieldValue, PriceKey, find_price_key
+from hedra_batch.money import CREDITS, Money
 
 #: In credits; beyond it the list cannot be right.
 HIGHEST_PRICE = 10**9
@@ -25,7 +26,7 @@ class Catalogue:
 
     def __init__(self, models: Sequence[Model]) -> None:
         self._models = models
-        self._prices: dict[PriceKey, int | None] = {}
+        self._prices: dict[PriceKey, Money | None] = {}
         names = Counter(model.name.casefold() for model in models)
         self._by_key: dict[str, Model] = {}
         for model in models:
@@ -33,19 +34,14 @@ class Catalogue:
             name = model.name.casefold() if names[model.name.casefold()] == 1 else None
             self._by_key |= {key: model for key in (name, model.id and model.id.lower(), model.slug) if key}
 
-    def find(self, written: str | None) -> Model | None:
-        """Find the model that a manifest means by a slug, an id or a name; None where the list does not have it."""
-        if written is None:
-            return None
+    def find(self, written: str) -> Model | None:
         return self._by_key.get(written) or self._by_key.get(written.lower()) or self._by_key.get(written.casefold())
 
-    def name_on_wire(self, written: str | None) -> dict[str, str]:
+    def name_on_wire(self, written: str) -> dict[str, str]:
         """Write the field that names the model in a request.
 
         A slug or an id is sent as written, also where the list lacks it; a name becomes the slug of its model.
         """
-        if written is None:
-            return {}
         if _UUID.fullmatch(written):
             return {"ai_model_id": written.lower()}
         model = self.find(written)
@@ -70,24 +66,26 @@ class Catalogue:
         hint = f"; did you mean '{close[0]}'?" if close else ""
         return f"the API offers no one model named '{name}'{hint} (it offers: {', '.join(known) or 'none'})"
 
-    def find_eta_seconds(self, written: str | None) -> float | None:
-        """Find how long a video of this model usually takes."""
-        model = self.find(written)
+    def find_usual_seconds(self, fields: Mapping[str, FieldValue]) -> float | None:
+        model = self._find_model(fields)
         return model.eta_seconds if model else None
 
-    def estimate_credits(self, fields: Mapping[str, str | int]) -> int | None:
+    def estimate(self, fields: Mapping[str, FieldValue]) -> Money | None:
         """Estimate what a video will cost, by the published price list; None where the list does not tell."""
-        kind = find_price_key(fields)
-        if kind not in self._prices:
-            self._prices[kind] = self._calculate_credits(dict(kind))
-        return self._prices[kind]
+        key = find_price_key(fields)
+        if key not in self._prices:
+            self._prices[key] = self._calculate(dict(key))
+        return self._prices[key]
 
-    def _calculate_credits(self, fields: dict[str, str | int]) -> int | None:
+    def _find_model(self, fields: Mapping[str, FieldValue]) -> Model | None:
+        return self.find(str(fields["model"])) if "model" in fields else None
+
+    def _calculate(self, fields: dict[str, FieldValue]) -> Money | None:
         """Apply the published rule.
 
         credits = ceil((base_cost + credits_per_second x seconds) x the product of the modifiers).
         """
-        model = self.find(str(fields["model"])) if "model" in fields else None
+        model = self._find_model(fields)
         if model is None or model.pricing is None:
             return None
         base, rate = model.pricing.get("base_cost"), model.pricing.get("credits_per_second")
@@ -100,10 +98,10 @@ class Catalogue:
         except (AttributeError, TypeError, ValueError):
             # The list has something else than numbers where they belong.
             return None
-        return price if 0 <= price <= HIGHEST_PRICE else None
+        return Money(price, CREDITS) if 0 <= price <= HIGHEST_PRICE else None
 
 
-def _multiply_modifiers(model: Model, fields: dict[str, str | int]) -> Fraction:
+def _multiply_modifiers(model: Model, fields: dict[str, FieldValue]) -> Fraction:
     """Multiply what the choices cost. Raises ValueError where a choice is left to the server that has a price."""
     product = Fraction(1)
     for dimension, factors in ((model.pricing or {}).get("modifiers") or {}).items():
@@ -120,11 +118,3 @@ def _to_fraction(number: Any) -> Fraction:
     if not _DECIMAL.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is no number that a price can have")
     return Fraction(text)
-
-
-def refuse_address(base_url: str, error: JobError) -> ConfigurationError:
-    """Make the error for a host that does not give its models."""
-    return ConfigurationError(
-        f"There is no Hedra API at {base_url}: it does not list its models ({error}). "
-        "Check --base-url or HEDRA_BASE_URL."
-    )

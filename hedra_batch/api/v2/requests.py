@@ -1,38 +1,54 @@
-"""The bodies of requests, as bytes that are stored and sent unchanged. Pure."""
+"""The bodies of paid requests, as bytes that are stored and sent unchanged. Pure."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from hedra_batch.inputs import FIELDS, MEDIA_FIELDS, Field, FieldValue
 
 _write_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_KEYFRAMES = ("start_keyframe", "end_keyframe")
+#: What stands at the top of a request comes before what is nested, and files come last there.
+_ORDERED_FIELDS = sorted(FIELDS, key=lambda field: ("." in field.wire, field.medium is not None))
 
 
-def build_video_request(
-    fields: Mapping[str, str | int],
-    *,
-    generation_id: str,
-    model: Mapping[str, str],
-    keyframes: Mapping[str, str],
+def write_request(
+    key: str,
+    fields: Mapping[str, FieldValue],
+    media: Mapping[str, str],
+    name_model: Callable[[str], dict[str, str]],
 ) -> bytes:
     """Write the body of POST /generations for one video.
 
-    `fields` are a job's canonical inputs, `model` the field that names the model, `keyframes` the fields
-    `start_keyframe_id`, `end_keyframe_url` and their like. Variations are jobs, so `batch_size` is always 1.
+    Each field goes where its row in the table of fields says; `media` has the handle or the https URL of each file, and
+    `name_model` makes the field that names a model. Variations are jobs, so `batch_size` is always 1.
     """
-    inputs = {"text_prompt": fields["prompt"]}
-    inputs |= {name: fields[name] for name in ("aspect_ratio", "resolution", "duration_ms") if name in fields}
-    request = {
-        "type": "video",
-        "generation_id": generation_id,
-        **model,
-        **keyframes,
-        "generated_video_inputs": inputs,
-        "batch_size": 1,
-    }
+    request: dict[str, Any] = {"type": "video", "generation_id": key}
+    for field in _ORDERED_FIELDS:
+        if field.name not in fields:
+            continue
+        if field.wire == "model":
+            request |= name_model(str(fields[field.name]))
+        elif field.medium:
+            request |= _name_file(field, media[field.name])
+        else:
+            _put(request, field.wire, fields[field.name])
+    request["batch_size"] = 1
     return _write_json(request).encode()
+
+
+def _name_file(field: Field, source: str) -> dict[str, str]:
+    ending = "url" if source[:8].lower() == "https://" else "id"
+    return {f"{field.wire}_{ending}": source}
+
+
+def _put(request: dict[str, Any], wire: str, value: FieldValue) -> None:
+    *groups, name = wire.split(".")
+    for group in groups:
+        request = request.setdefault(group, {})
+    request[name] = value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +60,6 @@ class RequestIds:
 
 
 def read_ids(body: bytes) -> RequestIds:
-    """Find the ids in a stored body again."""
     request = json.loads(body)
-    assets = frozenset(request[f"{name}_id"] for name in _KEYFRAMES if f"{name}_id" in request)
+    assets = frozenset(request[f"{field.wire}_id"] for field in MEDIA_FIELDS if f"{field.wire}_id" in request)
     return RequestIds(request["generation_id"], assets)

@@ -1,0 +1,102 @@
+"""Version 2 of the API in the words of the protocol."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+
+from hedra_batch.api.protocol import Acceptance, Api, Calls, Reading, SentRequest, Upload
+from hedra_batch.api.v2.client import HedraClient
+from hedra_batch.api.v2.finder import Finder
+from hedra_batch.api.v2.pricing import Catalogue
+from hedra_batch.api.v2.reader import Reader
+from hedra_batch.api.v2.requests import write_request
+from hedra_batch.errors import (
+    AlreadyExistsError,
+    ConfigurationError,
+    HedraBatchError,
+    JobError,
+    NotFoundError,
+    OutOfCreditsError,
+    RetryError,
+    UnfinishedError,
+)
+from hedra_batch.inputs import FieldValues, Medium
+from hedra_batch.money import Money
+
+logger = logging.getLogger(__name__)
+
+
+class HedraV2(Api):
+    """One account at version 2; `client` must be open while it is used."""
+
+    def __init__(self, client: HedraClient, calls: Calls) -> None:
+        self._client = client
+        self._calls = calls
+        self._reader = Reader(client, calls)
+        self._finder = Finder(client, calls)
+        #: Empty until the models are loaded: then a slug or an id can be sent all the same, and nothing has a price.
+        self._catalogue = Catalogue([])
+
+    @property
+    def base_url(self) -> str:
+        return self._client.base_url
+
+    async def load_models(self) -> None:
+        try:
+            models = await self._calls.until_answered(self._client.list_models)
+        except JobError as error:
+            raise ConfigurationError(
+                f"There is no Hedra API at {self.base_url}: it does not list its models ({error}). "
+                "Check --base-url or HEDRA_BASE_URL."
+            ) from error
+        self._catalogue = Catalogue(models)
+
+    def check_models(self, written: Mapping[str | None, str]) -> None:
+        self._catalogue.check(written)
+
+    def estimate(self, fields: FieldValues) -> Money | None:
+        return self._catalogue.estimate(fields)
+
+    def find_usual_seconds(self, fields: FieldValues) -> float | None:
+        return self._catalogue.find_usual_seconds(fields)
+
+    async def read_balance(self) -> Money | None:
+        try:
+            return await self._calls.once(self._client.read_balance)
+        except (JobError, RetryError, OutOfCreditsError) as error:
+            logger.debug("the balance cannot be read: %s", error)
+            return None
+
+    async def upload(self, medium: Medium, name: str, content: bytes) -> Upload:
+        asset_id = await self._calls.until_answered(lambda: self._client.create_asset(name, medium), is_paced=False)
+        try:
+            await self._calls.until_answered(lambda: self._client.upload_asset(asset_id, content, name), is_paced=False)
+        except AlreadyExistsError:
+            logger.debug("%s: an upload whose answer was lost had arrived", name)
+        except NotFoundError as error:
+            # Its asset is gone between the two steps, which says nothing against the file.
+            raise UnfinishedError(f"The file could not be uploaded: {error}") from error
+        return Upload(asset_id)
+
+    def write_request(self, key: str, fields: FieldValues, media: Mapping[str, str]) -> bytes:
+        return write_request(key, fields, media, self._catalogue.name_on_wire)
+
+    async def submit(self, body: bytes) -> Acceptance:
+        return await self._client.submit(body)
+
+    @property
+    def reads_together(self) -> int:
+        return self._reader.reads_together
+
+    def read(self, ages_seconds: Mapping[str, float]) -> AsyncIterator[tuple[str, Reading | HedraBatchError]]:
+        return self._reader.read(ages_seconds)
+
+    async def find(self, request: SentRequest) -> Reading | None:
+        return await self._finder.find(request)
+
+    async def find_elsewhere(self, request: SentRequest) -> Reading | None:
+        return await self._finder.find_elsewhere(request)
+
+    async def find_link(self, remote_id: str, asset_id: str | None) -> str:
+        return await self._finder.find_link(remote_id, asset_id)

@@ -1,0 +1,118 @@
+"""Where a request is looked for whose outcome is unknown, and where a fresh link to a result is."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+
+from hedra_batch.api.protocol import Calls, Phase, Reading, SentRequest
+from hedra_batch.api.v2.client import HedraClient
+from hedra_batch.clock import from_text, to_text
+from hedra_batch.decide import Deduplication
+from hedra_batch.errors import (
+    DownloadError,
+    JobError,
+    NotFoundError,
+    ResultDeniedError,
+    RetryError,
+    UnfinishedError,
+)
+
+logger = logging.getLogger(__name__)
+
+#: By how much the server's clock may differ from ours, which may have a wrong time zone.
+CLOCK_TOLERANCE = timedelta(days=1)
+#: Pages of the account's list that are searched at most for the echo of one request.
+ECHO_PAGES_LIMIT = 100
+
+
+class Finder:
+    """Looks in every place where the API may show a generation."""
+
+    def __init__(self, client: HedraClient, calls: Calls) -> None:
+        self._client = client
+        self._calls = calls
+
+    async def find(self, request: SentRequest) -> Reading | None:
+        """Ask by id, then in the list: a generation just accepted may be in one of them only.
+
+        On a server that is not known to use our ids it may be there under another one, and then the echo of the request
+        shows it.
+        """
+        try:
+            return await self._calls.until_answered(lambda: self._client.read_status(request.key))
+        except NotFoundError:
+            found = _find(request.key, await self._list(request.key))
+        if found is None and request.deduplication is not Deduplication.PROVEN:
+            found = await self._find_echo(request)
+        return found
+
+    async def find_elsewhere(self, request: SentRequest) -> Reading | None:
+        """Look once for the echo before anything is sent again: a server may have begun to give ids of its own."""
+        try:
+            return await self._find_echo(request)
+        except (JobError, UnfinishedError) as error:
+            logger.debug("%s: the account's list cannot be searched: %s", request.key, error)
+            return None
+
+    async def find_link(self, remote_id: str, asset_id: str | None) -> str:
+        """Ask in three places: a complete generation without a link in the first has been seen."""
+        try:
+            reading = await self._calls.until_answered(lambda: self._client.read_status(remote_id))
+        except NotFoundError as error:
+            message = f"The server does not know it any more: {error}"
+            raise ResultDeniedError(error.code, message, error.request_id) from error
+        link = reading.link or await self._find_listed_link(remote_id)
+        if not link and (known_id := reading.asset_id or asset_id):
+            link = await self._find_asset_link(known_id, is_complete=reading.phase is Phase.COMPLETE)
+        if not link:
+            raise DownloadError("The server has the result but names no link to it yet.")
+        return link
+
+    async def _find_listed_link(self, remote_id: str) -> str | None:
+        """Look into the list once: where it cannot be read, the next place may have the link all the same."""
+        try:
+            listed = await self._calls.once(lambda: self._client.list_generations([remote_id]))
+        except (JobError, RetryError) as error:
+            logger.debug("%s: its link is not listed: %s", remote_id, error)
+            return None
+        return next((item.link for item in listed if item.remote_id == remote_id and item.link), None)
+
+    async def _find_asset_link(self, asset_id: str, *, is_complete: bool) -> str | None:
+        links = await self._calls.until_answered(lambda: self._client.list_asset_links(asset_id))
+        if asset_id not in links and is_complete:
+            raise ResultDeniedError("not_found", "The server has completed it and does not have its result any more.")
+        return links.get(asset_id)
+
+    async def _list(self, key: str) -> list[Reading]:
+        """Read a list; one that the server refuses has nothing in it, and the answer by id stands."""
+        try:
+            return await self._calls.until_answered(lambda: self._client.list_generations([key]))
+        except JobError:
+            return []
+
+    async def _find_echo(self, request: SentRequest) -> Reading | None:
+        """Search what the account has had made since the send, to its end: nothing else shows that it is not there.
+
+        Raises UnfinishedError where the list cannot be read to its end, JobError where it is refused.
+        """
+        since = to_text(from_text(request.submitted_at) - CLOCK_TOLERANCE) if request.submitted_at else None
+        offset, unreadable = 0, 0
+        for _ in range(ECHO_PAGES_LIMIT):
+            page = await self._calls.until_answered(functools.partial(self._client.list_recent, since, offset))
+            if found := _find(request.key, page.generations):
+                return found
+            offset += page.item_count
+            unreadable += page.item_count - len(page.generations)
+            if not page.item_count:
+                break
+        if unreadable or page.item_count:
+            raise UnfinishedError(f"The account's list could not be searched to its end ({offset} generations).")
+        return None
+
+
+def _find(key: str, listed: Iterable[Reading]) -> Reading | None:
+    """Find the generation with this id, or whose echoed request asked for it."""
+    return next((item for item in listed if key in (item.remote_id, item.request_key)), None)

@@ -1,0 +1,98 @@
+"""A service that answers each route as a test says, and requests without pace or patience."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from hedra_batch.api.v2.adapter import HedraV2
+from hedra_batch.api.v2.client import HedraClient
+from hedra_batch.errors import RetryError
+
+T = TypeVar("T")
+
+#: What a route answers: JSON, or a status that is none of success with the service's own words.
+Script = Callable[[web.Request], Any]
+
+ROUTES = {
+    "models": ("GET", "/models"),
+    "balance": ("GET", "/billing/credits"),
+    "list": ("GET", "/generations"),
+    "status": ("GET", "/generations/{id}/status"),
+    "assets": ("GET", "/assets"),
+    "announce": ("POST", "/assets"),
+    "upload": ("POST", "/assets/{id}/upload"),
+}
+
+
+class PlainCalls:
+    """Sends at once, and again until there is an answer."""
+
+    async def until_answered(self, request: Callable[[], Awaitable[T]], *, is_paced: bool = True) -> T:
+        while True:
+            try:
+                return await self.once(request, is_paced=is_paced)
+            except RetryError:
+                await asyncio.sleep(0.001)
+
+    async def once(self, request: Callable[[], Awaitable[T]], *, is_paced: bool = True) -> T:
+        assert is_paced in (True, False)
+        return await request()
+
+
+@dataclass
+class Service:
+    """What was asked of a scripted service."""
+
+    url: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    queries: list[dict[str, str]] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def serve(**scripts: Script) -> AsyncIterator[Service]:
+    """Serve some routes; on all others nothing is known."""
+    service = Service()
+    app = web.Application()
+    for name, (method, path) in ROUTES.items():
+        app.router.add_route(method, path, _answer_by(service, name, scripts.get(name, lambda _: 404)))
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield service
+    await runner.cleanup()
+
+
+@asynccontextmanager
+async def open_api(url: str) -> AsyncIterator[HedraV2]:
+    async with HedraClient(url, "key-of-the-tests") as client:
+        yield HedraV2(client, PlainCalls())
+
+
+def _answer_by(service: Service, name: str, script: Script) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        service.counts[name] += 1
+        service.queries.append(dict(request.query))
+        told = script(request)
+        if isinstance(told, web.Response):
+            return told
+        if isinstance(told, int):
+            return web.json_response({"messages": ["No."]}, status=told)
+        return web.json_response(told)
+
+    return answer
+
+
+def make_item(remote_id: str, status: str = "processing", **fields: Any) -> dict[str, Any]:
+    return {"id": remote_id, "status": status, "progress": 0.5, **fields}
+
+
+def make_list(*items: Any) -> dict[str, Any]:
+    return {"page_info": {}, "data": list(items)}

@@ -1,0 +1,104 @@
+"""Answers of the API as the protocol's types."""
+
+from __future__ import annotations
+
+import pytest
+
+from hedra_batch import errors
+from hedra_batch.api.protocol import Phase
+from hedra_batch.api.v2.answers import (
+    read_acceptance,
+    read_asset_links,
+    read_balance,
+    read_generation,
+    read_generations,
+    read_models,
+)
+from hedra_batch.decide import Deduplication
+from hedra_batch.money import Money
+
+
+@pytest.mark.parametrize("answer", [[], "text", None, {}, {"id": 5}, {"id": ""}, {"id": None, "status": "queued"}])
+def test_a_submission_without_an_id_is_garbled(answer: object) -> None:
+    with pytest.raises(errors.GarbledError):
+        read_acceptance(answer, None, "g1")
+
+
+def test_numbers_that_are_none_are_taken_as_absent() -> None:
+    answer = {"id": "A", "status": "queued", "progress": float("nan"), "eta_sec": 10**400, "credit_cost": True}
+    generation = read_generation(answer)
+    assert (generation.remote_id, generation.progress, generation.eta_seconds) == ("a", 0.0, None)
+    assert generation.charged is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "message"),
+    [
+        ({"error": {"type": "INTERNAL", "message": "m"}}, "internal", "m"),
+        ({"error_message": "m"}, None, "m"),
+        ({"error": {"type": "X_Y"}, "error_message": "m"}, "x_y", "m"),
+        ({"error": "m"}, None, "m"),
+        ({"error": {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS"}}, "moderation_likeness", None),
+        ({"error": {"type": "INTERNAL", "reason_code": "NEWS", "message": "m"}}, "internal", "m (NEWS)"),
+        ({"error": {"type": "INTERNAL", "reason_code": "NEWS"}}, "internal", "no message (NEWS)"),
+        ({}, None, None),
+    ],
+)
+def test_an_error_is_read_from_either_place(fields: dict[str, object], code: str | None, message: str | None) -> None:
+    generation = read_generation({"id": "a", "status": "error", **fields})
+    assert (generation.error_code, generation.error) == (code, message)
+
+
+def test_the_link_is_a_file_and_never_a_stream() -> None:
+    answer = {"id": "a", "status": "complete", "streaming_url": "https://s", "asset": {"asset": {"url": "https://u"}}}
+    assert read_generation(answer).link == "https://u"
+
+
+def test_a_link_is_in_no_repr() -> None:
+    generation = read_generation({"id": "a", "status": "complete", "download_url": "https://x/y?Signature=secret"})
+    assert "secret" not in repr(generation)
+
+
+def test_an_item_that_cannot_be_read_leaves_the_others_alone() -> None:
+    read = read_generations({"data": [{"id": "a", "status": "queued"}, {"id": None}, 7]})
+    assert [generation.remote_id for generation in read] == ["a"]
+
+
+@pytest.mark.parametrize("answer", [{}, {"data": {}}, {"data": [1]}])
+def test_a_list_without_items_is_garbled(answer: object) -> None:
+    with pytest.raises(errors.GarbledError):
+        read_generations(answer)
+
+
+def test_models_without_a_list_are_garbled() -> None:
+    with pytest.raises(errors.GarbledError):
+        read_models({"models": []})
+
+
+@pytest.mark.parametrize(("answered", "shown"), [("G1", Deduplication.PROVEN), ("other", Deduplication.NONE)])
+def test_the_id_of_an_acceptance_shows_whether_ours_is_used(answered: str, shown: Deduplication) -> None:
+    assert read_acceptance({"id": answered}, None, "g1").deduplication is shown
+
+
+@pytest.mark.parametrize(
+    ("status", "phase"),
+    [
+        ("complete", Phase.COMPLETE),
+        ("error", Phase.FAILED),
+        ("queued", Phase.RUNNING),
+        ("not published", Phase.RUNNING),
+    ],
+)
+def test_any_status_that_is_no_end_is_still_running(status: str, phase: Phase) -> None:
+    assert read_generation({"id": "a", "status": status}).phase is phase
+
+
+def test_money_is_a_whole_number_of_credits() -> None:
+    assert read_generation({"id": "a", "status": "complete", "credit_cost": 35}).charged == Money(35, "credits")
+    assert read_balance({"remaining": 7}) == Money(7, "credits")
+    assert read_balance({"remaining": 7.5}) is None
+
+
+def test_an_asset_without_a_link_is_told_from_one_that_is_not_there() -> None:
+    answer = [{"id": "a", "asset": {"download_url": "https://x/a.mp4"}}, {"id": "b", "asset": {}}]
+    assert read_asset_links(answer) == {"a": "https://x/a.mp4", "b": None}

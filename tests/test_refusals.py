@@ -1,0 +1,85 @@
+"""Answers other than 200 as our errors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hedra_batch import errors
+from hedra_batch.api.v2.refusals import read_refusal, read_submission_refusal
+from hedra_batch.api.v2.requests import RequestIds
+from hedra_batch.sanitize import clean
+
+IDS = RequestIds("g1", frozenset({"a1", "a2"}))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        (401, {"code": "UNAUTHORIZED", "messages": ["No such key"]}, errors.KeyRefusedError, "No such key"),
+        (402, {"messages": ["Not enough credits"]}, errors.OutOfCreditsError, "Not enough credits"),
+        (403, {"error_code": "PERMISSION_DENIED", "messages": ["Moved to v3"]}, errors.KeyRefusedError, "v3"),
+        (400, {"messages": ["a", "b"]}, errors.RefusedError, "a; b"),
+        (404, {"messages": ["Model not found"]}, errors.RefusedError, "Model not found"),
+        (422, {"detail": [{"loc": ["body", "x"], "msg": "bad", "type": "t"}]}, errors.RefusedError, "body.x: bad"),
+        (422, {"error": {"type": "MODERATION_FAILED", "message": "No"}}, errors.RefusedError, "No"),
+        (409, {"error_code": "ALREADY_EXISTS", "messages": ["Taken"]}, errors.AlreadyExistsError, "Taken"),
+        (429, {"messages": ["Too many"]}, errors.ThrottledError, "Too many"),
+        (403, {"error_code": "MODERATION_FAILED"}, errors.RefusedError, "without a message"),
+        (403, {"messages": ["No"]}, errors.KeyRefusedError, "No"),
+        (410, {"messages": ["Gone"]}, errors.UnknownOutcomeError, "Gone"),
+        (499, "", errors.UnknownOutcomeError, "499"),
+        (408, {}, errors.UnknownOutcomeError, "408"),
+        (500, {"error_code": "UNAUTHORIZED"}, errors.UnknownOutcomeError, "500"),
+        (404, "<html>No such page</html>", errors.UnknownOutcomeError, "No such page"),
+        (400, "Bad Request", errors.UnknownOutcomeError, "Bad Request"),
+        (502, "<html>Bad gateway</html>", errors.UnknownOutcomeError, "502"),
+        (302, "", errors.UnknownOutcomeError, "302"),
+        (201, {"id": "x"}, errors.UnknownOutcomeError, "201"),
+    ],
+)
+def test_each_refusal_of_a_paid_request_has_its_verdict(
+    status: int, body: object, kind: type[errors.HedraBatchError], words: str
+) -> None:
+    text = body if isinstance(body, str) else json.dumps(body)
+    refusal = read_submission_refusal(status, {}, text, IDS)
+    assert type(refusal) is kind
+    assert words in str(refusal)
+
+
+def test_a_404_that_names_our_asset_says_that_it_is_gone() -> None:
+    refusal = read_submission_refusal(404, {}, '{"messages": ["Asset a1 not found"]}', IDS)
+    assert type(refusal) is errors.UploadGoneError
+    assert refusal.handles == {"a1"}
+
+
+@pytest.mark.parametrize(("text", "bears"), [("Generation G1 exists", True), ("Conflict", False)])
+def test_a_409_is_known_to_be_about_our_id_only_when_it_says_so(text: str, bears: bool) -> None:
+    body = {"messages": [text], "request": {"generation_id": "g1"}}
+    refusal = read_submission_refusal(409, {}, json.dumps(body), IDS)
+    assert isinstance(refusal, errors.AlreadyExistsError)
+    assert refusal.bears_our_key is bears
+
+
+def test_the_services_own_code_is_kept_in_lower_case() -> None:
+    body = '{"error": {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "No"}}'
+    refusal = read_refusal(422, {"x-request-id": "r1"}, body)
+    assert isinstance(refusal, errors.RefusedError)
+    assert (refusal.code, refusal.request_id) == ("moderation_likeness", "r1")
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("1e9", 3600.0), ("nan", None), ("soon", None)]
+)
+def test_retry_after_is_read_within_bounds(header: str, seconds: float | None) -> None:
+    refusal = read_refusal(429, {"Retry-After": header}, "")
+    assert isinstance(refusal, errors.ThrottledError)
+    assert refusal.retry_after_seconds == seconds
+
+
+def test_messages_of_the_server_are_safe_to_print() -> None:
+    cleaned = clean("see\x1b[31m\n https://cdn.example.com/a.mp4?X-Signature=secret \u202eend" + "x" * 1000)
+    assert "\x1b" not in cleaned
+    assert "secret" not in cleaned
+    assert len(cleaned) == 400
