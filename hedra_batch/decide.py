@@ -57,7 +57,7 @@ class Settlement(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a request whose outcome is unknown is not sent again; each is the end of a sentence, with braces to be filled."""
+    """Why a request whose outcome is unknown is not sent again: the end of a sentence, with braces to be filled."""
 
     UNTOLD = "reading it is refused"
     UNPROVEN = "nothing shows yet that this server uses our ids"

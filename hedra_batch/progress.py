@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from hedra_batch.job import IN_FLIGHT, PUBLIC_STATES, UNFINISHED, State
+from hedra_batch.state import IN_FLIGHT, PUBLIC_STATES, UNFINISHED, State
 
 
 @dataclass(slots=True)
@@ -33,8 +33,8 @@ class Progress:
         """Begin a plan: how many of its jobs stand in each public state."""
         self.counts = Counter(states)
 
-    def note(self, key: int, label: str, before: State, after: State) -> None:
-        """Note that an attempt went from one state to another."""
+    def on_change(self, key: int, label: str, before: State, after: State) -> None:
+        """An attempt went from one state to another."""
         self.counts[PUBLIC_STATES[before]] -= 1
         self.counts[PUBLIC_STATES[after]] += 1
         if after in IN_FLIGHT or after is State.READY:
@@ -45,8 +45,8 @@ class Progress:
             self.running.pop(key, None)
         self.finished += after is State.DONE
 
-    def note_fraction(self, key: int, fraction: float) -> None:
-        """Note what the server said of how far a generation is."""
+    def on_fraction(self, key: int, fraction: float) -> None:
+        """The server said how far a generation is."""
         if key in self.running:
             self.running[key].fraction = fraction
 

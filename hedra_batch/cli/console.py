@@ -14,15 +14,16 @@ from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import shown
 from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, HedraBatchError, UnconfirmedError, UnfinishedError
 from hedra_batch.folder import RunFolder
-from hedra_batch.job import State
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.money import Money
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.result import RunResult
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Progress
 from hedra_batch.report.summary import NAMED_LIMIT, Trouble, write_last_line, write_troubles
+from hedra_batch.state import HELD, State
 from hedra_batch.units import Rate
 
 logger = logging.getLogger(__name__)
@@ -75,13 +76,13 @@ class Console:
             finally:
                 root.removeHandler(handler)
 
-    def tell_plan(self, summary: PlanSummary, quote: Quote, budget: int | None, spending: Spending | None) -> None:
+    def tell_plan(self, summary: PlanSummary, quote: Quote, budget: Money | None, spending: Spending | None) -> None:
         """Say what will be bought, before the first POST."""
         parts = [quote.describe(), *summary.describe_rest()]
         if budget is not None and spending is not None:
-            parts.append(f"budget {budget} credits ({spending.credits} spent)")
+            parts.append(f"budget {budget} ({spending.spent.amount} spent)")
         line = f"{self._name}: {', '.join(parts)}"
-        self._say(line if summary.carried or summary.changed else f"{line}: nothing to do")
+        self._say(line if summary.processed or summary.changed else f"{line}: nothing to do")
 
     async def confirm(self, quote: Quote) -> None:
         """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""
@@ -133,9 +134,9 @@ class Console:
         )
 
     def _suggest_command(self, latest: LatestAttempt, code: str) -> str:
-        if latest.state is State.HELD:
+        if latest.state in HELD:
             return f"look into the account's history, then settle it: {self.command('resolve', edition=latest.edition)}"
-        if latest.state is State.STUCK:
+        if latest.state is State.OVERDUE:
             return self.command("resolve", "--abandon", "--id", latest.job_id, edition=latest.edition)
         if latest.state is State.READY:
             return f"it is at the server and could not be fetched for a day: {self.command('fetch')}"

@@ -62,7 +62,7 @@ def print_plan(options: RunOptions) -> int:
 
 def _write_plan(planned_jobs: Iterable[PlannedJob], summary: PlanSummary, edition: str) -> Iterator[str]:
     for planned in planned_jobs:
-        summary.note(planned)
+        summary.add(planned)
         left = "left the manifest" if planned.identity[0] == edition else "of another edition"
         note = "" if planned.job else f"  ({left})"
         yield f"{planned.reason:8} {planned.label}{note}\n"

@@ -99,7 +99,7 @@ def retry(error_codes: tuple[str, ...], **options: Any) -> int:
 @loudness_options
 def resolve(recheck: bool, resend: bool, abandon: bool, **options: Any) -> int:
     """List the jobs that are held or overdue, with what is known of each, or settle those that --id selects."""
-    from hedra_batch.planning.plan import Settlement
+    from hedra_batch.decide import Settlement
 
     decisions = {Settlement.RECHECK: recheck, Settlement.RESEND: resend, Settlement.ABANDON: abandon}
     chosen = [decision for decision, is_chosen in decisions.items() if is_chosen]

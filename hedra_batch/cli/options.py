@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hedra_batch.planning.plan import Settlement
+from hedra_batch.decide import Settlement
 from hedra_batch.units import Rate, parse_credits, parse_duration_ms, parse_rate
 
 F = TypeVar("F", bound=Callable[..., Any])

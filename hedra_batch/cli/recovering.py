@@ -15,8 +15,8 @@ from hedra_batch.errors import EXIT_DONE, EXIT_SIGNAL_BASE, EXIT_UNFINISHED
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.manifest.heading import load_name
 from hedra_batch.progress import Progress
-from hedra_batch.run.runner import Runner
 from hedra_batch.run.settings import RunSettings
+from hedra_batch.run.wiring import open_run
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,5 @@ async def fetch_results(closed: Workspace, settings: RunSettings) -> int:
 async def _restore(workspace: Workspace, ledger: Ledger, settings: RunSettings, keys: list[int]) -> int:
     if not keys:
         return 0
-    client, media = workspace.make_clients(settings)
-    async with client, media:
-        return await Runner(ledger, client, media, workspace.folder, settings, Progress()).restore(keys)
+    async with open_run(ledger, workspace.account, workspace.folder, settings, Progress()) as run:
+        return await run.restore(keys)

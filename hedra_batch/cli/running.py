@@ -15,6 +15,7 @@ from hedra_batch.cli.workspace import find_workspace, open_workspace
 from hedra_batch.errors import ConfigurationError, LockedError
 from hedra_batch.folder import RunFolder
 from hedra_batch.manifest.loading import Manifest, load_manifest
+from hedra_batch.money import Money
 from hedra_batch.run.settings import RunSettings
 
 #: Objects that are made, and not let go, before the collector looks for circles among them.
@@ -85,14 +86,14 @@ def _merge_settings(settings: RunSettings, manifest: Manifest, options: RunOptio
         submit=options.submit or manifest.limits.submit,
         in_flight=options.in_flight or manifest.limits.in_flight,
     )
-    budget = manifest.budget_credits if options.budget_credits is None else options.budget_credits
+    amount = manifest.budget_credits if options.budget_credits is None else options.budget_credits
     if options.is_simulated:
         # A trial shows in seconds what takes the real API minutes.
         settings = replace(settings, overdue_seconds=settings.overdue_seconds / TRIAL_SPEED)
     return replace(
         settings,
         limits=limits,
-        budget_credits=budget,
+        budget=None if amount is None else Money(amount),
         attempts=manifest.attempts,
         on_unknown=manifest.on_unknown,
         quiet_window_seconds=options.quiet_window_seconds or manifest.quiet_window_seconds,

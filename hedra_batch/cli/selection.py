@@ -8,13 +8,14 @@ from itertools import islice
 
 from hedra_batch.cli.matching import matches
 from hedra_batch.cli.options import RunOptions
+from hedra_batch.decide import Settlement
 from hedra_batch.errors import UsageError
-from hedra_batch.job import SETTLEABLE, State
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.manifest.jobs import Jobs
-from hedra_batch.planning.plan import PlannedJob, Rules, Settlement, judge_retry, judge_settled
+from hedra_batch.planning.plan import PlannedJob, Rules, judge_retry, judge_settled
 from hedra_batch.planning.selection import FixedSelection, ManifestSelection, Selection, pair
 from hedra_batch.planning.summary import PlanSummary
+from hedra_batch.state import HELD, SETTLEABLE
 
 
 def make_selection(jobs: Jobs, options: RunOptions, rules: Rules) -> Selection:
@@ -61,7 +62,7 @@ def _choose_settled(
 
     What may cost is decided for one edition; looking once more is for all of them, unless one is named.
     """
-    states = frozenset({State.HELD}) if settlement is Settlement.RESEND else SETTLEABLE
+    states = HELD if settlement is Settlement.RESEND else SETTLEABLE
     is_for_all = settlement is Settlement.RECHECK and not options.edition
     for latest in reader.find_in_states(states) if reader else ():
         if matches(latest.job_id, options.ids) and (is_for_all or latest.edition == options.edition):

@@ -16,7 +16,6 @@ from hedra_batch.cli.workspace import Workspace
 from hedra_batch.clock import CLOCK, to_text
 from hedra_batch.errors import HedraBatchError, JobsChangedError, UsageError, WriteError
 from hedra_batch.folder import RunFolder
-from hedra_batch.job import IN_FLIGHT, UNSENT, State
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.reading import LedgerReader, open_reader
 from hedra_batch.manifest.loading import Manifest
@@ -26,8 +25,9 @@ from hedra_batch.planning.selection import Selection, summarize
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Progress
 from hedra_batch.report.summary import ALWAYS, SOMETIMES, describe_change
-from hedra_batch.run.runner import Runner
 from hedra_batch.run.settings import RunSettings
+from hedra_batch.run.wiring import Run, open_run
+from hedra_batch.state import IN_FLIGHT, UNSENT, State
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 #: How long a job may be overdue before a person must look.
 OVERDUE_LIMIT = timedelta(hours=24)
 #: What a run goes on with, most likely.
-UNENDED = UNSENT | IN_FLIGHT | {State.READY}
+UNENDED = UNSENT | IN_FLIGHT | {State.RESEND_DUE, State.RESEND_ORDERED, State.READY}
 #: New videos that a run buys without a budget and without being asked.
 UNCONFIRMED_LIMIT = 10
 
@@ -122,17 +122,12 @@ class Session:
 
     async def _carry_out(self, selection: Selection) -> None:
         batch = self._batch
-        client, media = batch.workspace.make_clients(batch.settings)
-        async with client, media:
-            settlement = batch.options.settlement
-            runner = Runner(self._ledger, client, media, batch.folder, batch.settings, self._progress, settlement)
-            try:
-                await self._plan_and_run(selection, runner)
-            finally:
-                runner.close()
-        self._closed_by = runner.closed_by
+        account, settlement = batch.workspace.account, batch.options.settlement
+        async with open_run(self._ledger, account, batch.folder, batch.settings, self._progress, settlement) as run:
+            await self._plan_and_run(selection, run)
+        self._closed_by = run.closed_by
 
-    async def _plan_and_run(self, selection: Selection, runner: Runner) -> None:
+    async def _plan_and_run(self, selection: Selection, runner: Run) -> None:
         if await self._ledger.look(lambda reader: reader.has_any(UNENDED)):
             # To survey a large batch takes longer than the answer, which is then there when it is wanted.
             runner.ask_models()
@@ -143,12 +138,12 @@ class Session:
             return
         self._progress.begin(summary.states)
         with self._console.show(self._progress, self._batch.settings.limits.submit):
-            await self._stop.guard(runner.run(selection, summary))
+            await self._stop.guard(runner.process(selection, summary))
 
-    async def _offer(self, summary: PlanSummary, runner: Runner) -> None:
+    async def _offer(self, summary: PlanSummary, runner: Run) -> None:
         """Say what would be bought and for how much, and have it confirmed where nothing else bounds it."""
-        quote = await runner.price(summary)
-        budget = self._batch.settings.budget_credits
+        quote = await runner.quote(summary)
+        budget = self._batch.settings.budget
         spending = await self._ledger.read_spending(self._batch.options.edition) if budget is not None else None
         self._console.tell_plan(summary, quote, budget, spending)
         is_bounded = budget is not None or self._batch.options.is_confirmed or self._batch.workspace.is_local

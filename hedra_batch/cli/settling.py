@@ -10,6 +10,7 @@ from hedra_batch.cli.running import prepare
 from hedra_batch.cli.selection import make_selection, require_selected
 from hedra_batch.cli.session import Batch
 from hedra_batch.cli.workspace import open_workspace
+from hedra_batch.ledger import events
 from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.selection import summarize
 from hedra_batch.run.settings import RunSettings
@@ -31,7 +32,8 @@ async def _abandon(batch: Batch) -> int:
         require_selected(summary, batch.manifest.jobs, batch.options)
         for planned in summary.sent:
             if planned.latest:
-                await ledger.abandon(await ledger.attempt(planned.latest.attempt_key))
+                attempt = await ledger.attempt(planned.latest.attempt_key)
+                await ledger.apply(attempt, events.abandon(attempt.error))
                 print(f"{planned.label}: abandoned")
         await ledger.end_run(0)
     return 0

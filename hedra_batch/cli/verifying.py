@@ -13,8 +13,9 @@ from hedra_batch.cli.options import RunOptions
 from hedra_batch.durable import hash_file
 from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, DamagedFilesError, LedgerError
 from hedra_batch.folder import RunFolder
-from hedra_batch.job import State
-from hedra_batch.ledger.reading import ResultFile, open_reader
+from hedra_batch.ledger.reading import open_reader
+from hedra_batch.ledger.records import ResultFile
+from hedra_batch.state import State
 
 
 class Condition(StrEnum):

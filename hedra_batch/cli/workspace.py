@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from hedra_batch.api.media import MediaClient
-from hedra_batch.api.v2.client import HedraClient, check_base_url, is_loopback
+from hedra_batch.api.addresses import check_base_url, is_loopback
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.place import DEFAULT_BASE_URL, SIMULATED, find_folder, find_key
 from hedra_batch.errors import ConfigurationError, UsageError
@@ -15,6 +14,7 @@ from hedra_batch.folder import RunFolder
 from hedra_batch.ledger.identity import Binding
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.run.settings import RunSettings
+from hedra_batch.run.wiring import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class Workspace:
                 f"{self.folder.path} has no ledger, so it is not known what was bought. Begin a run."
             )
 
-    def make_clients(self, settings: RunSettings) -> tuple[HedraClient, MediaClient]:
-        """Make the two clients, to be opened: that of the API, and that of its media, which knows no key."""
-        client = HedraClient(self.base_url, self.api_key, settings.submit_timeout_seconds)
-        return client, MediaClient(allows_private_hosts=is_loopback(self.base_url))
+    @property
+    def account(self) -> Account:
+        """Where requests go, and as whom."""
+        return Account(self.base_url, self.api_key)
 
 
 def find_workspace(options: RunOptions, name: str, environment: Mapping[str, str]) -> Workspace:
@@ -85,7 +85,7 @@ async def _open_ledger(workspace: Workspace, settings: RunSettings) -> AsyncIter
         last_run=folder.read_last_run(),
         same_account=options.same_account,
         is_moved=options.is_moved,
-        budget_credits=settings.budget_credits,
+        budget=settings.budget,
         clock=settings.clock,
     )
     try:

@@ -106,9 +106,7 @@ def accept(
     )
 
 
-def end_send(
-    source: State, reply: Reply, code: str, message: str, *, request_id: str | None = None
-) -> Event:
+def end_send(source: State, reply: Reply, code: str, message: str, *, request_id: str | None = None) -> Event:
     """A send came to something else than an acceptance; only one that was not clearly refused counts as lost."""
     target = after_send(source, reply)
     adds = {"resends": -1} if source is State.RESENDING and not is_resend_counted(reply) else {}

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from hedra_batch.decide import is_possibly_paid
 from hedra_batch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -14,7 +15,6 @@ from hedra_batch.errors import (
     EXIT_UNFINISHED,
     HedraBatchError,
 )
-from hedra_batch.decide import is_possibly_paid
 from hedra_batch.job import Job
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.planning.selection import Pair

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hedra_batch.job import State, to_label
+from hedra_batch.job import to_label
 from hedra_batch.sanitize import to_line
+from hedra_batch.state import HELD, State
 
 PROMPT_LENGTH = 80
-WORDS = {State.HELD: "held", State.STUCK: "overdue"}
+WORDS = {**dict.fromkeys(HELD, "held"), State.OVERDUE: "overdue"}
 
 
 def write_held(row: dict[str, Any]) -> Iterator[str]:

@@ -14,8 +14,8 @@ from rich.logging import RichHandler
 from rich.table import Table
 from rich.text import Text
 
-from hedra_batch.job import State
 from hedra_batch.progress import Progress, Running
+from hedra_batch.state import UNDER_WAY, State
 
 REDRAWS_A_SECOND = 4
 #: Running jobs that are shown one by one.
@@ -23,10 +23,10 @@ ROWS_LIMIT = 12
 BAR_WIDTH = 24
 
 _WORDS = {
-    State.SUBMITTING: "submitting",
+    **dict.fromkeys(UNDER_WAY, "submitting"),
     State.UNKNOWN: "outcome unknown",
     State.ACCEPTED: "generating",
-    State.STUCK: "overdue",
+    State.OVERDUE: "overdue",
     State.READY: "fetching",
 }
 

@@ -1,4 +1,4 @@
-"""The phase after the loss of a ledger: whatever may have been sent gets a row again, and the ordinary way does the rest.
+"""The phase after the loss of a ledger: whatever may have been sent gets a row again, and the runner does the rest.
 
 It ends before anything is sent, so that all of it counts towards the budget.
 """

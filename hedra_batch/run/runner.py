@@ -91,9 +91,7 @@ class Runner:
 
     # Admitting
 
-    async def _process_all(
-        self, sent: Sequence[PlannedJob], others: AsyncIterator[tuple[Attempt, PlannedJob]]
-    ) -> None:
+    async def _process_all(self, sent: Sequence[PlannedJob], others: AsyncIterator[tuple[Attempt, PlannedJob]]) -> None:
         """Process what was sent before at once, all of it; others as there is room for them."""
         self._active = {planned.latest.attempt_key for planned in sent if planned.latest}
         self._begun.update(planned.identity for planned in sent)

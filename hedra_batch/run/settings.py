@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hedra_batch.clock import CLOCK, Clock
+from hedra_batch.money import Money
 from hedra_batch.units import Limits
 
 
@@ -15,7 +16,7 @@ class RunSettings:
 
     limits: Limits = field(default_factory=Limits)
     #: The most that one edition may cost; no limit where it is None.
-    budget_credits: int | None = None
+    budget: Money | None = None
     #: What to do with a paid request that is absent after the quiet window, on a server that honours our ids.
     on_unknown: Literal["resend", "hold"] = "resend"
     #: How often a lost request is sent again at most; after that a person decides.

@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from hedra_batch.api.addresses import is_loopback
 from hedra_batch.api.media import MediaClient
-from hedra_batch.api.protocol import Api
+from hedra_batch.api.protocol import Api, RequestGroup
 from hedra_batch.api.v2.adapter import HedraV2
-from hedra_batch.api.v2.client import HedraClient, is_loopback
+from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.decide import Settlement
-from hedra_batch.errors import BudgetReachedError, JobError, OutOfCreditsError, RetryError, UnfinishedError
+from hedra_batch.errors import BudgetReachedError, JobError, OutOfCreditsError, UnfinishedError
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import Attempt
 from hedra_batch.ledger.ledger import Ledger
@@ -132,14 +133,7 @@ class Run:
         prices = Counter[Money | None]()
         for price_key, count in summary.kinds.items():
             prices[self._api.estimate(dict(price_key))] += count
-        return Quote(prices, await self._read_balance() if prices else None, summary.searched)
-
-    async def _read_balance(self) -> Money | None:
-        try:
-            return await self._api.read_balance()
-        except (JobError, RetryError, OutOfCreditsError) as error:
-            logger.debug("the balance cannot be read: %s", error)
-            return None
+        return Quote(prices, await self._api.read_balance() if prices else None, summary.searched)
 
     async def process(self, selection: Selection, summary: PlanSummary) -> None:
         """Process all jobs of a selection that was priced. Raises StopRunError when the run cannot go on."""
@@ -200,6 +194,11 @@ class _Lanes:
             since_last_seconds=clock.age_seconds(last_sent_at) if last_sent_at else None,
         )
 
+    def on_used_up(self, group: RequestGroup, seconds: float) -> None:
+        """The API takes no more requests of a group for so long."""
+        lane = self.submissions if group is RequestGroup.SUBMISSIONS else self.reads
+        lane.on_used_up(seconds)
+
 
 @asynccontextmanager
 async def open_run(
@@ -216,8 +215,7 @@ async def open_run(
         account.base_url,
         account.api_key,
         settings.submit_timeout_seconds,
-        on_submissions_used_up=lanes.submissions.on_used_up,
-        on_reads_used_up=lanes.reads.on_used_up,
+        lanes.on_used_up,
     )
     media = MediaClient(allows_private_hosts=is_loopback(account.base_url))
     async with client, media:

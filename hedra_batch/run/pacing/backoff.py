@@ -20,7 +20,7 @@ class Backoff:
     def last_seconds(self) -> float:
         """The pause that was returned last, or the first one."""
         # Beyond so many doublings no pause is shorter than the longest, and a power would only grow.
-        return min(self._first_seconds * 2 ** min(max(self._count - 1, 0), 20), self._longest_seconds)
+        return min(self._first_seconds * 2.0 ** min(max(self._count - 1, 0), 20), self._longest_seconds)
 
     def reset(self) -> None:
         """Begin with the first pause again."""

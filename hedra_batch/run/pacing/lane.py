@@ -1,6 +1,6 @@
 """One lane for each kind of request: its rate, its cooldown, and how both follow what the API answers.
 
-This is the one place that reacts to a 429, to an API that cannot be reached, and to one that says that it takes no more.
+This is the one place that reacts to a 429, to an API that cannot be reached, and to one that takes no more for now.
 """
 
 from __future__ import annotations

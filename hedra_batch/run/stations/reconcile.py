@@ -8,8 +8,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from hedra_batch.api.protocol import Api, Reading, SentRequest
-from hedra_batch.decide import Finding, Inquiry, Reason, ResendPolicy, Verdict
-from hedra_batch.decide import after_inquiry, after_order, after_recheck
+from hedra_batch.decide import (
+    Finding,
+    Inquiry,
+    Reason,
+    ResendPolicy,
+    Verdict,
+    after_inquiry,
+    after_order,
+    after_recheck,
+)
 from hedra_batch.errors import JobError, UnfinishedError
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events

@@ -69,7 +69,9 @@ class Reserver:
             uploaded = await self._api.upload(medium, path.name, content)
         except UnfinishedError as error:
             raise UnfinishedError(f"{given.source}: {error}") from error
-        await self._ledger.uploads.record(medium, content_hash, uploaded.handle, path.name, uploaded.expires_at)
+        await self._ledger.uploads.record(
+            medium, content_hash, uploaded.handle, name=path.name, expires_at=uploaded.expires_at
+        )
         logger.info("%s: uploaded (%d bytes)", given.source, len(content))
         return uploaded.handle
 

@@ -131,9 +131,7 @@ class Submitter:
             # A server that answers with the id of another job does not use our keys.
             logger.error("%s: the answer cannot be right: %s", attempt.label, conflict)
             await self._ledger.record_deduplication(attempt.kind, Deduplication.NONE)
-            return await self._end(
-                attempt, Reply.UNKNOWN, f"The server answered with an id that cannot be: {conflict}"
-            )
+            return await self._end(attempt, Reply.UNKNOWN, f"The server answered with an id that cannot be: {conflict}")
         logger.info("%s: submitted as %s", attempt.label, acceptance.remote_id)
         return accepted
 
