@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hedra_batch.inputs import Inputs, MediaInput
-from hedra_batch.job import PUBLIC_STATES, TRANSITIONS, UNSENT, Attempt, State
+from hedra_batch.job import Attempt
+from hedra_batch.state import PUBLIC_STATES, TRANSITIONS, UNSENT, State
 
 
 def make_attempt(state: State, unknown_sends: int = 0) -> Attempt:
@@ -28,7 +29,7 @@ def test_every_state_can_be_reached_from_new() -> None:
 
 def test_a_final_state_is_one_that_nothing_leaves() -> None:
     final = {state for state, following in TRANSITIONS.items() if not following}
-    assert final == {State.DONE, State.REJECTED, State.FAILED, State.ABANDONED}
+    assert final == {State.DONE, State.REFUSED, State.FAILED, State.ABANDONED}
 
 
 def test_no_transition_leads_from_a_possible_charge_back_to_new() -> None:
@@ -81,8 +82,8 @@ def test_any_other_input_gives_another_digest(other: Inputs) -> None:
         (State.NEW, 0, True),
         (State.RESERVED, 0, True),
         (State.RESERVED, 1, False),
-        (State.REJECTED, 0, False),
-        (State.SUBMITTING, 0, False),
+        (State.REFUSED, 0, False),
+        (State.SENDING, 0, False),
         (State.UNKNOWN, 1, False),
         (State.DONE, 0, False),
     ],

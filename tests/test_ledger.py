@@ -18,11 +18,12 @@ import pytest
 from hedra_batch.clock import CLOCK
 from hedra_batch.errors import BudgetReachedError, ConfigurationError, LedgerError
 from hedra_batch.inputs import Inputs
-from hedra_batch.job import TRANSITIONS, Attempt, Job, State
+from hedra_batch.job import Attempt, Job
+from hedra_batch.ledger.backend import ConflictError
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.ledger.identity import Binding, Identity
 from hedra_batch.ledger.ledger import Ledger
-from hedra_batch.ledger.writer import ConflictError
+from hedra_batch.state import TRANSITIONS, State
 
 BINDING = Binding("spring", "https://api.example.com", "key-of-the-tests")
 
@@ -81,7 +82,7 @@ async def test_the_bytes_of_a_body_are_kept_as_they_are(ledger: Ledger) -> None:
 
 async def test_a_send_is_counted_before_it_begins(ledger: Ledger) -> None:
     sending = await ledger.begin_send(await reserve(ledger))
-    assert (sending.state, sending.sends, sending.submitted_at is not None) == (State.SUBMITTING, 1, True)
+    assert (sending.state, sending.sends, sending.submitted_at is not None) == (State.SENDING, 1, True)
 
 
 async def test_an_event_needs_the_state_it_starts_from(ledger: Ledger) -> None:
@@ -96,7 +97,7 @@ async def test_a_conflict_leaves_the_other_changes_of_its_commit_alone(ledger: L
     await ledger.begin_send(stale)
     answers = await asyncio.gather(ledger.begin_send(stale), ledger.begin_send(fresh), return_exceptions=True)
     assert isinstance(answers[0], ConflictError)
-    assert (await ledger.attempt(fresh.key)).state is State.SUBMITTING
+    assert (await ledger.attempt(fresh.key)).state is State.SENDING
 
 
 async def test_the_file_itself_refuses_every_transition_that_the_table_lacks(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ async def test_every_change_of_state_is_in_the_history(tmp_path: Path, ledger: L
         rows = connection.execute("SELECT to_state FROM history WHERE attempt_key = ? ORDER BY rowid", (done.key,))
         states = [row[0] for row in rows]
     connection.close()
-    assert states == ["NEW", "RESERVED", "SUBMITTING", "ACCEPTED", "READY", "DONE"]
+    assert states == ["NEW", "RESERVED", "SENDING", "ACCEPTED", "READY", "DONE"]
 
 
 async def test_a_send_cut_short_by_a_crash_is_unknown_to_the_next_run(tmp_path: Path) -> None:
@@ -379,7 +380,7 @@ async def test_each_edition_has_the_budget_for_itself(tmp_path: Path) -> None:
     async with open_capped(tmp_path, 30) as ledger:
         await ledger.begin_send(await reserve(ledger))
         other = await ledger.begin_send(await reserve(ledger, make_job(edition="june")))
-    assert other.state is State.SUBMITTING
+    assert other.state is State.SENDING
 
 
 async def test_what_was_refused_costs_nothing(tmp_path: Path) -> None:

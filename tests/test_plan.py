@@ -7,11 +7,12 @@ from collections import Counter
 import pytest
 
 from hedra_batch.inputs import Inputs
-from hedra_batch.job import Job, State
+from hedra_batch.job import Job
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.planning.plan import PlannedJob, Reason, Rules, Step, judge, judge_left, judge_retry
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.summary import PlanSummary
+from hedra_batch.state import State
 
 RULES = Rules()
 JOB = Job("market", "", Inputs("A storm"), "videos/market.mp4")
@@ -49,13 +50,13 @@ def test_a_job_that_the_ledger_does_not_know_is_new() -> None:
     [
         (State.NEW, Reason.NEW, Step.REWRITE),
         (State.RESERVED, Reason.NEW, Step.CARRY),
-        (State.SUBMITTING, Reason.UNKNOWN, Step.CARRY),
+        (State.SENDING, Reason.UNKNOWN, Step.CARRY),
         (State.UNKNOWN, Reason.UNKNOWN, Step.CARRY),
         (State.ACCEPTED, Reason.RUNNING, Step.CARRY),
-        (State.STUCK, Reason.RUNNING, Step.CARRY),
+        (State.OVERDUE, Reason.RUNNING, Step.CARRY),
         (State.READY, Reason.RUNNING, Step.CARRY),
         (State.DONE, Reason.DONE, Step.LEAVE),
-        (State.REJECTED, Reason.FAILED, Step.LEAVE),
+        (State.REFUSED, Reason.FAILED, Step.LEAVE),
         (State.FAILED, Reason.FAILED, Step.LEAVE),
         (State.HELD, Reason.HELD, Step.CARRY),
         (State.ABANDONED, Reason.FAILED, Step.LEAVE),
@@ -75,7 +76,7 @@ def test_an_unchanged_job_goes_on_from_its_state(state: State, reason: Reason, s
         (State.ACCEPTED, 0, (Reason.CHANGED, Step.LEAVE), (Reason.RUNNING, Step.CARRY)),
         (State.HELD, 1, (Reason.CHANGED, Step.LEAVE), (Reason.HELD, Step.CARRY)),
         (State.DONE, 0, (Reason.CHANGED, Step.LEAVE), (Reason.NEW, Step.ADD)),
-        (State.REJECTED, 0, (Reason.NEW, Step.ADD), (Reason.NEW, Step.ADD)),
+        (State.REFUSED, 0, (Reason.NEW, Step.ADD), (Reason.NEW, Step.ADD)),
         (State.FAILED, 0, (Reason.NEW, Step.ADD), (Reason.NEW, Step.ADD)),
         (State.ABANDONED, 1, (Reason.CHANGED, Step.LEAVE), (Reason.NEW, Step.ADD)),
     ],
@@ -89,7 +90,7 @@ def test_an_edited_job_is_new_only_where_nothing_can_have_been_paid_for_it(
 
 @pytest.mark.parametrize("state", list(State))
 def test_a_job_that_left_the_manifest_is_followed_only_when_it_was_sent_and_has_not_ended(state: State) -> None:
-    followed = {State.SUBMITTING, State.UNKNOWN, State.ACCEPTED, State.STUCK, State.READY, State.HELD}
+    followed = {State.SENDING, State.UNKNOWN, State.ACCEPTED, State.OVERDUE, State.READY, State.HELD}
     assert bool(judge_left(stand(state))) is (state in followed)
 
 
@@ -97,7 +98,7 @@ def test_a_job_that_left_the_manifest_is_followed_only_when_it_was_sent_and_has_
     ("state", "number", "step"),
     [
         (State.FAILED, 1, Step.ADD),
-        (State.REJECTED, 2, Step.ADD),
+        (State.REFUSED, 2, Step.ADD),
         (State.RESERVED, 2, Step.CARRY),
         (State.ACCEPTED, 2, Step.CARRY),
         (State.ACCEPTED, 1, None),

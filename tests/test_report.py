@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from hedra_batch.job import State
 from hedra_batch.progress import Progress
 from hedra_batch.report.live import View, show_live
 from hedra_batch.report.rows import to_csv, to_json_lines, to_table
 from hedra_batch.report.summary import Trouble, describe_change, write_last_line, write_troubles
+from hedra_batch.state import State
 
 
 def test_the_last_line_has_its_documented_form() -> None:

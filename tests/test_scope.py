@@ -9,12 +9,13 @@ import pytest
 from test_ledger import accept, open_ledger
 
 from hedra_batch.inputs import Inputs
-from hedra_batch.job import Job, State
+from hedra_batch.job import Job
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.manifest.jobs import Jobs
 from hedra_batch.manifest.loading import load_manifest
 from hedra_batch.planning.plan import Reason, Rules
 from hedra_batch.planning.selection import PAGE_JOBS, FixedSelection, ManifestSelection, page_through, summarize
+from hedra_batch.state import State
 
 PROMPTS, VARIATIONS = 19, 53
 COUNT = PROMPTS * VARIATIONS

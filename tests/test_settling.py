@@ -8,7 +8,7 @@ import pytest
 from conftest import IMPATIENT, Desk
 from test_faults import TWO_JOBS, count_states, list_charged, list_history, open_desk, run
 
-from hedra_batch.planning.plan import Settlement
+from hedra_batch.decide import Settlement
 from hedra_batch.simulator.service import Simulator
 
 #: A generation is overdue at the first reading.
@@ -85,7 +85,7 @@ async def test_what_was_given_up_is_bought_anew_by_retry_only(desk: Desk, simula
     assert (given_up.code, given_up.out) == (0, "first: abandoned\n")
     assert (await run(desk, "first"), len(list_charged(simulator))) == (1, 0)
     assert (await desk.run_here(retried_codes=("*",)), len(list_charged(simulator))) == (0, 1)
-    assert list_history(desk, "first")[:5] == ["NEW", "RESERVED", "SUBMITTING", "UNKNOWN", "HELD"]
+    assert list_history(desk, "first")[:5] == ["NEW", "RESERVED", "SENDING", "UNKNOWN", "HELD"]
 
 
 async def test_a_job_that_was_given_up_and_edited_is_not_bought_in_silence(desk: Desk, simulator: Simulator) -> None:
@@ -148,7 +148,7 @@ async def test_a_run_whose_only_open_jobs_are_stuck_ends(desk: Desk, simulator: 
     desk.write_manifest(WITH_ENDLESS)
     assert (await desk.run_here(replace(HASTY, overdue_seconds=0.3)), count_states(desk)["running"]) == (3, 1)
     assert (await desk.run_here(HASTY), len(list_charged(simulator))) == (3, 3)
-    assert list_history(desk, "slow") == ["NEW", "RESERVED", "SUBMITTING", "ACCEPTED", "STUCK"]
+    assert list_history(desk, "slow") == ["NEW", "RESERVED", "SENDING", "ACCEPTED", "OVERDUE"]
 
 
 async def test_stuck_jobs_keep_no_slots(desk: Desk, simulator: Simulator) -> None:

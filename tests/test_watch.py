@@ -19,7 +19,7 @@ from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.api.v2.requests import build_video_request
 from hedra_batch.clock import CLOCK
 from hedra_batch.errors import ApiUnreachableError, NotFoundError
-from hedra_batch.job import Attempt, State
+from hedra_batch.job import Attempt
 from hedra_batch.run.pacing.outage import OutageGuard
 from hedra_batch.run.pacing.poller import LIST_FAILURES_LIMIT, Poller
 from hedra_batch.run.pacing.rate import Cooldown, RateLimiter
@@ -27,6 +27,7 @@ from hedra_batch.run.pacing.retrying import RetryingClient
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
+from hedra_batch.state import State
 from hedra_batch.units import Rate
 
 QUICK = RunSettings(first_pause_seconds=0.01, shortest_poll_seconds=0.02, longest_poll_seconds=0.1)

@@ -22,21 +22,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hedra_batch.job import TRANSITIONS, State
 from hedra_batch.simulator.account import BillingRecord
 from hedra_batch.simulator.assets import Asset
 from hedra_batch.simulator.movie import make_movie
 from hedra_batch.simulator.order import place_order
 from hedra_batch.simulator.recorder import RequestRecord
 from hedra_batch.simulator.words import magic_word
+from hedra_batch.state import TRANSITIONS, State
 
 #: Written out here, so that a wrong table of the program is found too.
-FINAL = frozenset({"DONE", "REJECTED", "FAILED", "ABANDONED"})
+FINAL = frozenset({"DONE", "REFUSED", "FAILED", "ABANDONED"})
 PUBLIC = {
     **dict.fromkeys(("NEW", "RESERVED"), "new"),
-    **dict.fromkeys(("SUBMITTING", "UNKNOWN"), "unknown"),
-    **dict.fromkeys(("ACCEPTED", "STUCK", "READY"), "running"),
-    **dict.fromkeys(("REJECTED", "FAILED", "ABANDONED"), "failed"),
+    **dict.fromkeys(("SENDING", "UNKNOWN"), "unknown"),
+    **dict.fromkeys(("ACCEPTED", "OVERDUE", "READY"), "running"),
+    **dict.fromkeys(("REFUSED", "FAILED", "ABANDONED"), "failed"),
     "DONE": "done",
     "HELD": "held",
 }
@@ -173,7 +173,7 @@ def find_early_attempts(evidence: Evidence) -> Iterator[str]:
         first_posts[wanted] = min(visit.at, first_posts.get(wanted, visit.at))
     for before, row in pairwise(evidence.attempts):
         if (before["edition"], before["job_id"]) == (row["edition"], row["job_id"]):
-            end, send = evidence.find_step(before, FINAL), evidence.find_step(row, {"SUBMITTING"})
+            end, send = evidence.find_step(before, FINAL), evidence.find_step(row, {"SENDING"})
             if send and not (end and end["place"] < send["place"]):
                 yield f"{name(row)} was begun to be sent before the end of {name(before)} was written down"
             posts = [first_posts[wanted] for wanted in list_ids(row) if wanted in first_posts]
@@ -194,7 +194,7 @@ def find_unrecorded_charges(evidence: Evidence) -> Iterator[str]:
             # On a service that ignores ids the request tells which one it was, once it is answered.
             if charge.request_id in evidence.visits:
                 yield f"{charge.generation_id} ({charge.prompt!r}) was charged and is in no row of the ledger"
-        elif row["state"] == "REJECTED":
+        elif row["state"] == "REFUSED":
             yield f"{name(row)} was charged and stands as refused"
         elif row["state"] in ("NEW", "RESERVED") and not row["unknown_sends"]:
             yield f"{name(row)} was charged and stands as never sent"
@@ -257,7 +257,7 @@ def find_overspending(evidence: Evidence) -> Iterator[str]:
     for step in evidence.history:
         row = rows[step["attempt_key"]]
         price = row["credits_estimated"] if row["credits_charged"] is None else row["credits_charged"]
-        is_counted = step["to_state"] not in ("NEW", "REJECTED")
+        is_counted = step["to_state"] not in ("NEW", "REFUSED")
         prices[row["edition"]][step["attempt_key"]] = (price or 0) * is_counted
         if (total := sum(prices[row["edition"]].values())) > evidence.budget:
             yield f"{total} credits of {evidence.budget} were spent or reserved with {name(row)}, {step['to_state']}"
@@ -284,7 +284,7 @@ def find_wrong_sums(evidence: Evidence) -> Iterator[str]:
 
 
 def find_liability(row: Row) -> str:
-    if row["state"] == "REJECTED":
+    if row["state"] == "REFUSED":
         return "none"
     if row["state"] not in ("NEW", "RESERVED") or row["unknown_sends"]:
         return "charged"
@@ -314,7 +314,7 @@ def find_unended_jobs(evidence: Evidence) -> Iterator[str]:
     is_closed = evidence.final_code in CLOSED_CODES
     for row in evidence.latest:
         is_unsent = row["state"] in ("NEW", "RESERVED")
-        is_running = row["state"] in ("ACCEPTED", "STUCK") and is_endless(row)
+        is_running = row["state"] in ("ACCEPTED", "OVERDUE") and is_endless(row)
         if not (row["state"] in FINAL or row["state"] == "HELD" or is_running or (is_unsent and is_closed)):
             yield f"{name(row)} has not ended"
         if row["state"] == "HELD" and not (row["error"] and row["error_code"]):

@@ -15,13 +15,14 @@ from enum import StrEnum
 from itertools import count
 from typing import Any
 
-from hedra_batch.job import ENDED_BADLY, TRANSITIONS, UNSENT, State, is_surely_unsent
+from hedra_batch.decide import is_surely_unsent
 from hedra_batch.ledger.ledger import IdsVerdict
+from hedra_batch.state import ENDED_BADLY, TRANSITIONS, UNSENT, State
 
 Table = Mapping[State, frozenset[State]]
 
 #: Commits that say what will be sent, as against those that say what became of it.
-BEFORE_SEND = UNSENT | {State.SUBMITTING}
+BEFORE_SEND = UNSENT | {State.SENDING}
 
 
 class Server(StrEnum):
@@ -234,11 +235,11 @@ def reopen(_: Setting, world: World) -> Iterator[Step]:
 RULES: dict[tuple[State, State], Rule] = {
     (State.NEW, State.RESERVED): reserve,
     (State.RESERVED, State.NEW): release,
-    (State.RESERVED, State.SUBMITTING): begin_send,
-    (State.SUBMITTING, State.ACCEPTED): accept,
-    (State.SUBMITTING, State.REJECTED): reject,
-    (State.SUBMITTING, State.RESERVED): return_to_reserved,
-    (State.SUBMITTING, State.UNKNOWN): mark_unknown,
+    (State.RESERVED, State.SENDING): begin_send,
+    (State.SENDING, State.ACCEPTED): accept,
+    (State.SENDING, State.REFUSED): reject,
+    (State.SENDING, State.RESERVED): return_to_reserved,
+    (State.SENDING, State.UNKNOWN): mark_unknown,
     (State.UNKNOWN, State.ACCEPTED): find,
     (State.UNKNOWN, State.RESERVED): resend,
     (State.UNKNOWN, State.HELD): hold,
@@ -416,7 +417,7 @@ class Exploration:
 def has_ended(setting: Setting, world: World) -> bool:
     """Tell whether the job is accepted or rejected, or can neither be sent once more nor be found."""
     is_bound_reached = world.sends == setting.sends_limit and (world.row.state in UNSENT or not world.ids_at_server)
-    return is_bound_reached or world.row.state in (State.ACCEPTED, State.REJECTED)
+    return is_bound_reached or world.row.state in (State.ACCEPTED, State.REFUSED)
 
 
 def is_charged_twice(world: World) -> bool:

@@ -13,22 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hedra_batch.run.stations.container import check_container
 
 from hedra_batch.api.media import MediaClient
 from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.errors import DownloadError, UnfinishedError
 from hedra_batch.folder import RunFolder
 from hedra_batch.inputs import Inputs
-from hedra_batch.job import Attempt, Job, State
+from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.identity import Binding
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.run.pacing.outage import OutageGuard
 from hedra_batch.run.pacing.rate import Backlog, Cooldown, RateLimiter
 from hedra_batch.run.pacing.retrying import RetryingClient
 from hedra_batch.run.settings import RunSettings
-from hedra_batch.run.stations.container import check_container
 from hedra_batch.run.stations.fetch import Fetcher
 from hedra_batch.simulator.movie import make_movie
+from hedra_batch.state import State
 from hedra_batch.units import Rate
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]

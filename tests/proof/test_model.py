@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 from model import RULES, Exploration, Policy, Server, Setting, World, explore, find_double_charge
 
-from hedra_batch.job import TRANSITIONS, State
+from hedra_batch.state import TRANSITIONS, State
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
@@ -87,7 +87,7 @@ def test_each_rule_of_the_model_is_taken() -> None:
 
 
 def test_each_way_out_of_a_send_under_way_is_in_the_model() -> None:
-    assert {target for source, target in RULES if source is State.SUBMITTING} == TRANSITIONS[State.SUBMITTING]
+    assert {target for source, target in RULES if source is State.SENDING} == TRANSITIONS[State.SENDING]
 
 
 @pytest.mark.parametrize("setting", PROGRAMS, ids=name_server)

@@ -29,7 +29,6 @@ from hedra_batch.cli.logs import ROOT
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.running import prepare, run_batch
 from hedra_batch.errors import EXIT_DONE, EXIT_FAILED, EXIT_UNFINISHED, HedraBatchError, LedgerError
-from hedra_batch.job import ENDED_BADLY, UNSENT, State
 from hedra_batch.ledger.identity import Identity, find_place, fingerprint
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.simulator.account import BillingRecord
@@ -37,6 +36,7 @@ from hedra_batch.simulator.recorder import RequestRecord
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 from hedra_batch.simulator.words import magic_word
+from hedra_batch.state import ENDED_BADLY, UNSENT, State
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
@@ -370,7 +370,7 @@ def find_needlessly_failed(schedule: Schedule, record: Record) -> Iterator[str]:
         prompt = json.loads(job["fields"])["prompt"]
         if job["state"] in ENDED_BADLY and not ("400" in schedule.faults or magic_word(prompt)):
             yield f"{job['job_id']} has failed without a reason: {job['error']}"
-        if job["state"] == State.REJECTED and was_unknown(job):
+        if job["state"] == State.REFUSED and was_unknown(job):
             yield f"{job['job_id']} stands as refused, and an earlier send of it may still be accepted"
 
 
