@@ -1,17 +1,19 @@
-"""What an edition has cost and may still cost, and the budget that bounds it. Pure."""
+"""What an edition has cost and may still cost, and the budget that bounds it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hedra_batch.errors import BudgetReachedError
 from hedra_batch.job import Attempt
-from hedra_batch.ledger.events import Guard
+from hedra_batch.ledger.backend import Tables
+from hedra_batch.ledger.events import Event, Guard
 from hedra_batch.money import Money
 from hedra_batch.state import LIABILITIES, Liability
 
-#: What counts as spent beside an attempt, by what the budget is asked for.
-COUNTED = {
+#: What counts as spent, by what the budget is asked for.
+_COUNTED = {
     Guard.RESERVE: (Liability.CHARGED, Liability.RESERVED),
     Guard.SEND: (Liability.CHARGED,),
 }
@@ -25,29 +27,43 @@ class Spending:
     unpriced: int = 0
 
 
-def fits(price: Money | None, budget: Money, spending: Spending) -> bool:
-    """Tell whether a price is known and stays within a budget, beside what was spent."""
-    if spending.unpriced or price is None or price.unit != budget.unit:
+def read_spending(
+    tables: Tables, edition: str, unit: str, liabilities: Sequence[Liability] = (Liability.CHARGED,)
+) -> Spending:
+    """Add up what an edition owes in a unit."""
+    amount, unpriced = tables.sum_spending(edition, unit, liabilities)
+    return Spending(Money(amount, unit), unpriced)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What each edition may cost in this run; nothing bounds it where there is no limit."""
+
+    limit: Money | None
+
+    def can_afford(self, tables: Tables, edition: str, price: Money) -> bool:
+        """Tell whether an attempt of this price could be reserved."""
+        if self.limit is None:
+            return True
+        return _fits(price, self.limit, read_spending(tables, edition, self.limit.unit, _COUNTED[Guard.RESERVE]))
+
+    def require(self, tables: Tables, attempt: Attempt, event: Event) -> None:
+        """Raise BudgetReachedError where an event needs more than what the budget leaves."""
+        if self.limit is None or event.guard is None:
+            return
+        price = event.sets["estimated"] if event.guard is Guard.RESERVE else attempt.estimated
+        assert price is None or isinstance(price, Money), "prices are money"
+        spending = read_spending(tables, attempt.edition, self.limit.unit, _COUNTED[event.guard])
+        if LIABILITIES[attempt.state] is Liability.CHARGED:
+            spending = _leave_out(price, spending)
+        if not _fits(price, self.limit, spending):
+            raise _make_error(attempt, price, self.limit, spending)
+
+
+def _fits(price: Money | None, limit: Money, spending: Spending) -> bool:
+    if spending.unpriced or price is None or price.unit != limit.unit:
         return False
-    return spending.spent.amount + price.amount <= budget.amount
-
-
-def require_fitting(attempt: Attempt, price: Money | None, budget: Money, spending: Spending) -> None:
-    """Raise BudgetReachedError unless the price of an attempt stays within the budget."""
-    if LIABILITIES[attempt.state] is Liability.CHARGED:
-        spending = _leave_out(price, spending)
-    if fits(price, budget, spending):
-        return
-    if spending.unpriced or price is None or price.unit != budget.unit:
-        raise BudgetReachedError(
-            f"{attempt.label}: under a budget nothing is sent whose price is not known"
-            f"{', nor beside something sent whose price is not known' if spending.unpriced else ''}. Name a model of "
-            "the API's list and a duration, or take the budget away."
-        )
-    raise BudgetReachedError(
-        f"The budget of {budget} is reached: {spending.spent.amount} are spent or reserved, and "
-        f"{attempt.label} would cost {price.amount}. Raise the budget, then run the same line again."
-    )
+    return spending.spent.amount + price.amount <= limit.amount
 
 
 def _leave_out(price: Money | None, spending: Spending) -> Spending:
@@ -55,3 +71,16 @@ def _leave_out(price: Money | None, spending: Spending) -> Spending:
     if price is None:
         return Spending(spending.spent, spending.unpriced - 1)
     return Spending(Money(spending.spent.amount - price.amount, spending.spent.unit), spending.unpriced)
+
+
+def _make_error(attempt: Attempt, price: Money | None, limit: Money, spending: Spending) -> BudgetReachedError:
+    if spending.unpriced or price is None or price.unit != limit.unit:
+        return BudgetReachedError(
+            f"{attempt.label}: under a budget nothing is sent whose price is not known"
+            f"{', nor beside something sent whose price is not known' if spending.unpriced else ''}. Name a model of "
+            "the API's list and a duration, or take the budget away."
+        )
+    return BudgetReachedError(
+        f"The budget of {limit} is reached: {spending.spent.amount} are spent or reserved, and "
+        f"{attempt.label} would cost {price.amount}. Raise the budget, then run the same line again."
+    )

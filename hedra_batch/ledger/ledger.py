@@ -13,35 +13,21 @@ from typing import TypeVar
 
 from hedra_batch import __version__
 from hedra_batch.clock import CLOCK, Clock
-from hedra_batch.decide import (
-    AFTER_INTERRUPTION,
-    Deduplication,
-    first_state,
-    is_surely_unsent,
-    learn,
-)
-from hedra_batch.errors import ConfigurationError, LedgerError
+from hedra_batch.decide import Deduplication, first_state, learn
+from hedra_batch.errors import ConfigurationError
 from hedra_batch.inputs import FieldValues
 from hedra_batch.job import Attempt, Job
-from hedra_batch.ledger.backend import Backend, ConflictError, Tables, TakenError
-from hedra_batch.ledger.budget import COUNTED, Spending, fits, require_fitting
+from hedra_batch.ledger import attempts
+from hedra_batch.ledger.backend import Backend, Tables
+from hedra_batch.ledger.budget import Budget, Spending, read_spending
 from hedra_batch.ledger.events import UNKNOWN_OUTCOME, Event, Guard
 from hedra_batch.ledger.identity import Binding, Identity
 from hedra_batch.ledger.opening import open_pair
 from hedra_batch.ledger.reading import LedgerReader
-from hedra_batch.ledger.records import (
-    ATTEMPT_COLUMNS,
-    CHANGING_COLUMNS,
-    Loss,
-    evolve,
-    job_columns,
-    make_attempt,
-    money_columns,
-    to_attempt,
-)
+from hedra_batch.ledger.records import Loss
 from hedra_batch.ledger.uploads import Uploads
 from hedra_batch.money import CREDITS, Money
-from hedra_batch.state import UNDER_WAY, Liability, State
+from hedra_batch.state import State
 
 T = TypeVar("T")
 Estimate = Callable[[FieldValues], Money | None]
@@ -65,7 +51,7 @@ class Ledger:
         self._identity = identity
         self._identity_path = identity_path
         self._batch_uuid = uuid.UUID(identity.batch_uuid)
-        self._budget = budget
+        self._budget = Budget(budget)
         self._clock = clock
         self._deduplication: dict[str, Deduplication] = {}
         #: What an earlier ledger of this batch took with it, when there was one.
@@ -129,21 +115,7 @@ class Ledger:
         shown = tables.find("deduplication", ("kind", "verdict"), {"base_url": self._identity.base_url})
         self._deduplication = {kind: Deduplication(verdict) for kind, verdict in shown}
         self.last_sent_at = tables.reader().read_last_sent_at()
-        self._recover(tables, now)
-
-    def _recover(self, tables: Tables, now: str) -> None:
-        """Settle what the last run left half-way, if it was killed."""
-        for state, target in AFTER_INTERRUPTION.items():
-            changes: dict[str, object] = {"state": target, "changed_at": now}
-            adds = {}
-            if state in UNDER_WAY:
-                # The quiet window of a send that was under way begins now.
-                changes |= {"unknown_at": now, "unknown_mark": self._clock.mark()}
-                changes |= {"error_code": UNKNOWN_OUTCOME, "error": "The run ended before the answer came."}
-                adds = {"unknown_sends": 1}
-            if target is State.NEW:
-                changes["body"] = None
-            tables.update("attempts", {"latest": True, "state": state}, changes, adds)
+        attempts.recover(tables, self._clock)
 
     async def end_run(self, exit_code: int) -> None:
         """Note that the run ended by itself, and how."""
@@ -177,13 +149,11 @@ class Ledger:
 
     async def attempt(self, key: int) -> Attempt:
         """Read one attempt."""
-        return await self._backend.transact(lambda tables: _fetch(tables, key))
+        return await self._backend.transact(lambda tables: attempts.fetch(tables, key))
 
     async def attempts(self, keys: Sequence[int]) -> list[Attempt]:
         """Read some attempts, in the order of their keys."""
-        wanted = {"attempt_key": list(keys)}
-        rows = await self._backend.transact(lambda tables: tables.find("attempts", ATTEMPT_COLUMNS, wanted))
-        return [to_attempt(row) for row in rows]
+        return await self._backend.transact(lambda tables: attempts.fetch_many(tables, keys))
 
     # Recording jobs
 
@@ -200,10 +170,9 @@ class Ledger:
     def _insert(self, tables: Tables, job: Job, number: int, estimate: Estimate) -> Attempt:
         now = self._clock.now_text()
         state = first_state(number, self.loss.highest_attempt if self.loss else 0)
-        values: dict[str, object] = {"edition": job.edition, "job_id": job.id, "bought_as": job.id, "number": number}
-        values |= {"state": state, "latest": 1, "changed_at": now, **job_columns(job)}
+        columns: dict[str, object] = {"changed_at": now}
         if self.loss and state is State.UNKNOWN:
-            values |= {
+            columns |= {
                 "request_key": self.derive_lost_key(job, number),
                 "sends": 1,
                 "unknown_sends": 1,
@@ -213,26 +182,12 @@ class Ledger:
                 "error_code": UNKNOWN_OUTCOME,
                 "error": "The ledger that would tell was lost.",
             }
-        if number > 1:
-            latest = {"edition": job.edition, "job_id": job.id, "latest": True}
-            tables.update("attempts", latest, {"latest": 0})
-        return make_attempt(tables.insert("attempts", money_columns(values)), values, job)
+        return attempts.insert(tables, job, number, state, columns)
 
     async def rewrite(self, key: int, job: Job) -> Attempt:
         """Give an attempt that was surely never accepted the inputs that the manifest has now: back to NEW."""
-
-        def operation(tables: Tables) -> Attempt:
-            attempt = _fetch(tables, key)
-            if not is_surely_unsent(attempt.state):
-                raise ConflictError(f"{attempt.label} may have been accepted, so its inputs stay as they are.")
-            changes: dict[str, object] = {"request_key": None, "body": None, "sends": 0}
-            changes |= {"error_code": None, "error": None, **job_columns(job)}
-            if attempt.state is State.RESERVED:
-                changes |= {"state": State.NEW, "changed_at": self._clock.now_text()}
-            tables.update("attempts", {"attempt_key": key}, changes)
-            return _fetch(tables, key)
-
-        return await self._backend.transact(operation)
+        now = self._clock.now_text()
+        return await self._backend.transact(lambda tables: attempts.rewrite(tables, key, job, now))
 
     # Events
 
@@ -246,40 +201,13 @@ class Ledger:
         return await self._backend.transact(lambda tables: self._apply(tables, attempt, event))
 
     def _apply(self, tables: Tables, attempt: Attempt, event: Event) -> Attempt:
-        if attempt.state not in event.sources:
-            raise ConflictError(f"{attempt.label}: {attempt.state} to {event.target} is against the ledger's rules.")
-        self._require_budget(tables, attempt, event)
-        changes = self._write_changes(tables, attempt, event)
+        attempts.require_source(attempt, event)
+        self._budget.require(tables, attempt, event)
         if event.guard is Guard.RESERVE:
             self._raise_identity(highest_attempt=attempt.number)
-        try:
-            columns = money_columns(changes)
-            row = tables.compare_and_set(attempt.key, attempt.state, columns, event.adds, CHANGING_COLUMNS)
-        except ConflictError as error:
-            move = f"{attempt.state} to {event.target}"
-            raise type(error)(f"{attempt.label}: {move} is against the ledger's rules ({error}).") from error
-        if row is None:
-            raise ConflictError(f"{attempt.label}: attempt {attempt.number} is not in {attempt.state} any more.")
+        changed = attempts.change(tables, attempt, event, self._clock)
         self._learn(tables, attempt.kind, event.shows)
-        # Reading the whole row again would tell nothing new, and cost as much as the change.
-        return evolve(attempt, {**changes, **dict(zip(CHANGING_COLUMNS, row, strict=True))})
-
-    def _require_budget(self, tables: Tables, attempt: Attempt, event: Event) -> None:
-        if event.guard is None or self._budget is None:
-            return
-        price = event.sets["estimated"] if event.guard is Guard.RESERVE else attempt.estimated
-        assert price is None or isinstance(price, Money), "prices are money"
-        spending = _read_spending(tables, attempt.edition, self._budget.unit, COUNTED[event.guard])
-        require_fitting(attempt, price, self._budget, spending)
-
-    def _write_changes(self, tables: Tables, attempt: Attempt, event: Event) -> dict[str, object]:
-        now = self._clock.now_text()
-        changes = {"state": event.target, "changed_at": now, **event.sets, **dict.fromkeys(event.stamps, now)}
-        if event.marks:
-            changes |= dict.fromkeys(event.marks, self._clock.mark())
-        if event.claims:
-            changes["output"] = _find_free(tables, attempt, event.claims)
-        return changes
+        return changed
 
     # What is written beside the events
 
@@ -300,7 +228,7 @@ class Ledger:
         def operation(tables: Tables) -> Attempt:
             done = {"attempt_key": attempt.key, "state": State.DONE}
             tables.update("attempts", done, {"sha256": sha256, "bytes": size_bytes})
-            return _fetch(tables, attempt.key)
+            return attempts.fetch(tables, attempt.key)
 
         return await self._backend.transact(operation)
 
@@ -308,16 +236,11 @@ class Ledger:
 
     async def read_spending(self, edition: str, unit: str = CREDITS) -> Spending:
         """Read what an edition may have cost so far."""
-        return await self._backend.transact(lambda tables: _read_spending(tables, edition, unit, [Liability.CHARGED]))
+        return await self._backend.transact(lambda tables: read_spending(tables, edition, unit))
 
     async def can_afford(self, edition: str, price: Money) -> bool:
         """Tell whether an attempt of this price could be reserved."""
-        if (budget := self._budget) is None:
-            return True
-        counted = COUNTED[Guard.RESERVE]
-        return await self._backend.transact(
-            lambda tables: fits(price, budget, _read_spending(tables, edition, budget.unit, counted))
-        )
+        return await self._backend.transact(lambda tables: self._budget.can_afford(tables, edition, price))
 
     # What the server does with our keys
 
@@ -337,23 +260,3 @@ class Ledger:
         if not tables.update("deduplication", server, {"verdict": learnt}):
             tables.insert("deduplication", {**server, "verdict": learnt})
         self._deduplication[kind] = learnt
-
-
-def _fetch(tables: Tables, key: int) -> Attempt:
-    rows = tables.find("attempts", ATTEMPT_COLUMNS, {"attempt_key": key})
-    if not rows:
-        raise LedgerError(f"The ledger has no attempt {key}.")
-    return to_attempt(rows[0])
-
-
-def _find_free(tables: Tables, attempt: Attempt, names: Iterable[str]) -> str:
-    """Find the first of some file names that belongs to no attempt."""
-    for name in names:
-        if not tables.find("attempts", ("attempt_key",), {"output": name}):
-            return name
-    raise TakenError(f"{attempt.label}: other attempts have all file names that it could get.")
-
-
-def _read_spending(tables: Tables, edition: str, unit: str, liabilities: Sequence[Liability]) -> Spending:
-    amount, unpriced = tables.sum_spending(edition, unit, liabilities)
-    return Spending(Money(amount, unit), unpriced)

@@ -1,0 +1,120 @@
+"""The rows of attempts inside a transaction: how one is read, recorded, changed by an event, and settled at a start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from hedra_batch.clock import Clock
+from hedra_batch.decide import AFTER_INTERRUPTION, is_surely_unsent
+from hedra_batch.errors import LedgerError
+from hedra_batch.job import Attempt, Job
+from hedra_batch.ledger.backend import ConflictError, Tables, TakenError
+from hedra_batch.ledger.events import UNKNOWN_OUTCOME, Event
+from hedra_batch.ledger.records import (
+    ATTEMPT_COLUMNS,
+    CHANGING_COLUMNS,
+    evolve,
+    job_columns,
+    make_attempt,
+    money_columns,
+    to_attempt,
+)
+from hedra_batch.state import UNDER_WAY, State
+
+
+def fetch(tables: Tables, key: int) -> Attempt:
+    """Read one attempt. Raises LedgerError where there is none."""
+    rows = tables.find("attempts", ATTEMPT_COLUMNS, {"attempt_key": key})
+    if not rows:
+        raise LedgerError(f"The ledger has no attempt {key}.")
+    return to_attempt(rows[0])
+
+
+def fetch_many(tables: Tables, keys: Sequence[int]) -> list[Attempt]:
+    """Read some attempts, in the order of their keys."""
+    return [to_attempt(row) for row in tables.find("attempts", ATTEMPT_COLUMNS, {"attempt_key": list(keys)})]
+
+
+def insert(tables: Tables, job: Job, number: int, state: State, columns: Mapping[str, object]) -> Attempt:
+    """Record a new attempt, which is its job's latest from now on."""
+    job_identity = {"edition": job.edition, "job_id": job.id}
+    if number > 1:
+        tables.update("attempts", {**job_identity, "latest": True}, {"latest": 0})
+    own = {"bought_as": job.id, "number": number, "latest": 1, "state": state}
+    values = {**job_identity, **own, **job_columns(job), **columns}
+    return make_attempt(tables.insert("attempts", money_columns(values)), values, job)
+
+
+def rewrite(tables: Tables, key: int, job: Job, now: str) -> Attempt:
+    """Give an attempt that was surely never accepted the inputs of its job: back to NEW. Raises ConflictError."""
+    attempt = fetch(tables, key)
+    if not is_surely_unsent(attempt.state):
+        raise ConflictError(f"{attempt.label} may have been accepted, so its inputs stay as they are.")
+    changes: dict[str, object] = {"request_key": None, "body": None, "sends": 0, "error_code": None, "error": None}
+    if attempt.state is State.RESERVED:
+        changes |= {"state": State.NEW, "changed_at": now}
+    tables.update("attempts", {"attempt_key": key}, changes | job_columns(job))
+    return fetch(tables, key)
+
+
+def change(tables: Tables, attempt: Attempt, event: Event, clock: Clock) -> Attempt:
+    """Write down an event, by compare-and-set on the state.
+
+    Raises ConflictError when the attempt is not in the state that its record has, TakenError when another has what it
+    should get; then nothing is changed.
+    """
+    changes = _list_changes(tables, attempt, event, clock)
+    try:
+        row = tables.compare_and_set(
+            attempt.key, attempt.state, money_columns(changes), event.adds, shown=CHANGING_COLUMNS
+        )
+    except ConflictError as error:
+        raise type(error)(f"{_describe(attempt, event)} is against the ledger's rules ({error}).") from error
+    if row is None:
+        raise ConflictError(f"{attempt.label}: attempt {attempt.number} is not in {attempt.state} any more.")
+    # Reading the whole row again would tell nothing new, and cost as much as the change.
+    return evolve(attempt, {**changes, **dict(zip(CHANGING_COLUMNS, row, strict=True))})
+
+
+def require_source(attempt: Attempt, event: Event) -> None:
+    """Raise ConflictError unless the event starts from the state of the attempt."""
+    if attempt.state not in event.sources:
+        raise ConflictError(f"{_describe(attempt, event)} is not what this event is for.")
+
+
+def _describe(attempt: Attempt, event: Event) -> str:
+    return f"{attempt.label}: {attempt.state} to {event.target}"
+
+
+def _list_changes(tables: Tables, attempt: Attempt, event: Event, clock: Clock) -> dict[str, object]:
+    now = clock.now_text()
+    changes = {"state": event.target, "changed_at": now, **event.sets, **dict.fromkeys(event.stamps, now)}
+    if event.marks:
+        changes |= dict.fromkeys(event.marks, clock.mark())
+    if event.claims:
+        changes["output"] = _find_free(tables, attempt, event.claims)
+    return changes
+
+
+def _find_free(tables: Tables, attempt: Attempt, names: Iterable[str]) -> str:
+    """Find the first of some file names that belongs to no attempt."""
+    for name in names:
+        if not tables.find("attempts", ("attempt_key",), {"output": name}):
+            return name
+    raise TakenError(f"{attempt.label}: other attempts have all file names that it could get.")
+
+
+def recover(tables: Tables, clock: Clock) -> None:
+    """Settle what the last run left half-way, if it was killed."""
+    now = clock.now_text()
+    for state, target in AFTER_INTERRUPTION.items():
+        changes: dict[str, object] = {"state": target, "changed_at": now}
+        adds = {}
+        if state in UNDER_WAY:
+            # The quiet window of a send that was under way begins now.
+            changes |= {"unknown_at": now, "unknown_mark": clock.mark()}
+            changes |= {"error_code": UNKNOWN_OUTCOME, "error": "The run ended before the answer came."}
+            adds = {"unknown_sends": 1}
+        if target is State.NEW:
+            changes["body"] = None
+        tables.update("attempts", {"latest": True, "state": state}, changes, adds)
