@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hedra_batch.simulator import refusals
-from hedra_batch.simulator.generation import Generation
 from hedra_batch.simulator.journal import Journal
+
+BillingKind = Literal["charge", "refund"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class BillingRecord:
 
     #: In seconds since 1970 on the service's clock.
     at: float
-    kind: Literal["charge", "refund"]
+    kind: BillingKind
     generation_id: str
     #: Always positive.
     credits: int
@@ -43,22 +44,12 @@ class Account:
         if amount > self.remaining:
             raise refusals.no_credits(amount, self.remaining)
 
-    def charge(self, generation: Generation, at: float, request_id: str) -> None:
-        """Take the price of a generation."""
-        self._book("charge", generation, at, request_id)
-
-    def refund(self, generation: Generation) -> None:
-        """Give the price back at the moment the generation failed."""
-        self._book("refund", generation, generation.ends_at, generation.request_id)
-
-    def has(self, kind: Literal["charge", "refund"], generation: Generation) -> bool:
+    def has(self, kind: BillingKind, generation_id: str) -> bool:
         """Whether the log has such a movement for the generation."""
-        return (kind, generation.id) in self._settled
+        return (kind, generation_id) in self._settled
 
-    def _book(self, kind: Literal["charge", "refund"], generation: Generation, at: float, request_id: str) -> None:
-        record = BillingRecord(
-            at, kind, generation.id, generation.credits, generation.key, generation.prompt, request_id
-        )
+    def book(self, record: BillingRecord) -> None:
+        """Make a movement and write it down."""
         self._journal.append(record)
         self._count(record)
 

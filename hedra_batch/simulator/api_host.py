@@ -9,10 +9,12 @@ from aiohttp import BodyPartReader, web
 from aiohttp.typedefs import Handler
 
 from hedra_batch.simulator import answers, fields, refusals
-from hedra_batch.simulator.assets import Asset
+from hedra_batch.simulator.account import Account
+from hedra_batch.simulator.assets import Asset, Assets
 from hedra_batch.simulator.catalog import MODELS, VOICES
 from hedra_batch.simulator.faults import Faults
 from hedra_batch.simulator.generation import Generation
+from hedra_batch.simulator.generations import Generations
 from hedra_batch.simulator.links import Links, VideoLinks
 from hedra_batch.simulator.listing import read_ids, read_listing
 from hedra_batch.simulator.order import place_order, wanted_ids
@@ -21,15 +23,24 @@ from hedra_batch.simulator.refusals import RefusalError
 from hedra_batch.simulator.routes import Route
 from hedra_batch.simulator.schema import check_asset_request, check_value, check_video_request
 from hedra_batch.simulator.settings import SimulatorSettings
-from hedra_batch.simulator.world import World
 
 
 class ApiHost:
-    """Serves the published routes on the state of the world."""
+    """Serves the published routes on the account, its assets and its generations."""
 
-    def __init__(self, settings: SimulatorSettings, world: World, links: Links, faults: Faults) -> None:
+    def __init__(
+        self,
+        settings: SimulatorSettings,
+        account: Account,
+        assets: Assets,
+        generations: Generations,
+        links: Links,
+        faults: Faults,
+    ) -> None:
         self._settings = settings
-        self._world = world
+        self._account = account
+        self._assets = assets
+        self._generations = generations
         self._links = links
         self._faults = faults
 
@@ -63,7 +74,7 @@ class ApiHost:
         """Let nobody in without an accepted key; bring the account up to the present."""
         if not self._is_accepted(request.headers.get(KEY_HEADER, "")):
             raise refusals.wrong_key()
-        self._world.generations.settle()
+        self._generations.settle()
         return await handler(request)
 
     async def list_models(self, request: web.Request) -> web.Response:
@@ -84,50 +95,50 @@ class ApiHost:
         check_value(fields.one_of(fields.ASSET_TYPES), kind, "query", "type")
         ids = read_ids(request.query)
         if kind == "video":
-            videos = self._world.generations.videos(ids)
+            videos = self._generations.videos(ids)
             return web.json_response([answers.video(each, self._new_links(each, request)) for each in videos])
         if kind == "voice":
             return web.json_response([answers.voice(each) for each in VOICES if ids is None or each.id in ids])
-        uploaded = self._world.assets.uploaded(ids)
+        uploaded = self._assets.uploaded(ids)
         return web.json_response([self._image(each) for each in uploaded if each.type == kind])
 
     async def create_asset(self, request: web.Request) -> web.Response:
         """Serve POST /assets."""
         wanted = check_asset_request(await _read_json(request))
         honoured_ids = wanted_ids(wanted, "reserved_asset_id", "") if self._settings.honours_ids else ()
-        asset = self._world.assets.create(wanted["type"], wanted["name"], next(iter(honoured_ids), None))
+        asset = self._assets.create(wanted["type"], wanted["name"], next(iter(honoured_ids), None))
         return web.json_response(answers.created_asset(asset, wanted))
 
     async def upload_asset(self, request: web.Request) -> web.Response:
         """Serve POST /assets/{id}/upload."""
         asset_id = _path_id(request, "id")
-        asset = self._world.assets.upload(asset_id, await _read_file(request))
+        asset = self._assets.upload(asset_id, await _read_file(request))
         return web.json_response(self._image(asset))
 
     async def list_generations(self, request: web.Request) -> web.Response:
         """Serve GET /generations."""
         listing = read_listing(request.query)
-        items = [self._listed(each, request) for each in self._world.generations.page(listing)]
+        items = [self._listed(each, request) for each in self._generations.page(listing)]
         page_info = {"limit": listing.limit, "offset": listing.offset}
         return web.json_response({"page_info": page_info, "data": items})
 
     async def create_generation(self, request: web.Request) -> web.Response:
         """Serve POST /generations."""
         wanted = check_video_request(await _read_json(request))
-        generations = self._world.generations.known(wanted_ids(wanted))
+        generations = self._generations.known(wanted_ids(wanted))
         if generations:
             self._answer_repeat(generations, request[VISIT].request_id)
         else:
-            order = place_order(wanted, self._world.assets.find_uploaded)
+            order = place_order(wanted, self._assets.find_uploaded)
             visit = request[VISIT]
-            generations = self._world.generations.accept(order, visit.key or "", visit.request_id)
-        etas_seconds = [self._world.generations.eta_seconds(each, each.created_at) for each in generations]
+            generations = self._generations.accept(order, visit.key or "", visit.request_id)
+        etas_seconds = [self._generations.eta_seconds(each, each.created_at) for each in generations]
         return web.json_response(answers.accepted(generations, etas_seconds))
 
     async def read_status(self, request: web.Request) -> web.Response:
         """Serve GET /generations/{id}/status."""
         generation_id = _path_id(request, "id")
-        generation = self._world.generations.find(generation_id)
+        generation = self._generations.find(generation_id)
         if not generation:
             raise refusals.not_found("Generation", generation_id)
         now = self._settings.clock()
@@ -135,7 +146,7 @@ class ApiHost:
 
     async def read_credits(self, _request: web.Request) -> web.Response:
         """Serve GET /billing/credits."""
-        return web.json_response(answers.balance(self._world.account))
+        return web.json_response(answers.balance(self._account))
 
     def _is_accepted(self, key: str) -> bool:
         accepted = self._settings.keys
@@ -151,13 +162,13 @@ class ApiHost:
             case "error":
                 raise refusals.internal()
             case "bill":
-                self._world.generations.bill_again(generations, request_id)
+                self._generations.bill_again(generations, request_id)
             case "replay":
                 pass
 
     def _listed(self, generation: Generation, request: web.Request) -> answers.Json:
         now = self._settings.clock()
-        eta_seconds = self._world.generations.eta_seconds(generation, now)
+        eta_seconds = self._generations.eta_seconds(generation, now)
         return answers.listed(generation, now, eta_seconds, self._links_if_complete(generation, now, request))
 
     def _image(self, asset: Asset) -> answers.Json:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from hedra_batch.simulator.account import BillingKind, BillingRecord
 from hedra_batch.simulator.words import MAGIC_WORDS, GenerationError
 
 #: The share of its time at which a running generation enters each status.
@@ -52,6 +53,10 @@ class Generation:
     def error(self) -> GenerationError | None:
         """The error that it ends with."""
         return MAGIC_WORDS[self.word].error if self.word else None
+
+    def bill(self, kind: BillingKind, at: float, request_id: str) -> BillingRecord:
+        """Write out a movement of the price."""
+        return BillingRecord(at, kind, self.id, self.credits, self.key, self.prompt, request_id)
 
     def progress(self, now: float) -> float:
         """Reckon the share that is done."""

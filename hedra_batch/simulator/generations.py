@@ -55,15 +55,15 @@ class Generations:
         """Charge generations that are paid for already."""
         self._account.require(sum(generation.credits for generation in generations))
         for generation in generations:
-            self._account.charge(generation, self._settings.clock(), request_id)
+            self._account.book(generation.bill("charge", self._settings.clock(), request_id))
 
     def settle(self) -> None:
         """Refund what has failed by now."""
         now = self._settings.clock()
         while self._running and self._running[0][0] <= now:
             generation = self._by_id[heapq.heappop(self._running)[1]]
-            if generation.error and not self._account.has("refund", generation):
-                self._account.refund(generation)
+            if generation.error and not self._account.has("refund", generation.id):
+                self._account.book(generation.bill("refund", generation.ends_at, generation.request_id))
 
     def known(self, ids: tuple[str, ...]) -> list[Generation]:
         """Find those that have one of the ids already, readable or not."""
@@ -145,8 +145,8 @@ class Generations:
         heapq.heappush(self._running, (generation.ends_at, generation.id))
         if generation.word == "flaky":
             self._flaky_prompts.add(generation.prompt)
-        if not self._account.has("charge", generation):
-            self._account.charge(generation, generation.created_at, generation.request_id)
+        if not self._account.has("charge", generation.id):
+            self._account.book(generation.bill("charge", generation.created_at, generation.request_id))
 
 
 def _without_ids(request: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import web
@@ -13,7 +14,6 @@ from hedra_batch.simulator import refusals
 from hedra_batch.simulator.faults import Faults
 from hedra_batch.simulator.recorder import VISIT, ConnectionCutError, route_of
 from hedra_batch.simulator.refusals import RefusalError
-from hedra_batch.simulator.settings import SimulatorSettings
 
 _SLOW_SECONDS = (1.0, 90.0)
 _HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -24,9 +24,11 @@ _MISTYPED = json.dumps({"id": 7, "status": ["queued"], "progress": "half", "data
 class Saboteur:
     """The layer that stands between the gate and the routes and spoils what the dice say."""
 
-    def __init__(self, settings: SimulatorSettings, faults: Faults) -> None:
-        self._settings = settings
+    def __init__(self, faults: Faults, real_seconds: Callable[[float], float], arrival_delay_seconds: float) -> None:
         self._faults = faults
+        #: How long simulated seconds take.
+        self._real_seconds = real_seconds
+        self._arrival_delay_seconds = arrival_delay_seconds
         self._arrivals: set[asyncio.Task[None]] = set()
 
     @web.middleware
@@ -62,7 +64,7 @@ class Saboteur:
 
     async def _spoil_after(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
         if self._strikes("slow", request):
-            await asyncio.sleep(self._settings.real_seconds(self._faults.seconds(*_SLOW_SECONDS)))
+            await asyncio.sleep(self._real_seconds(self._faults.seconds(*_SLOW_SECONDS)))
         if self._strikes("5xx-after", request):
             return web.Response(status=502, text=_HTML, content_type="text/html")
         if self._strikes("garbage", request):
@@ -78,7 +80,7 @@ class Saboteur:
     async def _lose_answer(self, request: web.Request, handler: Handler) -> None:
         # Read now: once the connection is cut, the body is out of reach.
         await request.read()
-        if self._settings.arrival_delay_seconds:
+        if self._arrival_delay_seconds:
             arrival = asyncio.create_task(self._arrive_late(request, handler))
             self._arrivals.add(arrival)
             arrival.add_done_callback(self._arrivals.discard)
@@ -87,7 +89,7 @@ class Saboteur:
         raise ConnectionCutError
 
     async def _arrive_late(self, request: web.Request, handler: Handler) -> None:
-        await asyncio.sleep(self._settings.real_seconds(self._settings.arrival_delay_seconds))
+        await asyncio.sleep(self._real_seconds(self._arrival_delay_seconds))
         await _handle_in_vain(request, handler)
 
 

@@ -37,7 +37,7 @@ class Simulator:
         self._faults = Faults(self.settings.faults, self.settings.seed)
         secret = f"media {self.settings.seed}"
         self._links = Links(secret, self.settings.link_lifetime_seconds, self.settings.clock)
-        self._saboteur = Saboteur(self.settings, self._faults)
+        self._saboteur = Saboteur(self._faults, self.settings.real_seconds, self.settings.arrival_delay_seconds)
         self._runners: list[web.AppRunner] = []
         #: Base address of the API, with its path; known once the service has started.
         self.url = ""
@@ -73,7 +73,8 @@ class Simulator:
         """Listen on both ports."""
         recorder = Recorder(self._world.requests, self.settings.clock)
         media = MediaHost(self._world.generations, self._links, self._faults)
-        api = ApiHost(self.settings, self._world, self._links, self._faults)
+        world = self._world
+        api = ApiHost(self.settings, world.account, world.assets, world.generations, self._links, self._faults)
         media_app = _app((recorder.layer, media.layer), {Route.READ_MEDIA: media.read}, "")
         limit = Limit(self.settings)
         api_layers = (recorder.layer, limit.layer, api.refusal_layer, self._saboteur.layer, api.gate_layer)
