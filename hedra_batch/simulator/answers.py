@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from hedra_batch.simulator.account import Account
-from hedra_batch.simulator.assets import Asset
+from hedra_batch.simulator.account import Account, Asset
 from hedra_batch.simulator.catalog import Voice
-from hedra_batch.simulator.generation import Generation
-from hedra_batch.simulator.links import VideoLinks
+from hedra_batch.simulator.generations import Generation
+from hedra_batch.simulator.media_host import VideoLinks
 
 Json = dict[str, Any]
 

@@ -1,28 +1,69 @@
-"""The API host: who gets in, and one method for each route."""
+"""The API host: who gets in, how often, and one method for each route."""
 
 from __future__ import annotations
 
 import json
+import math
 import uuid
 
 from aiohttp import BodyPartReader, web
 from aiohttp.typedefs import Handler
 
-from hedra_batch.simulator import answers, fields, refusals
-from hedra_batch.simulator.account import Account
-from hedra_batch.simulator.assets import Asset, Assets
+from hedra_batch.simulator import answers, refusals, schema
+from hedra_batch.simulator.account import Account, Asset, Assets
 from hedra_batch.simulator.catalog import MODELS, VOICES
 from hedra_batch.simulator.faults import Faults
-from hedra_batch.simulator.generation import Generation
-from hedra_batch.simulator.generations import Generations
-from hedra_batch.simulator.links import Links, VideoLinks
-from hedra_batch.simulator.listing import read_ids, read_listing
-from hedra_batch.simulator.order import place_order, wanted_ids
-from hedra_batch.simulator.recorder import KEY_HEADER, VISIT, route_of
+from hedra_batch.simulator.generations import Generation, Generations
+from hedra_batch.simulator.media_host import Links, VideoLinks
+from hedra_batch.simulator.recording import KEY_HEADER, VISIT, route_of
 from hedra_batch.simulator.refusals import RefusalError
-from hedra_batch.simulator.routes import Route
-from hedra_batch.simulator.schema import check_asset_request, check_value, check_video_request
+from hedra_batch.simulator.requests import place_order, read_ids, read_listing, wanted_ids
+from hedra_batch.simulator.schema import Route, check_asset_request, check_value, check_video_request
 from hedra_batch.simulator.settings import SimulatorSettings
+
+
+class Limit:
+    """The layer before all others that counts submissions; windows begin with whole multiples of their length."""
+
+    def __init__(self, settings: SimulatorSettings) -> None:
+        self._settings = settings
+        self._window = 0
+        self._count = 0
+
+    @web.middleware
+    async def layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let one request through, or refuse it before anything is looked at."""
+        most = self._settings.window_submissions
+        if most is None or route_of(request) != Route.CREATE_GENERATION:
+            return await handler(request)
+        self._enter_window()
+        self._count += 1
+        headers = self._headers(most)
+        answer = self._refuse(most) if self._count > most else await handler(request)
+        answer.headers.update(headers)
+        return answer
+
+    def _enter_window(self) -> None:
+        window = int(self._settings.clock() // self._settings.window_seconds)
+        if window != self._window:
+            self._window, self._count = window, 0
+
+    def _headers(self, most: float) -> dict[str, str]:
+        ends_at = (self._window + 1) * self._settings.window_seconds
+        remaining = max(0, math.floor(most - self._count))
+        return {
+            "X-RateLimit-Limit": f"{most:g}",
+            "X-RateLimit-Remaining": str(remaining),
+            "X-RateLimit-Reset": str(math.ceil(ends_at)),
+        }
+
+    def _refuse(self, most: float) -> web.Response:
+        ends_at = (self._window + 1) * self._settings.window_seconds
+        refusal = refusals.throttled(
+            f"Rate limit exceeded: {most:g} submissions in {self._settings.window_seconds:g} s.",
+            math.ceil(ends_at - self._settings.clock()),
+        )
+        return web.json_response(refusal.body, status=refusal.status, headers=refusal.headers)
 
 
 class ApiHost:
@@ -81,7 +122,7 @@ class ApiHost:
         """Serve GET /models."""
         types = request.query.getall("types", [])
         for each in types:
-            check_value(fields.one_of(fields.GENERATION_TYPES), each, "query", "types")
+            check_value(schema.one_of(schema.GENERATION_TYPES), each, "query", "types")
         eta_ms = round(self._settings.real_seconds(self._settings.generation_seconds) * 1000)
         return web.json_response([model.item(eta_ms) for model in MODELS if not types or model.type in types])
 
@@ -92,7 +133,7 @@ class ApiHost:
     async def list_assets(self, request: web.Request) -> web.Response:
         """Serve GET /assets: uploaded images, finished videos, or voices."""
         kind = request.query.get("type")
-        check_value(fields.one_of(fields.ASSET_TYPES), kind, "query", "type")
+        check_value(schema.one_of(schema.ASSET_TYPES), kind, "query", "type")
         ids = read_ids(request.query)
         if kind == "video":
             videos = self._generations.videos(ids)
@@ -211,5 +252,5 @@ async def _read_file(request: web.Request) -> bytes:
 
 def _path_id(request: web.Request, name: str) -> str:
     text = request.match_info[name]
-    check_value(fields.UUID, text, "path", name)
+    check_value(schema.UUID, text, "path", name)
     return str(uuid.UUID(text))

@@ -1,26 +1,53 @@
-"""The service itself: one host for the API and one for media, each on a port of its own on 127.0.0.1."""
+"""The service itself: one host for the API and one for media, each on a port of its own on 127.0.0.1, and its state."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from hedra_batch.errors import UsageError
-from hedra_batch.simulator.account import BillingRecord
-from hedra_batch.simulator.api_host import ApiHost
-from hedra_batch.simulator.faults import Faults
-from hedra_batch.simulator.limit import Limit
-from hedra_batch.simulator.links import Links
-from hedra_batch.simulator.media_host import MediaHost
-from hedra_batch.simulator.recorder import Recorder, RequestRecord
-from hedra_batch.simulator.routes import BASE_PATH, Route
-from hedra_batch.simulator.sabotage import Saboteur
+from hedra_batch.errors import CannotCreateError, UsageError
+from hedra_batch.simulator.account import Account, Asset, Assets, BillingRecord
+from hedra_batch.simulator.api_host import ApiHost, Limit
+from hedra_batch.simulator.faults import Faults, Saboteur
+from hedra_batch.simulator.generations import Generation, Generations
+from hedra_batch.simulator.media_host import Links, MediaHost
+from hedra_batch.simulator.recording import Journal, Recorder, RequestRecord
+from hedra_batch.simulator.schema import BASE_PATH, Route
 from hedra_batch.simulator.settings import SimulatorSettings
-from hedra_batch.simulator.world import World
+
+
+class World:
+    """Assets, generations and the account; given a folder, it goes on where the last one stopped or was killed."""
+
+    def __init__(self, settings: SimulatorSettings) -> None:
+        folder = settings.folder
+        if folder:
+            _make_folder(folder)
+        self._asset_journal = Journal(Asset, folder, "assets.jsonl")
+        self._generation_journal = Journal(Generation, folder, "generations.jsonl")
+        self.billing = Journal(BillingRecord, folder, "billing.jsonl")
+        self.requests = Journal(RequestRecord, folder, "requests.jsonl")
+        self.assets = Assets(self._asset_journal, settings.clock)
+        self.account = Account(settings.credits, self.billing)
+        self.generations = Generations(settings, self._generation_journal, self.account)
+
+    def close(self) -> None:
+        """Close the files."""
+        for journal in (self._asset_journal, self._generation_journal, self.billing, self.requests):
+            journal.close()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotCreateError(f"The folder {folder} cannot be created: {error.strerror}.") from error
+
 
 _HOST = "127.0.0.1"
 _LARGEST_UPLOAD_BYTES = 64 * 1024 * 1024

@@ -23,12 +23,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hedra_batch.job import TRANSITIONS, State
-from hedra_batch.simulator.account import BillingRecord
-from hedra_batch.simulator.assets import Asset
+from hedra_batch.simulator.account import Asset, BillingRecord
 from hedra_batch.simulator.movie import make_movie
-from hedra_batch.simulator.order import place_order
-from hedra_batch.simulator.recorder import RequestRecord
-from hedra_batch.simulator.words import magic_word
+from hedra_batch.simulator.recording import RequestRecord
+from hedra_batch.simulator.refusals import magic_word
+from hedra_batch.simulator.requests import place_order
 
 #: Written out here, so that a wrong table of the program is found too.
 FINAL = frozenset({"DONE", "REJECTED", "FAILED", "ABANDONED"})

@@ -33,10 +33,10 @@ from hedra_batch.job import ENDED_BADLY, UNSENT, State
 from hedra_batch.ledger.identity import Identity, find_place, fingerprint
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.simulator.account import BillingRecord
-from hedra_batch.simulator.recorder import RequestRecord
+from hedra_batch.simulator.recording import RequestRecord
+from hedra_batch.simulator.refusals import magic_word
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
-from hedra_batch.simulator.words import magic_word
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
