@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 from hedra_batch.simulator import answers, refusals, schema
 from hedra_batch.simulator.account import Account, Asset, Assets
 from hedra_batch.simulator.catalog import MODELS, VOICES
-from hedra_batch.simulator.faults import Faults
+from hedra_batch.simulator.faults import FaultInjector
 from hedra_batch.simulator.generations import Generation, Generations
 from hedra_batch.simulator.media_host import Links, VideoLinks
 from hedra_batch.simulator.recording import KEY_HEADER, VISIT, route_of
@@ -76,7 +76,7 @@ class ApiHost:
         assets: Assets,
         generations: Generations,
         links: Links,
-        faults: Faults,
+        faults: FaultInjector,
     ) -> None:
         self._settings = settings
         self._account = account
@@ -221,17 +221,11 @@ class ApiHost:
     def _new_links(self, generation: Generation, request: web.Request) -> VideoLinks:
         stem = generation.asset_id
         preview = self._links.sign(f"{stem}.webp")
-        if self._strikes("missing-link", request):
+        if self._faults.should_inject("missing-link", request):
             return VideoLinks(None, None, preview)
-        is_expired = self._strikes("expired-link", request)
+        is_expired = self._faults.should_inject("expired-link", request)
         file, playlist = (self._links.sign(stem + suffix, is_expired=is_expired) for suffix in (".mp4", ".m3u8"))
         return VideoLinks(file, playlist, preview)
-
-    def _strikes(self, name: str, request: web.Request) -> bool:
-        strikes = self._faults.strikes(name, route_of(request))
-        if strikes:
-            request[VISIT].fault = name
-        return strikes
 
 
 async def _read_json(request: web.Request) -> object:

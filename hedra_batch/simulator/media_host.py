@@ -13,10 +13,10 @@ from xml.sax.saxutils import escape
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from hedra_batch.simulator.faults import Faults
+from hedra_batch.simulator.faults import FaultInjector
 from hedra_batch.simulator.generations import Generations
 from hedra_batch.simulator.movie import make_movie
-from hedra_batch.simulator.recording import KEY_HEADER, VISIT, ConnectionCutError, route_of
+from hedra_batch.simulator.recording import KEY_HEADER, VISIT, ConnectionCutError
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class MediaRefusalError(Exception):
 class MediaHost:
     """The one route of the media host."""
 
-    def __init__(self, generations: Generations, links: Links, faults: Faults) -> None:
+    def __init__(self, generations: Generations, links: Links, faults: FaultInjector) -> None:
         self._generations = generations
         self._links = links
         self._faults = faults
@@ -99,7 +99,7 @@ class MediaHost:
         name = request.match_info["name"]
         self._check(name, request)
         movie = self._movie(name)
-        if self._faults.strikes("cut-download", route_of(request)):
+        if self._faults.should_inject("cut-download", request):
             self._cut_download(request, movie)
         return _ranged(request, movie)
 
@@ -120,9 +120,8 @@ class MediaHost:
 
     def _cut_download(self, request: web.Request, movie: bytes) -> None:
         """Send half of the body; without a length, the client cannot tell that more was to come."""
-        request[VISIT].fault = "cut-download"
         request[VISIT].status = 200
-        length = f"Content-Length: {len(movie)}\r\n" if self._faults.has_even_throw() else ""
+        length = f"Content-Length: {len(movie)}\r\n" if self._faults.flip_coin() else ""
         head = f"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n{length}Connection: close\r\n\r\n"
         if isinstance(request.transport, asyncio.Transport):
             request.transport.write(head.encode() + movie[: len(movie) // 2])

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 from hedra_batch.errors import CannotCreateError, UsageError
 from hedra_batch.simulator.account import Account, Asset, Assets, BillingRecord
 from hedra_batch.simulator.api_host import ApiHost, Limit
-from hedra_batch.simulator.faults import Faults, Saboteur
+from hedra_batch.simulator.faults import FaultInjector
 from hedra_batch.simulator.generations import Generation, Generations
 from hedra_batch.simulator.media_host import Links, MediaHost
 from hedra_batch.simulator.recording import Journal, Recorder, RequestRecord
@@ -61,10 +61,14 @@ class Simulator:
     def __init__(self, settings: SimulatorSettings | None = None) -> None:
         self.settings = settings or SimulatorSettings()
         self._world = World(self.settings)
-        self._faults = Faults(self.settings.faults, self.settings.seed)
+        self._faults = FaultInjector(
+            self.settings.faults,
+            self.settings.seed,
+            self.settings.real_seconds,
+            self.settings.arrival_delay_seconds,
+        )
         secret = f"media {self.settings.seed}"
         self._links = Links(secret, self.settings.link_lifetime_seconds, self.settings.clock)
-        self._saboteur = Saboteur(self._faults, self.settings.real_seconds, self.settings.arrival_delay_seconds)
         self._runners: list[web.AppRunner] = []
         #: Base address of the API, with its path; known once the service has started.
         self.url = ""
@@ -104,14 +108,14 @@ class Simulator:
         api = ApiHost(self.settings, world.account, world.assets, world.generations, self._links, self._faults)
         media_app = _app((recorder.layer, media.layer), {Route.READ_MEDIA: media.read}, "")
         limit = Limit(self.settings)
-        api_layers = (recorder.layer, limit.layer, api.refusal_layer, self._saboteur.layer, api.gate_layer)
+        api_layers = (recorder.layer, limit.layer, api.refusal_layer, self._faults.middleware, api.gate_layer)
         api_app = _app(api_layers, api.routes, BASE_PATH)
         self._links.host_url = await self._listen(media_app, self.settings.media_port)
         self.url = await self._listen(api_app, self.settings.port) + BASE_PATH
 
     async def stop(self) -> None:
         """Close both ports and the files."""
-        await self._saboteur.close()
+        await self._faults.close()
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
