@@ -50,7 +50,7 @@ class Account:
         if amount > self.remaining:
             raise refusals.no_credits(amount, self.remaining)
 
-    def has(self, kind: BillingKind, generation_id: str) -> bool:
+    def has_booked(self, kind: BillingKind, generation_id: str) -> bool:
         """Whether the log has such a movement for the generation."""
         return (kind, generation_id) in self._settled
 
@@ -129,7 +129,7 @@ class Assets:
         asset = self._by_id.get(asset_id)
         return asset if asset and asset.is_uploaded else None
 
-    def uploaded(self, ids: tuple[str, ...] | None) -> Iterator[Asset]:
+    def list_uploaded(self, ids: tuple[str, ...] | None) -> Iterator[Asset]:
         """List the assets that have their content: newest first, or in the order of the ids."""
         wanted = reversed(self._by_id) if ids is None else ids
         return filter(None, map(self.find_uploaded, wanted))

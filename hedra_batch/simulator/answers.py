@@ -94,7 +94,7 @@ def _result(generation: Generation, eta_seconds: int | None) -> Json:
 def status(generation: Generation, now: float, links: VideoLinks | None) -> Json:
     """Answer GET /generations/{id}/status."""
     return {
-        **_standing(generation, now),
+        **_common_fields(generation, now),
         "asset_id": generation.asset_id,
         "url": links.file if links else None,
         "download_url": links.file if links else None,
@@ -106,7 +106,7 @@ def status(generation: Generation, now: float, links: VideoLinks | None) -> Json
 def listed(generation: Generation, now: float, eta_seconds: int | None, links: VideoLinks | None) -> Json:
     """Write an item of GET /generations."""
     return {
-        **_standing(generation, now),
+        **_common_fields(generation, now),
         "input": generation.input,
         "eta_sec": eta_seconds,
         "estimated_completion_at": None if eta_seconds is None else instant(now + eta_seconds),
@@ -117,7 +117,7 @@ def listed(generation: Generation, now: float, eta_seconds: int | None, links: V
     }
 
 
-def _standing(generation: Generation, now: float) -> Json:
+def _common_fields(generation: Generation, now: float) -> Json:
     standing = generation.status(now)
     return {
         "id": generation.id,

@@ -15,15 +15,15 @@ from hedra_batch.simulator.catalog import MODELS, VOICES
 from hedra_batch.simulator.faults import FaultInjector
 from hedra_batch.simulator.generations import Generation, Generations
 from hedra_batch.simulator.media_host import Links, VideoLinks
-from hedra_batch.simulator.recording import KEY_HEADER, VISIT, route_of
+from hedra_batch.simulator.recording import KEY_HEADER, RECORD, route_of
 from hedra_batch.simulator.refusals import RefusalError
-from hedra_batch.simulator.requests import place_order, read_ids, read_listing, wanted_ids
+from hedra_batch.simulator.requests import read_ids, read_list_query, read_video_request, reserved_ids
 from hedra_batch.simulator.schema import Route, check_asset_request, check_value, check_video_request
 from hedra_batch.simulator.settings import SimulatorSettings
 
 
-class Limit:
-    """The layer before all others that counts submissions; windows begin with whole multiples of their length."""
+class RateLimit:
+    """The middleware before all others that counts submissions; windows begin with whole multiples of their length."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self._settings = settings
@@ -31,7 +31,7 @@ class Limit:
         self._count = 0
 
     @web.middleware
-    async def layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let one request through, or refuse it before anything is looked at."""
         most = self._settings.window_submissions
         if most is None or route_of(request) != Route.CREATE_GENERATION:
@@ -101,7 +101,7 @@ class ApiHost:
         }
 
     @web.middleware
-    async def refusal_layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def refusal_middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Turn refusals, and the router's own errors, into JSON answers."""
         try:
             return await handler(request)
@@ -111,11 +111,11 @@ class ApiHost:
             return web.json_response({"detail": error.reason}, status=error.status)
 
     @web.middleware
-    async def gate_layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def authentication_middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let nobody in without an accepted key; bring the account up to the present."""
         if not self._is_accepted(request.headers.get(KEY_HEADER, "")):
             raise refusals.wrong_key()
-        self._generations.settle()
+        self._generations.refund_failed()
         return await handler(request)
 
     async def list_models(self, request: web.Request) -> web.Response:
@@ -124,7 +124,7 @@ class ApiHost:
         for each in types:
             check_value(schema.one_of(schema.GENERATION_TYPES), each, "query", "types")
         eta_ms = round(self._settings.real_seconds(self._settings.generation_seconds) * 1000)
-        return web.json_response([model.item(eta_ms) for model in MODELS if not types or model.type in types])
+        return web.json_response([model.to_json(eta_ms) for model in MODELS if not types or model.type in types])
 
     async def list_voices(self, _request: web.Request) -> web.Response:
         """Serve GET /voices."""
@@ -136,17 +136,17 @@ class ApiHost:
         check_value(schema.one_of(schema.ASSET_TYPES), kind, "query", "type")
         ids = read_ids(request.query)
         if kind == "video":
-            videos = self._generations.videos(ids)
+            videos = self._generations.list_videos(ids)
             return web.json_response([answers.video(each, self._new_links(each, request)) for each in videos])
         if kind == "voice":
             return web.json_response([answers.voice(each) for each in VOICES if ids is None or each.id in ids])
-        uploaded = self._assets.uploaded(ids)
+        uploaded = self._assets.list_uploaded(ids)
         return web.json_response([self._image(each) for each in uploaded if each.type == kind])
 
     async def create_asset(self, request: web.Request) -> web.Response:
         """Serve POST /assets."""
         wanted = check_asset_request(await _read_json(request))
-        honoured_ids = wanted_ids(wanted, "reserved_asset_id", "") if self._settings.honours_ids else ()
+        honoured_ids = reserved_ids(wanted, "reserved_asset_id", "") if self._settings.honours_ids else ()
         asset = self._assets.create(wanted["type"], wanted["name"], next(iter(honoured_ids), None))
         return web.json_response(answers.created_asset(asset, wanted))
 
@@ -158,21 +158,21 @@ class ApiHost:
 
     async def list_generations(self, request: web.Request) -> web.Response:
         """Serve GET /generations."""
-        listing = read_listing(request.query)
-        items = [self._listed(each, request) for each in self._generations.page(listing)]
-        page_info = {"limit": listing.limit, "offset": listing.offset}
+        query = read_list_query(request.query)
+        items = [self._listed(each, request) for each in self._generations.list_page(query)]
+        page_info = {"limit": query.limit, "offset": query.offset}
         return web.json_response({"page_info": page_info, "data": items})
 
     async def create_generation(self, request: web.Request) -> web.Response:
         """Serve POST /generations."""
         wanted = check_video_request(await _read_json(request))
-        generations = self._generations.known(wanted_ids(wanted))
+        generations = self._generations.find_known(reserved_ids(wanted))
         if generations:
-            self._answer_repeat(generations, request[VISIT].request_id)
+            self._answer_repeat(generations, request[RECORD].request_id)
         else:
-            order = place_order(wanted, self._assets.find_uploaded)
-            visit = request[VISIT]
-            generations = self._generations.accept(order, visit.key or "", visit.request_id)
+            video = read_video_request(wanted, self._assets.find_uploaded)
+            record = request[RECORD]
+            generations = self._generations.accept(video, record.key or "", record.request_id)
         etas_seconds = [self._generations.eta_seconds(each, each.created_at) for each in generations]
         return web.json_response(answers.accepted(generations, etas_seconds))
 

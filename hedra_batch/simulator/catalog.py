@@ -43,7 +43,7 @@ class Model:
             return 0 < duration_ms <= self.max_duration_ms
         return f"{duration_ms / 1000:g}s" in self.durations
 
-    def item(self, eta_ms: int) -> dict[str, Any]:
+    def to_json(self, eta_ms: int) -> dict[str, Any]:
         """Write the model as GET /models lists it."""
         return {
             "id": self.id,

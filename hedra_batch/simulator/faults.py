@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 
 from hedra_batch.errors import UsageError
 from hedra_batch.simulator import refusals
-from hedra_batch.simulator.recording import VISIT, ConnectionCutError, route_of
+from hedra_batch.simulator.recording import RECORD, ConnectionCutError, route_of
 from hedra_batch.simulator.refusals import RefusalError
 from hedra_batch.simulator.schema import API_ROUTES, Route
 
@@ -126,7 +126,7 @@ class FaultInjector:
             return False
         is_struck = self._take_planned(name, route) or self._draw(name)
         if is_struck:
-            request[VISIT].fault = name
+            request[RECORD].fault = name
         return is_struck
 
     def flip_coin(self) -> bool:

@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler
 from hedra_batch.simulator.faults import FaultInjector
 from hedra_batch.simulator.generations import Generations
 from hedra_batch.simulator.movie import make_movie
-from hedra_batch.simulator.recording import KEY_HEADER, VISIT, ConnectionCutError
+from hedra_batch.simulator.recording import KEY_HEADER, RECORD, ConnectionCutError
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class MediaHost:
         self._faults = faults
 
     @web.middleware
-    async def layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Turn refusals, and the router's own errors, into XML answers."""
         try:
             return await handler(request)
@@ -120,7 +120,7 @@ class MediaHost:
 
     def _cut_download(self, request: web.Request, movie: bytes) -> None:
         """Send half of the body; without a length, the client cannot tell that more was to come."""
-        request[VISIT].status = 200
+        request[RECORD].status = 200
         length = f"Content-Length: {len(movie)}\r\n" if self._faults.flip_coin() else ""
         head = f"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n{length}Connection: close\r\n\r\n"
         if isinstance(request.transport, asyncio.Transport):

@@ -97,7 +97,7 @@ class RequestRecord:
     fault: str | None = None
 
 
-VISIT = web.RequestKey("VISIT", RequestRecord)
+RECORD = web.RequestKey("RECORD", RequestRecord)
 
 
 class ConnectionCutError(Exception):
@@ -123,29 +123,29 @@ def _cut(request: web.Request) -> None:
 
 
 class Recorder:
-    """The outermost layer of both hosts."""
+    """The outermost middleware of both hosts."""
 
     def __init__(self, journal: Journal[RequestRecord], clock: Callable[[], float]) -> None:
         self._journal = journal
         self._clock = clock
 
     @web.middleware
-    async def layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Record one request; the line is on file before the first byte of the answer leaves."""
-        visit = request[VISIT] = self._visit(request)
+        record = request[RECORD] = self._make_record(request)
         try:
-            visit.generation_id = await _wanted_id(request)
+            record.generation_id = await _read_reserved_id(request)
             answer = await handler(request)
-            visit.status = answer.status
+            record.status = answer.status
         except (ConnectionCutError, ConnectionError):
             # The other one is the sender's doing: it went away in the middle of its own request.
             _cut(request)
             answer = web.Response()
-        answer.headers["x-request-id"] = visit.request_id
-        self._journal.append(visit)
+        answer.headers["x-request-id"] = record.request_id
+        self._journal.append(record)
         return answer
 
-    def _visit(self, request: web.Request) -> RequestRecord:
+    def _make_record(self, request: web.Request) -> RequestRecord:
         key = request.headers.get(KEY_HEADER)
         return RequestRecord(
             at=self._clock(),
@@ -156,7 +156,7 @@ class Recorder:
         )
 
 
-async def _wanted_id(request: web.Request) -> str | None:
+async def _read_reserved_id(request: web.Request) -> str | None:
     """Read the id that a submission asks for, whatever becomes of the request."""
     if route_of(request) != Route.CREATE_GENERATION:
         return None

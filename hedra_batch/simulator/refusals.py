@@ -30,9 +30,9 @@ def malformed(problems: Iterable[Problem]) -> RefusalError:
     return RefusalError(422, {"detail": list(problems)})
 
 
-def problem(kind: str, message: str, *place: str | int) -> Problem:
+def problem(kind: str, message: str, *location: str | int) -> Problem:
     """Describe one fault of the shape of a request."""
-    return {"type": kind, "loc": list(place), "msg": message}
+    return {"type": kind, "loc": list(location), "msg": message}
 
 
 def wrong_key() -> RefusalError:

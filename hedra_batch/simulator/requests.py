@@ -21,7 +21,7 @@ FindAsset = Callable[[str], Asset | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class VideoRequest:
     """A request that can be accepted, with every choice made."""
 
     #: The published fields as they were sent.
@@ -43,13 +43,13 @@ class Order:
         return magic_word(self.prompt)
 
 
-def wanted_ids(request: dict[str, Any], one: str = "generation_id", many: str = "generation_ids") -> tuple[str, ...]:
+def reserved_ids(request: dict[str, Any], one: str = "generation_id", many: str = "generation_ids") -> tuple[str, ...]:
     """Read the ids that the sender reserved, as they are written in answers."""
     values = [request[one]] if request.get(one) else request.get(many) or []
     return tuple(str(uuid.UUID(value)) for value in values)
 
 
-def place_order(request: dict[str, Any], find_asset: FindAsset) -> Order:
+def read_video_request(request: dict[str, Any], find_asset: FindAsset) -> VideoRequest:
     """Work out a request that the schema allows, or refuse it."""
     inputs = request["generated_video_inputs"]
     model = _model(request)
@@ -61,7 +61,7 @@ def place_order(request: dict[str, Any], find_asset: FindAsset) -> Order:
     duration_ms = inputs.get("duration_ms") or _DEFAULT_DURATION_MS
     _check_choices(model, aspect_ratio, resolution, duration_ms)
     width, height = dimensions(aspect_ratio, resolution)
-    return Order(
+    return VideoRequest(
         input=request,
         prompt=inputs["text_prompt"],
         width=width,
@@ -69,8 +69,8 @@ def place_order(request: dict[str, Any], find_asset: FindAsset) -> Order:
         duration_ms=duration_ms,
         credits=model.price(resolution, duration_ms),
         batch_size=request.get("batch_size", 1),
-        generation_ids=wanted_ids(request),
-        asset_ids=wanted_ids(request, "reserved_asset_id", "reserved_asset_ids"),
+        generation_ids=reserved_ids(request),
+        asset_ids=reserved_ids(request, "reserved_asset_id", "reserved_asset_ids"),
     )
 
 
@@ -95,7 +95,7 @@ def _has_frame(request: dict[str, Any], end: str) -> bool:
 def _check_ids(request: dict[str, Any]) -> None:
     batch_size = request.get("batch_size", 1)
     for one, many in (("generation_id", "generation_ids"), ("reserved_asset_id", "reserved_asset_ids")):
-        ids = wanted_ids(request, one, many)
+        ids = reserved_ids(request, one, many)
         if request.get(one) and request.get(many):
             raise refusals.invalid(f"{one} and {many} exclude each other.")
         if ids and len(set(ids)) != batch_size:
@@ -149,7 +149,7 @@ _ANY_TYPE = schema.one_of(dict.fromkeys((*schema.ASSET_TYPES, *schema.GENERATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class ListQuery:
     """One page of GET /generations."""
 
     limit: int
@@ -162,12 +162,12 @@ class Listing:
     created_before: float
 
 
-def read_listing(query: Mapping[str, str]) -> Listing:
+def read_list_query(query: Mapping[str, str]) -> ListQuery:
     """Read the query of GET /generations."""
     kind = query.get("type")
     if kind is not None:
         check_value(_ANY_TYPE, kind, "query", "type")
-    return Listing(
+    return ListQuery(
         limit=min(_count(query, "limit", PAGE_ITEMS), PAGE_ITEMS),
         offset=_count(query, "offset", 0),
         type=kind,

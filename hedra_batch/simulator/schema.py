@@ -84,7 +84,7 @@ _MOST_VARIATIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FieldType:
     """A type of value, and what the answer says when something else came."""
 
     error: str
@@ -121,28 +121,28 @@ def _is_batch_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_VARIATIONS
 
 
-def one_of(values: Iterable[str]) -> Kind:
+def one_of(values: Iterable[str]) -> FieldType:
     """Make the kind of an enumeration."""
     allowed = tuple(values)
     message = f"Input should be {', '.join(repr(value) for value in allowed)}"
-    return Kind("enum", message, lambda value: value in allowed)
+    return FieldType("enum", message, lambda value: value in allowed)
 
 
-TEXT = Kind("string_type", "Input should be a valid string", lambda value: isinstance(value, str))
-NAME = Kind("string_too_long", "Input should be a string of at most 255 characters", _is_name)
-UUID = Kind("uuid_parsing", "Input should be a valid UUID", is_uuid)
-UUIDS = Kind("list_type", "Input should be a list of valid UUIDs", _is_list_of_uuids)
-ONE_OR_MORE_UUIDS = Kind(
+TEXT = FieldType("string_type", "Input should be a valid string", lambda value: isinstance(value, str))
+NAME = FieldType("string_too_long", "Input should be a string of at most 255 characters", _is_name)
+UUID = FieldType("uuid_parsing", "Input should be a valid UUID", is_uuid)
+UUIDS = FieldType("list_type", "Input should be a list of valid UUIDs", _is_list_of_uuids)
+ONE_OR_MORE_UUIDS = FieldType(
     "uuid_parsing", "Input should be one or more valid UUIDs", lambda v: is_uuid(v) or _is_list_of_uuids(v)
 )
-URL = Kind("url_parsing", "Input should be a valid URL", _is_url)
-INTEGER = Kind("int_type", "Input should be a valid integer", _is_integer)
-NUMBER = Kind("float_type", "Input should be a valid number", lambda v: _is_integer(v) or isinstance(v, float))
-BOOLEAN = Kind("bool_type", "Input should be a valid boolean", lambda value: isinstance(value, bool))
-LIST = Kind("list_type", "Input should be a valid list", lambda value: isinstance(value, list))
-OBJECT = Kind("model_attributes_type", "Input should be a valid object", lambda value: isinstance(value, dict))
-OBJECT_OR_LIST = Kind("dict_type", "Input should be a valid object or list", lambda v: isinstance(v, dict | list))
-BATCH = Kind("int_range", "Input should be an integer from 1 to 8", _is_batch_size)
+URL = FieldType("url_parsing", "Input should be a valid URL", _is_url)
+INTEGER = FieldType("int_type", "Input should be a valid integer", _is_integer)
+NUMBER = FieldType("float_type", "Input should be a valid number", lambda v: _is_integer(v) or isinstance(v, float))
+BOOLEAN = FieldType("bool_type", "Input should be a valid boolean", lambda value: isinstance(value, bool))
+LIST = FieldType("list_type", "Input should be a valid list", lambda value: isinstance(value, list))
+OBJECT = FieldType("model_attributes_type", "Input should be a valid object", lambda value: isinstance(value, dict))
+OBJECT_OR_LIST = FieldType("dict_type", "Input should be a valid object or list", lambda v: isinstance(v, dict | list))
+BATCH = FieldType("int_range", "Input should be an integer from 1 to 8", _is_batch_size)
 
 ASSET_FIELDS = {"name": TEXT, "type": one_of(ASSET_TYPES), "workspace_id": TEXT, "reserved_asset_id": UUID}
 VIDEO_FIELDS = {
@@ -208,18 +208,18 @@ def check_video_request(body: object) -> dict[str, Any]:
     inputs = request.get("generated_video_inputs")
     problems = list(_problems(request, VIDEO_FIELDS, ("generated_video_inputs",), ("body", "video")))
     if isinstance(inputs, dict):
-        place = ("body", "video", "generated_video_inputs")
-        problems += _problems(inputs, VIDEO_INPUT_FIELDS, ("text_prompt",), place)
+        location = ("body", "video", "generated_video_inputs")
+        problems += _problems(inputs, VIDEO_INPUT_FIELDS, ("text_prompt",), location)
     if problems:
         raise malformed(problems)
     known_inputs = _known(request["generated_video_inputs"], VIDEO_INPUT_FIELDS)
     return {**_known(request, VIDEO_FIELDS), "generated_video_inputs": known_inputs}
 
 
-def check_value(kind: Kind, value: object, *place: str | int) -> None:
+def check_value(field_type: FieldType, value: object, *location: str | int) -> None:
     """Check a single value of a path or a query."""
-    if not kind.accepts(value):
-        raise malformed([problem(kind.error, kind.message, *place)])
+    if not field_type.accepts(value):
+        raise malformed([problem(field_type.error, field_type.message, *location)])
 
 
 def _object(body: object) -> dict[str, Any]:
@@ -241,17 +241,20 @@ def _check_tag(request: Mapping[str, Any]) -> None:
 
 
 def _problems(
-    values: Mapping[str, Any], kinds: Mapping[str, Kind], required: tuple[str, ...], place: tuple[str, ...]
+    values: Mapping[str, Any],
+    field_types: Mapping[str, FieldType],
+    required: tuple[str, ...],
+    location: tuple[str, ...],
 ) -> Iterator[Problem]:
     for name in required:
         if name not in values:
-            yield problem("missing", "Field required", *place, name)
-    for name, kind in kinds.items():
+            yield problem("missing", "Field required", *location, name)
+    for name, field_type in field_types.items():
         is_nullable = name not in required and name not in NEVER_NULL
-        if name in values and not (kind.accepts(values[name]) or (values[name] is None and is_nullable)):
-            yield problem(kind.error, kind.message, *place, name)
+        if name in values and not (field_type.accepts(values[name]) or (values[name] is None and is_nullable)):
+            yield problem(field_type.error, field_type.message, *location, name)
 
 
-def _known(values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+def _known(values: Mapping[str, Any], field_types: Mapping[str, FieldType]) -> dict[str, Any]:
     """Leave out what is not published, as the service does without a word."""
-    return {name: value for name, value in values.items() if name in kinds}
+    return {name: value for name, value in values.items() if name in field_types}

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from hedra_batch.errors import CannotCreateError, UsageError
 from hedra_batch.simulator.account import Account, Asset, Assets, BillingRecord
-from hedra_batch.simulator.api_host import ApiHost, Limit
+from hedra_batch.simulator.api_host import ApiHost, RateLimit
 from hedra_batch.simulator.faults import FaultInjector
 from hedra_batch.simulator.generations import Generation, Generations
 from hedra_batch.simulator.media_host import Links, MediaHost
@@ -21,7 +21,7 @@ from hedra_batch.simulator.schema import BASE_PATH, Route
 from hedra_batch.simulator.settings import SimulatorSettings
 
 
-class World:
+class State:
     """Assets, generations and the account; given a folder, it goes on where the last one stopped or was killed."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
@@ -60,7 +60,7 @@ class Simulator:
 
     def __init__(self, settings: SimulatorSettings | None = None) -> None:
         self.settings = settings or SimulatorSettings()
-        self._world = World(self.settings)
+        self._state = State(self.settings)
         self._faults = FaultInjector(
             self.settings.faults,
             self.settings.seed,
@@ -81,13 +81,13 @@ class Simulator:
     @property
     def billing(self) -> list[BillingRecord]:
         """Every charge and refund up to now, those of earlier runs on the same folder too."""
-        self._world.generations.settle()
-        return self._world.billing.records
+        self._state.generations.refund_failed()
+        return self._state.billing.records
 
     @property
     def requests(self) -> list[RequestRecord]:
         """Every request to both hosts, in the order of their answers."""
-        return self._world.requests.records
+        return self._state.requests.records
 
     def plan_fault(self, name: str, times: int = 1, route: str | None = None) -> None:
         """Make a fault strike the next `times` requests of a route, such as `GET /generations/{id}/status`.
@@ -98,18 +98,24 @@ class Simulator:
 
     def forget_assets(self) -> None:
         """Lose every asset that was uploaded."""
-        self._world.assets.forget()
+        self._state.assets.forget()
 
     async def start(self) -> None:
         """Listen on both ports."""
-        recorder = Recorder(self._world.requests, self.settings.clock)
-        media = MediaHost(self._world.generations, self._links, self._faults)
-        world = self._world
-        api = ApiHost(self.settings, world.account, world.assets, world.generations, self._links, self._faults)
-        media_app = _app((recorder.layer, media.layer), {Route.READ_MEDIA: media.read}, "")
-        limit = Limit(self.settings)
-        api_layers = (recorder.layer, limit.layer, api.refusal_layer, self._faults.middleware, api.gate_layer)
-        api_app = _app(api_layers, api.routes, BASE_PATH)
+        recorder = Recorder(self._state.requests, self.settings.clock)
+        media = MediaHost(self._state.generations, self._links, self._faults)
+        state = self._state
+        api = ApiHost(self.settings, state.account, state.assets, state.generations, self._links, self._faults)
+        media_app = _app((recorder.middleware, media.middleware), {Route.READ_MEDIA: media.read}, "")
+        rate_limit = RateLimit(self.settings)
+        middlewares = (
+            recorder.middleware,
+            rate_limit.middleware,
+            api.refusal_middleware,
+            self._faults.middleware,
+            api.authentication_middleware,
+        )
+        api_app = _app(middlewares, api.routes, BASE_PATH)
         self._links.host_url = await self._listen(media_app, self.settings.media_port)
         self.url = await self._listen(api_app, self.settings.port) + BASE_PATH
 
@@ -119,7 +125,7 @@ class Simulator:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-        self._world.close()
+        self._state.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -142,8 +148,8 @@ class Simulator:
         return f"http://{_HOST}:{runner.addresses[0][1]}"
 
 
-def _app(layers: Sequence[Middleware], routes: Mapping[Route, Handler], base_path: str) -> web.Application:
-    app = web.Application(middlewares=layers, client_max_size=_LARGEST_UPLOAD_BYTES)
+def _app(middlewares: Sequence[Middleware], routes: Mapping[Route, Handler], base_path: str) -> web.Application:
+    app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_UPLOAD_BYTES)
     for route, handler in routes.items():
         app.router.add_route(route.method, base_path + route.path, handler)
     return app

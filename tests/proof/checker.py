@@ -27,7 +27,7 @@ from hedra_batch.simulator.account import Asset, BillingRecord
 from hedra_batch.simulator.movie import make_movie
 from hedra_batch.simulator.recording import RequestRecord
 from hedra_batch.simulator.refusals import magic_word
-from hedra_batch.simulator.requests import place_order
+from hedra_batch.simulator.requests import read_video_request
 
 #: Written out here, so that a wrong table of the program is found too.
 FINAL = frozenset({"DONE", "REJECTED", "FAILED", "ABANDONED"})
@@ -220,7 +220,7 @@ def make_expected_movie(row: Row, charge: BillingRecord) -> bytes:
     request = {"generated_video_inputs": {"text_prompt": fields["prompt"], **inputs}}
     if row["body"]:
         request = json.loads(row["body"])
-    order = place_order(request, lambda asset_id: Asset(asset_id, "image", "", 0.0))
+    order = read_video_request(request, lambda asset_id: Asset(asset_id, "image", "", 0.0))
     return make_movie(order.width, order.height, order.duration_ms, charge.generation_id)
 
 
