@@ -17,6 +17,15 @@ from hedra_batch.simulator.recording import Journal
 BillingKind = Literal["charge", "refund"]
 
 
+#: How each kind of image begins.
+_MAGIC: dict[str, Callable[[bytes], bool]] = {
+    "PNG": lambda content: content.startswith(b"\x89PNG\r\n\x1a\n"),
+    "JPEG": lambda content: content.startswith(b"\xff\xd8\xff"),
+    "WebP": lambda content: content[:4] == b"RIFF" and content[8:12] == b"WEBP",
+    "GIF": lambda content: content.startswith((b"GIF87a", b"GIF89a")),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class BillingRecord:
     """One movement of credits."""
@@ -46,16 +55,14 @@ class Account:
             self._count(record)
 
     def require(self, amount: int) -> None:
-        """Refuse what the balance does not cover."""
+        """Raise the refusal of what the balance does not cover."""
         if amount > self.remaining:
             raise refusals.no_credits(amount, self.remaining)
 
     def has_booked(self, kind: BillingKind, generation_id: str) -> bool:
-        """Whether the log has such a movement for the generation."""
         return (kind, generation_id) in self._settled
 
     def book(self, record: BillingRecord) -> None:
-        """Make a movement and write it down."""
         self._journal.append(record)
         self._count(record)
 
@@ -64,15 +71,6 @@ class Account:
         change = record.credits if record.kind == "charge" else -record.credits
         self.remaining -= change
         self.used += change
-
-
-#: How each kind of image begins.
-_MAGIC: dict[str, Callable[[bytes], bool]] = {
-    "PNG": lambda content: content.startswith(b"\x89PNG\r\n\x1a\n"),
-    "JPEG": lambda content: content.startswith(b"\xff\xd8\xff"),
-    "WebP": lambda content: content[:4] == b"RIFF" and content[8:12] == b"WEBP",
-    "GIF": lambda content: content.startswith((b"GIF87a", b"GIF89a")),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,6 @@ class Asset:
 
     @property
     def is_uploaded(self) -> bool:
-        """Whether there is content."""
         return self.sha256 is not None
 
     def with_content(self, content: bytes) -> Asset:
@@ -109,14 +106,12 @@ class Assets:
         self._by_id = {asset.id: asset for asset in journal.records}
 
     def create(self, kind: str, name: str, wanted_id: str | None) -> Asset:
-        """Make an asset without content, under the wanted id if there is one."""
         asset_id = wanted_id or str(uuid.uuid4())
         if asset_id in self._by_id:
             raise refusals.already("ALREADY_EXISTS", "Asset", asset_id)
         return self._store(Asset(asset_id, kind, name, self._clock()))
 
     def upload(self, asset_id: str, content: bytes) -> Asset:
-        """Give an image its content."""
         asset = self._by_id.get(asset_id)
         if not asset:
             raise refusals.not_found("Asset", asset_id)
@@ -125,12 +120,11 @@ class Assets:
         return self._store(asset.with_content(content))
 
     def find_uploaded(self, asset_id: str) -> Asset | None:
-        """Find an asset that has its content."""
         asset = self._by_id.get(asset_id)
         return asset if asset and asset.is_uploaded else None
 
     def list_uploaded(self, ids: tuple[str, ...] | None) -> Iterator[Asset]:
-        """List the assets that have their content: newest first, or in the order of the ids."""
+        """Newest first, or in the order of the ids."""
         wanted = reversed(self._by_id) if ids is None else ids
         return filter(None, map(self.find_uploaded, wanted))
 

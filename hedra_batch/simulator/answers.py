@@ -14,24 +14,20 @@ Json = dict[str, Any]
 
 
 def instant(at: float) -> str:
-    """Write seconds since 1970 as the service does."""
     return datetime.fromtimestamp(at, UTC).isoformat()
 
 
 def voice(each: Voice) -> Json:
-    """Write a voice of GET /voices."""
     labels = [{"name": name, "value": value} for name, value in each.labels.items()]
     content = {"type": "voice", "external_id": None, "labels": labels, "preview_url": None, "source": "simulator"}
     return {"id": each.id, "type": "voice", "name": each.name, "created_at": instant(0), "asset": content}
 
 
 def created_asset(asset: Asset, request: Json) -> Json:
-    """Answer POST /assets."""
     return {"workspace_id": None, "reserved_asset_id": None, **request, "id": asset.id, "upload_url": None}
 
 
 def image(asset: Asset, url: str) -> Json:
-    """Write an uploaded image."""
     content = {"type": "uploaded_image", "width": asset.width, "height": asset.height, "url": url}
     return {
         "id": asset.id,
@@ -44,7 +40,6 @@ def image(asset: Asset, url: str) -> Json:
 
 
 def video(generation: Generation, links: VideoLinks) -> Json:
-    """Write the asset of a finished generation."""
     content = {
         "type": "generated_video",
         "width": generation.width,
@@ -92,7 +87,6 @@ def _result(generation: Generation, eta_seconds: int | None) -> Json:
 
 
 def status(generation: Generation, now: float, links: VideoLinks | None) -> Json:
-    """Answer GET /generations/{id}/status."""
     return {
         **_common_fields(generation, now),
         "asset_id": generation.asset_id,
@@ -104,7 +98,6 @@ def status(generation: Generation, now: float, links: VideoLinks | None) -> Json
 
 
 def listed(generation: Generation, now: float, eta_seconds: int | None, links: VideoLinks | None) -> Json:
-    """Write an item of GET /generations."""
     return {
         **_common_fields(generation, now),
         "input": generation.input,
@@ -131,5 +124,4 @@ def _common_fields(generation: Generation, now: float) -> Json:
 
 
 def balance(account: Account) -> Json:
-    """Answer GET /billing/credits."""
     return {"remaining": account.remaining, "expiring": 0, "used": account.used}

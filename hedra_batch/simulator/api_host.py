@@ -23,7 +23,10 @@ from hedra_batch.simulator.settings import SimulatorSettings
 
 
 class RateLimit:
-    """The middleware before all others that counts submissions; windows begin with whole multiples of their length."""
+    """The limit of submissions in a window of time; windows begin with whole multiples of their length.
+
+    v2's document names no limit; 429 with these headers is what v3's document publishes.
+    """
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self._settings = settings
@@ -32,7 +35,7 @@ class RateLimit:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let one request through, or refuse it before anything is looked at."""
+        """Refuse what is too much before anything else of it is looked at."""
         most = self._settings.window_submissions
         if most is None or route_of(request) != Route.CREATE_GENERATION:
             return await handler(request)
@@ -87,7 +90,6 @@ class ApiHost:
 
     @property
     def routes(self) -> dict[Route, Handler]:
-        """What answers each route."""
         return {
             Route.LIST_MODELS: self.list_models,
             Route.LIST_VOICES: self.list_voices,
@@ -102,7 +104,7 @@ class ApiHost:
 
     @web.middleware
     async def refusal_middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Turn refusals, and the router's own errors, into JSON answers."""
+        """Answer refusals, and the router's own errors, with JSON."""
         try:
             return await handler(request)
         except RefusalError as refusal:
@@ -112,14 +114,13 @@ class ApiHost:
 
     @web.middleware
     async def authentication_middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let nobody in without an accepted key; bring the account up to the present."""
+        """Refuse a key that is not accepted; bring the account up to the present."""
         if not self._is_accepted(request.headers.get(KEY_HEADER, "")):
             raise refusals.wrong_key()
         self._generations.refund_failed()
         return await handler(request)
 
     async def list_models(self, request: web.Request) -> web.Response:
-        """Serve GET /models."""
         types = request.query.getall("types", [])
         for each in types:
             check_value(schema.one_of(schema.GENERATION_TYPES), each, "query", "types")
@@ -127,11 +128,9 @@ class ApiHost:
         return web.json_response([model.to_json(eta_ms) for model in MODELS if not types or model.type in types])
 
     async def list_voices(self, _request: web.Request) -> web.Response:
-        """Serve GET /voices."""
         return web.json_response([answers.voice(each) for each in VOICES])
 
     async def list_assets(self, request: web.Request) -> web.Response:
-        """Serve GET /assets: uploaded images, finished videos, or voices."""
         kind = request.query.get("type")
         check_value(schema.one_of(schema.ASSET_TYPES), kind, "query", "type")
         ids = read_ids(request.query)
@@ -144,27 +143,23 @@ class ApiHost:
         return web.json_response([self._image(each) for each in uploaded if each.type == kind])
 
     async def create_asset(self, request: web.Request) -> web.Response:
-        """Serve POST /assets."""
         wanted = check_asset_request(await _read_json(request))
         honoured_ids = reserved_ids(wanted, "reserved_asset_id", "") if self._settings.honours_ids else ()
         asset = self._assets.create(wanted["type"], wanted["name"], next(iter(honoured_ids), None))
         return web.json_response(answers.created_asset(asset, wanted))
 
     async def upload_asset(self, request: web.Request) -> web.Response:
-        """Serve POST /assets/{id}/upload."""
         asset_id = _path_id(request, "id")
         asset = self._assets.upload(asset_id, await _read_file(request))
         return web.json_response(self._image(asset))
 
     async def list_generations(self, request: web.Request) -> web.Response:
-        """Serve GET /generations."""
         query = read_list_query(request.query)
         items = [self._listed(each, request) for each in self._generations.list_page(query)]
         page_info = {"limit": query.limit, "offset": query.offset}
         return web.json_response({"page_info": page_info, "data": items})
 
     async def create_generation(self, request: web.Request) -> web.Response:
-        """Serve POST /generations."""
         wanted = check_video_request(await _read_json(request))
         generations = self._generations.find_known(reserved_ids(wanted))
         if generations:
@@ -177,7 +172,6 @@ class ApiHost:
         return web.json_response(answers.accepted(generations, etas_seconds))
 
     async def read_status(self, request: web.Request) -> web.Response:
-        """Serve GET /generations/{id}/status."""
         generation_id = _path_id(request, "id")
         generation = self._generations.find(generation_id)
         if not generation:
@@ -186,7 +180,6 @@ class ApiHost:
         return web.json_response(answers.status(generation, now, self._links_if_complete(generation, now, request)))
 
     async def read_credits(self, _request: web.Request) -> web.Response:
-        """Serve GET /billing/credits."""
         return web.json_response(answers.balance(self._account))
 
     def _is_accepted(self, key: str) -> bool:
@@ -194,7 +187,7 @@ class ApiHost:
         return key in accepted if accepted is not None else bool(key) and not key.startswith("wrong")
 
     def _answer_repeat(self, generations: list[Generation], request_id: str) -> None:
-        """Do with a second submission what the settings say; returning means that the first answer is given again."""
+        """Do with a second submission what the settings say; on return the first answer is given again."""
         match self._settings.repeat:
             case "refuse":
                 is_over = self._settings.clock() >= generations[0].ends_at
@@ -236,7 +229,6 @@ async def _read_json(request: web.Request) -> object:
 
 
 async def _read_file(request: web.Request) -> bytes:
-    """Read the field `file` of a form."""
     if request.content_type == "multipart/form-data":
         async for part in await request.multipart():
             if isinstance(part, BodyPartReader) and part.name == "file":

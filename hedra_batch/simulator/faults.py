@@ -139,7 +139,6 @@ class FaultInjector:
         return await self._inject_after(request, await handler(request))
 
     async def close(self) -> None:
-        """Drop the requests that have not arrived yet."""
         for arrival in self._arrivals:
             arrival.cancel()
         await asyncio.gather(*self._arrivals, return_exceptions=True)

@@ -21,6 +21,9 @@ from hedra_batch.simulator.settings import SimulatorSettings
 #: The share of its time at which a running generation enters each status.
 STAGES = ((0.9, "finalizing"), (0.1, "processing"), (0.0, "queued"))
 
+#: Makes the asset id of a generation out of its own id.
+_ASSET_NAMESPACE = uuid.UUID("6f1f8a52-6d0c-5b9e-8a54-0f5b8f6f3c21")
+_SHARE_WITHOUT_ETA = 0.1
 #: Where the progress of one that never ends comes to rest.
 _LAST_PROGRESS = 0.85
 
@@ -49,44 +52,34 @@ class Generation:
 
     @property
     def prompt(self) -> str:
-        """The text that it was asked for with."""
         return str(self.input["generated_video_inputs"]["text_prompt"])
 
     @property
     def ends_at(self) -> float:
-        """When it ends; infinity if never."""
+        """Infinity for one that never ends."""
         return math.inf if self.word == "endless" else self.created_at + self.seconds
 
     @property
     def error(self) -> GenerationError | None:
-        """The error that it ends with."""
         return MAGIC_WORDS[self.word].error if self.word else None
 
     def bill(self, kind: BillingKind, at: float, request_id: str) -> BillingRecord:
-        """Write out a movement of the price."""
         return BillingRecord(at, kind, self.id, self.credits, self.key, self.prompt, request_id)
 
     def progress(self, now: float) -> float:
-        """Reckon the share that is done."""
         share = max(0.0, (now - self.created_at) / self.seconds)
         return min(share, _LAST_PROGRESS if self.word == "endless" else 1.0)
 
     def status(self, now: float) -> str:
-        """Name the status as the service publishes it."""
         if now >= self.ends_at:
             return "error" if self.error else "complete"
         return next(name for share, name in STAGES if self.progress(now) >= share)
 
 
 def draw_fraction(seed: int, purpose: str, name: str) -> float:
-    """Draw a number from 0 to below 1 that is always the same for the same names."""
+    """Draw a number from 0 to below 1; the same arguments always give the same number."""
     digest = hashlib.sha256(f"{seed}:{purpose}:{name}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / (1 << 56)
-
-
-#: Makes the asset id of a generation out of its own id.
-_ASSET_NAMESPACE = uuid.UUID("6f1f8a52-6d0c-5b9e-8a54-0f5b8f6f3c21")
-_SHARE_WITHOUT_ETA = 0.1
 
 
 class Generations:
@@ -109,7 +102,7 @@ class Generations:
             self._register(generation)
 
     def accept(self, request: VideoRequest, key: str, request_id: str) -> list[Generation]:
-        """Bill a request and begin with it, or refuse it and charge nothing."""
+        """Charge a request and start it, or refuse it and charge nothing."""
         self._check_concurrency(request.batch_size)
         self._account.require(request.credits * request.batch_size)
         batch_id = str(uuid.uuid4()) if request.batch_size > 1 else None
@@ -120,13 +113,11 @@ class Generations:
         return generations
 
     def bill_again(self, generations: list[Generation], request_id: str) -> None:
-        """Charge generations that are paid for already."""
         self._account.require(sum(generation.credits for generation in generations))
         for generation in generations:
             self._account.book(generation.bill("charge", self._settings.clock(), request_id))
 
     def refund_failed(self) -> None:
-        """Refund what has failed by now."""
         now = self._settings.clock()
         while self._running and self._running[0][0] <= now:
             generation = self._by_id[heapq.heappop(self._running)[1]]
@@ -150,12 +141,12 @@ class Generations:
         return generation if generation and generation.status(self._settings.clock()) == "complete" else None
 
     def list_videos(self, ids: tuple[str, ...] | None) -> Iterator[Generation]:
-        """List those whose video is finished: newest first, or in the order of the asset ids."""
+        """Finished videos only: newest first, or in the order of the asset ids."""
         wanted = reversed(self._by_asset) if ids is None else ids
         return filter(None, map(self.find_video, wanted))
 
     def list_page(self, query: ListQuery) -> Iterator[Generation]:
-        """List one page of what can be read: newest first, or in the order of the ids."""
+        """List what can be read: newest first, or in the order of the ids."""
         matching = (each for each in self._candidates(query) if _matches(each, query))
         return islice(matching, query.offset, query.offset + query.limit)
 
@@ -203,7 +194,7 @@ class Generations:
         )
 
     def _seconds(self, generation_id: str) -> float:
-        """From half to one and a half times the mean."""
+        """Half to one and a half times the mean."""
         share = 0.5 + draw_fraction(self._settings.seed, "duration", generation_id)
         return self._settings.real_seconds(self._settings.generation_seconds * share)
 

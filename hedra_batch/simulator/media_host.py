@@ -41,19 +41,16 @@ class Links:
         self.host_url = ""
 
     def sign(self, name: str, *, is_expired: bool = False) -> str:
-        """Make the address of a file."""
         lifetime_seconds = -1.0 if is_expired else self._lifetime_seconds
         expires = f"{self._clock() + lifetime_seconds:.3f}"
         query = urlencode({"Expires": expires, "Signature": self._signature(name, expires)})
         return f"{self.host_url}/media/{name}?{query}"
 
     def is_signed(self, name: str, query: Mapping[str, str]) -> bool:
-        """Whether the query carries this service's signature."""
         expected = self._signature(name, query.get("Expires", ""))
         return hmac.compare_digest(expected.encode(), query.get("Signature", "").encode())
 
     def is_expired(self, query: Mapping[str, str]) -> bool:
-        """Whether the time of a signed address is over."""
         return float(query["Expires"]) <= self._clock()
 
     def _signature(self, name: str, expires: str) -> str:
@@ -70,7 +67,6 @@ class MediaRefusalError(Exception):
         self.message = message
 
     def answer(self) -> web.Response:
-        """Write the body as object stores do."""
         content = f"<Code>{self.code}</Code><Message>{escape(self.message)}</Message>"
         text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{content}</Error>'
         return web.Response(status=self.status, text=text, content_type="application/xml")
@@ -86,7 +82,6 @@ class MediaHost:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Turn refusals, and the router's own errors, into XML answers."""
         try:
             return await handler(request)
         except MediaRefusalError as refusal:
@@ -95,7 +90,6 @@ class MediaHost:
             return MediaRefusalError(error.status, "NoSuchKey", error.reason).answer()
 
     async def read(self, request: web.Request) -> web.StreamResponse:
-        """Serve a file, whole or the range that is asked for."""
         name = request.match_info["name"]
         self._check(name, request)
         movie = self._movie(name)

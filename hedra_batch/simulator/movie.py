@@ -18,6 +18,14 @@ PROFILE = bytes([66, 0b1100_0000, 40])
 
 _MACROBLOCK_PIXELS = 16
 
+_TICKS_PER_SECOND = 24_000
+_TICKS_PER_MS = 24
+#: 24 frames a second.
+_TICKS_PER_FRAME = 1000
+_BOX_HEAD_BYTES = 8
+_TRACK = 1
+_UPRIGHT = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+
 Colour = tuple[int, int, int]
 
 
@@ -74,7 +82,6 @@ class Picture:
 
 
 def _ue(value: int) -> str:
-    """Write an unsigned Exp-Golomb code, as text of 0 and 1."""
     code = f"{value + 1:b}"
     return "0" * (len(code) - 1) + code
 
@@ -88,15 +95,6 @@ def _to_bytes(bits: str) -> bytes:
 def _nal_unit(header: int, payload: bytes) -> bytes:
     """Break up what would read as a start code."""
     return bytes([header]) + re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", payload)
-
-
-_TICKS_PER_SECOND = 24_000
-_TICKS_PER_MS = 24
-#: 24 frames a second.
-_TICKS_PER_FRAME = 1000
-_BOX_HEAD_BYTES = 8
-_TRACK = 1
-_UPRIGHT = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 
 
 @lru_cache(maxsize=32)

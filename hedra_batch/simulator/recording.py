@@ -41,7 +41,6 @@ class Journal(Generic[Record]):
         self.records: list[Record] = self._read(self._path) if self._path and self._path.exists() else []
 
     def append(self, *records: Record) -> None:
-        """Add records, all in one write."""
         self.records += records
         if self._path:
             self._file = self._file or _open_to_append(self._path)
@@ -105,19 +104,18 @@ class ConnectionCutError(Exception):
 
 
 def fingerprint(key: str) -> str:
-    """Name a key without telling it."""
     return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
 def route_of(request: web.Request) -> str:
-    """Name the route of a request; of an unknown one the name is in no table."""
+    """Return the method and path as `Route` has them; of an unknown route, a name that is in no table."""
     resource = request.match_info.route.resource
     path = resource.canonical.removeprefix(BASE_PATH) if resource else request.path
     return f"{request.method} {path}"
 
 
 def _cut(request: web.Request) -> None:
-    """Drop the connection, unless a handler has closed it in its own way."""
+    """Drop the connection, unless a handler has closed it already."""
     if request.transport and not request.transport.is_closing():
         request.transport.abort()
 
@@ -131,7 +129,7 @@ class Recorder:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Record one request; the line is on file before the first byte of the answer leaves."""
+        """Write the record to its file before the first byte of the answer leaves."""
         record = request[RECORD] = self._make_record(request)
         try:
             record.generation_id = await _read_reserved_id(request)

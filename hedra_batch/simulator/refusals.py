@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Problem = dict[str, Any]
+GenerationError = dict[str, str | None]
 
 
 class RefusalError(Exception):
@@ -21,53 +22,45 @@ class RefusalError(Exception):
 
 
 def refuse(status: int, code: str, *messages: str) -> RefusalError:
-    """Make the ordinary error body of the service."""
     return RefusalError(status, {"code": code, "error_code": code, "messages": list(messages)})
 
 
 def malformed(problems: Iterable[Problem]) -> RefusalError:
-    """Refuse what has not the published shape; tell every problem at once."""
+    """Refuse what does not have the published shape, with every problem at once."""
     return RefusalError(422, {"detail": list(problems)})
 
 
 def problem(kind: str, message: str, *location: str | int) -> Problem:
-    """Describe one fault of the shape of a request."""
     return {"type": kind, "loc": list(location), "msg": message}
 
 
 def wrong_key() -> RefusalError:
-    """Refuse a key, or none."""
     return refuse(401, "UNAUTHORIZED", "Invalid API key.")
 
 
 def no_credits(needed: int, available: int) -> RefusalError:
-    """Refuse what the balance does not cover."""
     text = f"Insufficient credits: {needed} are needed and {available} are available."
     return refuse(402, "INSUFFICIENT_BALANCE", text)
 
 
 def not_found(noun: str, name: str) -> RefusalError:
-    """Refuse a name that stands for nothing here."""
     return refuse(404, "NOT_FOUND", f"{noun} {name} was not found.")
 
 
 def already(code: str, noun: str, name: str) -> RefusalError:
-    """Refuse an id that is taken."""
     return refuse(409, code, f"{noun} {name} exists already.")
 
 
 def invalid(*messages: str) -> RefusalError:
-    """Refuse what has the published shape and cannot be served all the same."""
+    """Refuse what has the published shape and cannot be served."""
     return refuse(422, "INVALID_ARGUMENT", *messages)
 
 
 def moderated() -> RefusalError:
-    """Refuse a prompt for what it says."""
     return refuse(422, "MODERATION_FAILED", "The prompt was refused by content moderation.")
 
 
 def throttled(message: str, retry_after_seconds: int | None = None) -> RefusalError:
-    """Refuse for now; nothing was accepted."""
     refusal = refuse(429, "RESOURCE_EXHAUSTED", message)
     if retry_after_seconds is not None:
         refusal.headers["Retry-After"] = str(retry_after_seconds)
@@ -75,16 +68,12 @@ def throttled(message: str, retry_after_seconds: int | None = None) -> RefusalEr
 
 
 def internal() -> RefusalError:
-    """Fail, for no reason that the sender could mend."""
     return refuse(500, "INTERNAL", "Internal server error.")
 
 
 def unavailable() -> RefusalError:
-    """Refuse before anything was looked at."""
     return refuse(503, "UNAVAILABLE", "The service is temporarily unavailable.")
 
-
-GenerationError = dict[str, str | None]
 
 _LIKENESS: GenerationError = {
     "type": "MODERATION_FAILED",
@@ -126,6 +115,6 @@ _WORD = re.compile(rf"\b({'|'.join(MAGIC_WORDS)})\b", re.IGNORECASE)
 
 
 def magic_word(prompt: str) -> str | None:
-    """Find the first magic word of a prompt."""
+    """Find the first magic word of a prompt, in lower case."""
     match = _WORD.search(prompt)
     return match[1].lower() if match else None

@@ -16,6 +16,11 @@ from hedra_batch.simulator.schema import check_value
 
 _DEFAULT_DURATION_MS = 5000
 
+#: Items of a page when the query names no number, and the most it can have.
+PAGE_ITEMS = 100
+
+_ANY_TYPE = schema.one_of(dict.fromkeys((*schema.ASSET_TYPES, *schema.GENERATION_TYPES)))
+
 #: Finds an asset that has its content.
 FindAsset = Callable[[str], Asset | None]
 
@@ -39,18 +44,17 @@ class VideoRequest:
 
     @property
     def word(self) -> str | None:
-        """The magic word of the prompt."""
         return magic_word(self.prompt)
 
 
 def reserved_ids(request: dict[str, Any], one: str = "generation_id", many: str = "generation_ids") -> tuple[str, ...]:
-    """Read the ids that the sender reserved, as they are written in answers."""
+    """Read the ids that the sender reserved, in the canonical form that answers have."""
     values = [request[one]] if request.get(one) else request.get(many) or []
     return tuple(str(uuid.UUID(value)) for value in values)
 
 
 def read_video_request(request: dict[str, Any], find_asset: FindAsset) -> VideoRequest:
-    """Work out a request that the schema allows, or refuse it."""
+    """Resolve every choice that the schema leaves open, or raise a refusal."""
     inputs = request["generated_video_inputs"]
     model = _model(request)
     _check_ids(request)
@@ -142,12 +146,6 @@ def _unless_offered(model: Model, name: str, value: str, offered: Collection[str
     return [] if value in offered else [f"Model {model.slug} does not offer {name} {value}: {', '.join(offered)}."]
 
 
-#: Items of a page when the query names no number, and the most it can have.
-PAGE_ITEMS = 100
-
-_ANY_TYPE = schema.one_of(dict.fromkeys((*schema.ASSET_TYPES, *schema.GENERATION_TYPES)))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListQuery:
     """One page of GET /generations."""
@@ -163,7 +161,6 @@ class ListQuery:
 
 
 def read_list_query(query: Mapping[str, str]) -> ListQuery:
-    """Read the query of GET /generations."""
     kind = query.get("type")
     if kind is not None:
         check_value(_ANY_TYPE, kind, "query", "type")

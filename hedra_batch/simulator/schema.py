@@ -31,17 +31,14 @@ class Route(StrEnum):
 
     @property
     def method(self) -> str:
-        """The HTTP method."""
         return self.value.partition(" ")[0]
 
     @property
     def path(self) -> str:
-        """The path as aiohttp's router takes it."""
         return self.value.partition(" ")[2]
 
 
 API_ROUTES = frozenset(Route) - {Route.READ_MEDIA}
-
 
 ASSET_TYPES = ("text", "image", "audio", "video", "voice", "three_d", "rich_text")
 GENERATION_TYPES = (
@@ -77,7 +74,6 @@ REQUEST_TYPES = (
     "motion_control",
 )
 
-
 _MOST_NAME_CHARACTERS = 255
 _MOST_URL_CHARACTERS = 2083
 _MOST_VARIATIONS = 8
@@ -93,7 +89,6 @@ class FieldType:
 
 
 def is_uuid(value: object) -> bool:
-    """Whether the value is the text of a UUID."""
     try:
         uuid.UUID(value if isinstance(value, str) else "")
     except ValueError:
@@ -122,7 +117,6 @@ def _is_batch_size(value: object) -> bool:
 
 
 def one_of(values: Iterable[str]) -> FieldType:
-    """Make the kind of an enumeration."""
     allowed = tuple(values)
     message = f"Input should be {', '.join(repr(value) for value in allowed)}"
     return FieldType("enum", message, lambda value: value in allowed)
@@ -193,7 +187,6 @@ NEVER_NULL = frozenset({"batch_size", "enhance_prompt"})
 
 
 def check_asset_request(body: object) -> dict[str, Any]:
-    """Check the body of POST /assets; return its published fields."""
     request = _object(body)
     problems = list(_problems(request, ASSET_FIELDS, ("name", "type"), ("body",)))
     if problems:
@@ -202,7 +195,7 @@ def check_asset_request(body: object) -> dict[str, Any]:
 
 
 def check_video_request(body: object) -> dict[str, Any]:
-    """Check the body of POST /generations; return its published fields."""
+    """Return the published fields of a body of POST /generations, or raise a refusal that names every problem."""
     request = _object(body)
     _check_tag(request)
     inputs = request.get("generated_video_inputs")
@@ -217,7 +210,6 @@ def check_video_request(body: object) -> dict[str, Any]:
 
 
 def check_value(field_type: FieldType, value: object, *location: str | int) -> None:
-    """Check a single value of a path or a query."""
     if not field_type.accepts(value):
         raise malformed([problem(field_type.error, field_type.message, *location)])
 

@@ -20,6 +20,11 @@ from hedra_batch.simulator.recording import Journal, Recorder, RequestRecord
 from hedra_batch.simulator.schema import BASE_PATH, Route
 from hedra_batch.simulator.settings import SimulatorSettings
 
+_HOST = "127.0.0.1"
+_LARGEST_UPLOAD_BYTES = 64 * 1024 * 1024
+#: Handlers that are still asleep when the service stops are dropped after this.
+_SHUTDOWN_SECONDS = 0.1
+
 
 class State:
     """Assets, generations and the account; given a folder, it goes on where the last one stopped or was killed."""
@@ -37,7 +42,6 @@ class State:
         self.generations = Generations(settings, self._generation_journal, self.account)
 
     def close(self) -> None:
-        """Close the files."""
         for journal in (self._asset_journal, self._generation_journal, self.billing, self.requests):
             journal.close()
 
@@ -47,12 +51,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CannotCreateError(f"The folder {folder} cannot be created: {error.strerror}.") from error
-
-
-_HOST = "127.0.0.1"
-_LARGEST_UPLOAD_BYTES = 64 * 1024 * 1024
-#: Handlers that are still asleep when the service stops are dropped after this.
-_SHUTDOWN_SECONDS = 0.1
 
 
 class Simulator:
@@ -75,18 +73,18 @@ class Simulator:
 
     @property
     def media_url(self) -> str:
-        """Base address of the media host; known once the service has started."""
+        """Base address of the media host; empty until the service has started."""
         return self._links.host_url
 
     @property
     def billing(self) -> list[BillingRecord]:
-        """Every charge and refund up to now, those of earlier runs on the same folder too."""
+        """Every charge and refund up to now, including those of earlier runs on the same folder."""
         self._state.generations.refund_failed()
         return self._state.billing.records
 
     @property
     def requests(self) -> list[RequestRecord]:
-        """Every request to both hosts, in the order of their answers."""
+        """Requests to both hosts, in the order of their answers."""
         return self._state.requests.records
 
     def plan_fault(self, name: str, times: int = 1, route: str | None = None) -> None:
@@ -97,11 +95,9 @@ class Simulator:
         self._faults.plan(name, times, route)
 
     def forget_assets(self) -> None:
-        """Lose every asset that was uploaded."""
         self._state.assets.forget()
 
     async def start(self) -> None:
-        """Listen on both ports."""
         recorder = Recorder(self._state.requests, self.settings.clock)
         media = MediaHost(self._state.generations, self._links, self._faults)
         state = self._state
@@ -120,7 +116,6 @@ class Simulator:
         self.url = await self._listen(api_app, self.settings.port) + BASE_PATH
 
     async def stop(self) -> None:
-        """Close both ports and the files."""
         await self._faults.close()
         for runner in self._runners:
             await runner.cleanup()

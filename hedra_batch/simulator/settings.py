@@ -73,5 +73,4 @@ class SimulatorSettings:
             raise UsageError(f"There is no answer {self.repeat!r} to a repeat; give {', '.join(get_args(Repeat))}.")
 
     def real_seconds(self, simulated_seconds: float) -> float:
-        """How long simulated seconds take."""
         return simulated_seconds / self.speed
