@@ -83,8 +83,11 @@ class Service:
         return await self.get(url, headers=headers)
 
 
+INPUT_NAMES = ("aspect_ratio", "resolution", "duration_ms", "negative_prompt", "seed")
+
+
 def video_request(prompt: str, **fields: Any) -> dict[str, Any]:
-    inputs = {name: fields.pop(name) for name in ("aspect_ratio", "resolution", "duration_ms") if name in fields}
+    inputs = {name: fields.pop(name) for name in INPUT_NAMES if name in fields}
     return {"type": "video", "generated_video_inputs": {"text_prompt": prompt, **inputs}, **fields}
 
 

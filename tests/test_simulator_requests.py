@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from simulated import Service
+from simulated import LONG_AFTER, Service
 
 from hedra_batch.simulator.catalog import AVATAR, IMAGE_TO_VIDEO, STILL
 
@@ -77,6 +77,15 @@ async def test_generations_are_listed_by_time_type_and_prompt(service: Service) 
         ({"type": "video", "prompt_query": "NEW"}, 1),
     ):
         assert len((await service.get("/generations", params=query)).json["data"]) == count
+
+
+@pytest.mark.parametrize("inputs", [{"seed": 7, "negative_prompt": "rain"}, {"seed": None, "negative_prompt": None}])
+async def test_seed_and_negative_prompt_are_accepted_and_echoed(service: Service, inputs: dict[str, Any]) -> None:
+    answer = await service.submit(**inputs)
+    service.clock.now += LONG_AFTER
+    (listed,) = (await service.get("/generations")).json["data"]
+    places = (answer.json, listed["input"], listed["asset"]["asset"])
+    assert [place["generated_video_inputs"] for place in places] == [{"text_prompt": "a fox", **inputs}] * 3
 
 
 async def test_a_start_frame_must_have_its_content(service: Service) -> None:

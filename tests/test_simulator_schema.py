@@ -17,6 +17,9 @@ from simulated import Service, video_request
         (video_request("a", batch_size=None), ["body", "video", "batch_size"]),
         (video_request("a", generation_id="1"), ["body", "video", "generation_id"]),
         (video_request("a", duration_ms="5000"), ["body", "video", "generated_video_inputs", "duration_ms"]),
+        (video_request("a", seed="7"), ["body", "video", "generated_video_inputs", "seed"]),
+        (video_request("a", seed=True), ["body", "video", "generated_video_inputs", "seed"]),
+        (video_request("a", negative_prompt=7), ["body", "video", "generated_video_inputs", "negative_prompt"]),
     ],
 )
 async def test_a_wrong_type_is_refused_with_its_place(service: Service, body: object, place: list[str]) -> None:
