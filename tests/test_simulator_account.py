@@ -75,6 +75,14 @@ async def test_voices_are_assets_too(service: Service) -> None:
     assert (await service.get("/assets", params={"type": "voice", "ids": second["id"]})).json == [second]
 
 
+@pytest.mark.parametrize(("kind", "is_honoured"), [("asset", True), ("video", False)])
+async def test_asset_ids_are_a_kind_of_their_own(kind: str, is_honoured: bool) -> None:
+    async with running(honours_ids=frozenset({kind})) as service:
+        body = {"name": "a", "type": "image", "reserved_asset_id": str(uuid4())}
+        answer = await service.post("/assets", json=body)
+        assert (answer.json["id"] == body["reserved_asset_id"]) is is_honoured
+
+
 async def test_an_asset_id_can_be_reserved_once(service: Service) -> None:
     body = {"name": "a", "type": "image", "reserved_asset_id": str(uuid4())}
     assert (await service.post("/assets", json=body)).json["id"] == body["reserved_asset_id"]

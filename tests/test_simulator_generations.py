@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 from simulated import LONG_AFTER, Service, charges, running
 
 
@@ -51,6 +52,15 @@ async def test_ids_can_be_ignored() -> None:
         assert len({wanted, *(answer.json["id"] for answer in answers)}) == 3
         listed = (await service.get("/generations")).json["data"]
         assert {item["input"]["generation_id"] for item in listed} == {wanted}
+
+
+@pytest.mark.parametrize(("kind", "statuses"), [("video", [200, 409]), ("image", [200, 200])])
+async def test_ids_can_be_honoured_for_some_kinds_of_request_only(kind: str, statuses: list[int]) -> None:
+    async with running(honours_ids=frozenset({kind})) as service:
+        wanted = str(uuid4())
+        answers = [await service.submit(generation_id=wanted) for _ in range(2)]
+        assert [answer.status for answer in answers] == statuses
+        assert (answers[0].json["id"] == wanted) is (kind == "video")
 
 
 async def test_ignored_ids_need_not_be_echoed() -> None:

@@ -19,7 +19,7 @@ from hedra_batch.simulator.recording import KEY_HEADER, RECORD, route_of
 from hedra_batch.simulator.refusals import RefusalError
 from hedra_batch.simulator.requests import read_ids, read_list_query, read_video_request, reserved_ids
 from hedra_batch.simulator.schema import Route, check_asset_request, check_value, check_video_request
-from hedra_batch.simulator.settings import SimulatorSettings
+from hedra_batch.simulator.settings import ASSET_KIND, SimulatorSettings
 
 
 class RateLimit:
@@ -144,7 +144,9 @@ class ApiHost:
 
     async def create_asset(self, request: web.Request) -> web.Response:
         wanted = check_asset_request(await _read_json(request))
-        honoured_ids = reserved_ids(wanted, "reserved_asset_id", "") if self._settings.honours_ids else ()
+        honoured_ids = (
+            reserved_ids(wanted, "reserved_asset_id", "") if self._settings.should_honour_ids(ASSET_KIND) else ()
+        )
         asset = self._assets.create(wanted["type"], wanted["name"], next(iter(honoured_ids), None))
         return web.json_response(answers.created_asset(asset, wanted))
 
@@ -161,7 +163,7 @@ class ApiHost:
 
     async def create_generation(self, request: web.Request) -> web.Response:
         wanted = check_video_request(await _read_json(request))
-        generations = self._generations.find_known(reserved_ids(wanted))
+        generations = self._generations.find_known(wanted["type"], reserved_ids(wanted))
         if generations:
             self._answer_repeat(generations, request[RECORD].request_id)
         else:

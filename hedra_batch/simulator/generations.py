@@ -124,9 +124,9 @@ class Generations:
             if generation.error and not self._account.has_booked("refund", generation.id):
                 self._account.book(generation.bill("refund", generation.ends_at, generation.request_id))
 
-    def find_known(self, ids: tuple[str, ...]) -> list[Generation]:
-        """Find those that have one of the ids already, readable or not."""
-        if not self._settings.honours_ids:
+    def find_known(self, kind: str, ids: tuple[str, ...]) -> list[Generation]:
+        """Find those that a request of this kind repeats, readable or not; none where its ids are not used."""
+        if not self._settings.should_honour_ids(kind):
             return []
         return [self._by_id[wanted] for wanted in ids if wanted in self._by_id]
 
@@ -174,12 +174,13 @@ class Generations:
             raise refusals.throttled(f"Too many concurrent generations: at most {most} run at once.")
 
     def _begin(self, request: VideoRequest, number: int, batch_id: str | None, key: str, request_id: str) -> Generation:
-        honoured_ids = request.generation_ids if self._settings.honours_ids else ()
+        honours_ids = self._settings.should_honour_ids(request.input["type"])
+        honoured_ids = request.generation_ids if honours_ids else ()
         generation_id = honoured_ids[number] if honoured_ids else str(uuid.uuid4())
         own_asset_id = str(uuid.uuid5(_ASSET_NAMESPACE, generation_id))
         return Generation(
             id=generation_id,
-            asset_id=request.asset_ids[number] if request.asset_ids and self._settings.honours_ids else own_asset_id,
+            asset_id=request.asset_ids[number] if request.asset_ids and honours_ids else own_asset_id,
             created_at=self._settings.clock(),
             seconds=self._seconds(generation_id),
             word=None if request.prompt in self._flaky_prompts else request.word,
