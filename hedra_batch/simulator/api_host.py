@@ -144,9 +144,8 @@ class ApiHost:
 
     async def create_asset(self, request: web.Request) -> web.Response:
         wanted = check_asset_request(await _read_json(request))
-        honoured_ids = (
-            reserved_ids(wanted, "reserved_asset_id", "") if self._settings.should_honour_ids(ASSET_KIND) else ()
-        )
+        should_honour_id = self._settings.should_honour_ids(ASSET_KIND)
+        honoured_ids = reserved_ids(wanted, "reserved_asset_id", "") if should_honour_id else ()
         asset = self._assets.create(wanted["type"], wanted["name"], next(iter(honoured_ids), None))
         return web.json_response(answers.created_asset(asset, wanted))
 

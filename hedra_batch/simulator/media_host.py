@@ -1,4 +1,4 @@
-"""The media host: serves finished videos on a port of its own, to whoever has a signed link and brings no key."""
+"""The media host: serves finished videos on a port of its own, for requests with a signed link and without a key."""
 
 from __future__ import annotations
 

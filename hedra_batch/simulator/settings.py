@@ -76,7 +76,6 @@ class SimulatorSettings:
             raise UsageError("A window must be longer than 0, and at least 1 generation must run at once.")
         if self.repeat not in get_args(Repeat):
             raise UsageError(f"There is no answer {self.repeat!r} to a repeat; give {', '.join(get_args(Repeat))}.")
-
         if isinstance(self.honours_ids, frozenset) and not self.honours_ids <= {*REQUEST_TYPES, ASSET_KIND}:
             kinds = ", ".join((*REQUEST_TYPES, ASSET_KIND))
             raise UsageError(f"Ids can be honoured for these kinds of request: {kinds}.")
