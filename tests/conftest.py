@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulated import Service, running
 
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.recovering import fetch_results
@@ -155,6 +156,12 @@ async def wait_until(condition: Callable[[], bool]) -> None:
 async def simulator() -> AsyncIterator[Simulator]:
     async with Simulator(SimulatorSettings(speed=SPEED)) as service:
         yield service
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    async with running() as each:
+        yield each
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ async def test_a_send_that_was_unknown_once_is_not_cleared_by_a_later_refusal(de
     simulator.plan_fault("429")
     assert (await run(desk), len(list_charged(simulator))) == (0, 2)
     # The refusal of the second send is followed by a quiet window of its own, as the lost one was.
-    states = ["NEW", "RESERVED", *["SENDING", "UNKNOWN", "RESERVED"] * 2, "SENDING", "ACCEPTED", "READY", "DONE"]
+    states = ["NEW", "RESERVED", "SENDING", *["UNKNOWN", "RESEND_DUE", "RESENDING"] * 2, "ACCEPTED", "READY", "DONE"]
     assert list_history(desk, "second") == states
 
 

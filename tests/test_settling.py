@@ -85,7 +85,7 @@ async def test_what_was_given_up_is_bought_anew_by_retry_only(desk: Desk, simula
     assert (given_up.code, given_up.out) == (0, "first: abandoned\n")
     assert (await run(desk, "first"), len(list_charged(simulator))) == (1, 0)
     assert (await desk.run_here(retried_codes=("*",)), len(list_charged(simulator))) == (0, 1)
-    assert list_history(desk, "first")[:5] == ["NEW", "RESERVED", "SENDING", "UNKNOWN", "HELD"]
+    assert list_history(desk, "first")[:5] == ["NEW", "RESERVED", "SENDING", "UNKNOWN", "HELD_UNPROVEN"]
 
 
 async def test_a_job_that_was_given_up_and_edited_is_not_bought_in_silence(desk: Desk, simulator: Simulator) -> None:

@@ -103,9 +103,10 @@ async def test_the_pace_of_what_was_refused_is_cut(tmp_path: Path, route: str, w
 
 
 async def test_a_pace_that_was_cut_comes_back(tmp_path: Path) -> None:
-    async with open_desk(tmp_path, WIDE, 21) as (desk, simulator):
+    async with open_desk(tmp_path, WIDE, 28) as (desk, simulator):
         simulator.plan_fault("429")
-        assert (await desk.run_here(is_confirmed=True), len(simulator.billing)) == (0, 21)
+        # Some may be under way when the refusal comes, and their acceptance counts for nothing.
+        assert (await desk.run_here(is_confirmed=True), len(simulator.billing)) == (0, 28)
     for words in ("from 50/s to 60/s: 10 were accepted", "from 60/s to 70/s: 10 were accepted"):
         assert read_log(desk).count(f"the submit pace goes {words}") == 1
 

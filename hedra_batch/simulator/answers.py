@@ -5,34 +5,29 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from hedra_batch.simulator.account import Account
-from hedra_batch.simulator.assets import Asset
+from hedra_batch.simulator.account import Account, Asset
 from hedra_batch.simulator.catalog import Voice
-from hedra_batch.simulator.generation import Generation
-from hedra_batch.simulator.links import VideoLinks
+from hedra_batch.simulator.generations import Generation
+from hedra_batch.simulator.media_host import VideoLinks
 
 Json = dict[str, Any]
 
 
 def instant(at: float) -> str:
-    """Write seconds since 1970 as the service does."""
     return datetime.fromtimestamp(at, UTC).isoformat()
 
 
 def voice(each: Voice) -> Json:
-    """Write a voice of GET /voices."""
     labels = [{"name": name, "value": value} for name, value in each.labels.items()]
     content = {"type": "voice", "external_id": None, "labels": labels, "preview_url": None, "source": "simulator"}
     return {"id": each.id, "type": "voice", "name": each.name, "created_at": instant(0), "asset": content}
 
 
 def created_asset(asset: Asset, request: Json) -> Json:
-    """Answer POST /assets."""
     return {"workspace_id": None, "reserved_asset_id": None, **request, "id": asset.id, "upload_url": None}
 
 
 def image(asset: Asset, url: str) -> Json:
-    """Write an uploaded image."""
     content = {"type": "uploaded_image", "width": asset.width, "height": asset.height, "url": url}
     return {
         "id": asset.id,
@@ -45,7 +40,6 @@ def image(asset: Asset, url: str) -> Json:
 
 
 def video(generation: Generation, links: VideoLinks) -> Json:
-    """Write the asset of a finished generation."""
     content = {
         "type": "generated_video",
         "width": generation.width,
@@ -93,9 +87,8 @@ def _result(generation: Generation, eta_seconds: int | None) -> Json:
 
 
 def status(generation: Generation, now: float, links: VideoLinks | None) -> Json:
-    """Answer GET /generations/{id}/status."""
     return {
-        **_standing(generation, now),
+        **_common_fields(generation, now),
         "asset_id": generation.asset_id,
         "url": links.file if links else None,
         "download_url": links.file if links else None,
@@ -105,9 +98,8 @@ def status(generation: Generation, now: float, links: VideoLinks | None) -> Json
 
 
 def listed(generation: Generation, now: float, eta_seconds: int | None, links: VideoLinks | None) -> Json:
-    """Write an item of GET /generations."""
     return {
-        **_standing(generation, now),
+        **_common_fields(generation, now),
         "input": generation.input,
         "eta_sec": eta_seconds,
         "estimated_completion_at": None if eta_seconds is None else instant(now + eta_seconds),
@@ -118,7 +110,7 @@ def listed(generation: Generation, now: float, eta_seconds: int | None, links: V
     }
 
 
-def _standing(generation: Generation, now: float) -> Json:
+def _common_fields(generation: Generation, now: float) -> Json:
     standing = generation.status(now)
     return {
         "id": generation.id,
@@ -132,5 +124,4 @@ def _standing(generation: Generation, now: float) -> Json:
 
 
 def balance(account: Account) -> Json:
-    """Answer GET /billing/credits."""
     return {"remaining": account.remaining, "expiring": 0, "used": account.used}

@@ -38,13 +38,11 @@ class Model:
         return math.ceil(cost * self.resolutions[resolution])
 
     def accepts_duration(self, duration_ms: int) -> bool:
-        """Whether the model makes videos of this length."""
         if self.durations is None or "auto" in self.durations:
             return 0 < duration_ms <= self.max_duration_ms
         return f"{duration_ms / 1000:g}s" in self.durations
 
-    def item(self, eta_ms: int) -> dict[str, Any]:
-        """Write the model as GET /models lists it."""
+    def to_json(self, eta_ms: int) -> dict[str, Any]:
         return {
             "id": self.id,
             "slug": self.slug,
@@ -88,7 +86,7 @@ class Model:
 
 
 def dimensions(aspect_ratio: str, resolution: str) -> tuple[int, int]:
-    """Width and height in pixels; the short side is the resolution's number."""
+    """Width and height in pixels; the number in a resolution is the short side."""
     across, down = (int(part) for part in aspect_ratio.split(":"))
     short = int(resolution.removesuffix("p"))
     return short * across // min(across, down), short * down // min(across, down)
@@ -153,7 +151,6 @@ MODELS = (TEXT_TO_VIDEO, IMAGE_TO_VIDEO, AVATAR, SLUG_ONLY, STILL)
 
 
 def find_model(*, slug: str | None, model_id: str | None) -> Model | None:
-    """Find a model by its slug, or else by its id."""
     if slug:
         return next((model for model in MODELS if model.slug == slug), None)
     return next((model for model in MODELS if model.id == model_id), None)

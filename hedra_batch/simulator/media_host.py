@@ -1,18 +1,60 @@
-"""The media host: serves finished videos on a port of its own, to whoever has a signed link and brings no key."""
+"""The media host: serves finished videos on a port of its own, for requests with a signed link and without a key."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from hedra_batch.simulator.faults import Faults
+from hedra_batch.simulator.faults import FaultInjector
 from hedra_batch.simulator.generations import Generations
-from hedra_batch.simulator.links import Links
 from hedra_batch.simulator.movie import make_movie
-from hedra_batch.simulator.recorder import KEY_HEADER, VISIT, ConnectionCutError, route_of
+from hedra_batch.simulator.recording import KEY_HEADER, RECORD, ConnectionCutError
+
+
+@dataclass(frozen=True, slots=True)
+class VideoLinks:
+    """The addresses of one finished video."""
+
+    #: The file; None when the service forgets to say it.
+    file: str | None
+    #: A playlist, which is no file.
+    streaming: str | None
+    preview: str
+
+
+class Links:
+    """Signs names of files for a time, and checks what was signed."""
+
+    def __init__(self, secret: str, lifetime_seconds: float, clock: Callable[[], float]) -> None:
+        self._secret = secret.encode()
+        self._lifetime_seconds = lifetime_seconds
+        self._clock = clock
+        #: The media host; known once it listens.
+        self.host_url = ""
+
+    def sign(self, name: str, *, is_expired: bool = False) -> str:
+        lifetime_seconds = -1.0 if is_expired else self._lifetime_seconds
+        expires = f"{self._clock() + lifetime_seconds:.3f}"
+        query = urlencode({"Expires": expires, "Signature": self._signature(name, expires)})
+        return f"{self.host_url}/media/{name}?{query}"
+
+    def is_signed(self, name: str, query: Mapping[str, str]) -> bool:
+        expected = self._signature(name, query.get("Expires", ""))
+        return hmac.compare_digest(expected.encode(), query.get("Signature", "").encode())
+
+    def is_expired(self, query: Mapping[str, str]) -> bool:
+        return float(query["Expires"]) <= self._clock()
+
+    def _signature(self, name: str, expires: str) -> str:
+        return hmac.new(self._secret, f"{name}\n{expires}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 class MediaRefusalError(Exception):
@@ -25,7 +67,6 @@ class MediaRefusalError(Exception):
         self.message = message
 
     def answer(self) -> web.Response:
-        """Write the body as object stores do."""
         content = f"<Code>{self.code}</Code><Message>{escape(self.message)}</Message>"
         text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{content}</Error>'
         return web.Response(status=self.status, text=text, content_type="application/xml")
@@ -34,14 +75,13 @@ class MediaRefusalError(Exception):
 class MediaHost:
     """The one route of the media host."""
 
-    def __init__(self, generations: Generations, links: Links, faults: Faults) -> None:
+    def __init__(self, generations: Generations, links: Links, faults: FaultInjector) -> None:
         self._generations = generations
         self._links = links
         self._faults = faults
 
     @web.middleware
-    async def layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Turn refusals, and the router's own errors, into XML answers."""
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except MediaRefusalError as refusal:
@@ -50,11 +90,10 @@ class MediaHost:
             return MediaRefusalError(error.status, "NoSuchKey", error.reason).answer()
 
     async def read(self, request: web.Request) -> web.StreamResponse:
-        """Serve a file, whole or the range that is asked for."""
         name = request.match_info["name"]
         self._check(name, request)
         movie = self._movie(name)
-        if self._faults.strikes("cut-download", route_of(request)):
+        if self._faults.should_inject("cut-download", request):
             self._cut_download(request, movie)
         return _ranged(request, movie)
 
@@ -75,9 +114,8 @@ class MediaHost:
 
     def _cut_download(self, request: web.Request, movie: bytes) -> None:
         """Send half of the body; without a length, the client cannot tell that more was to come."""
-        request[VISIT].fault = "cut-download"
-        request[VISIT].status = 200
-        length = f"Content-Length: {len(movie)}\r\n" if self._faults.has_even_throw() else ""
+        request[RECORD].status = 200
+        length = f"Content-Length: {len(movie)}\r\n" if self._faults.flip_coin() else ""
         head = f"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n{length}Connection: close\r\n\r\n"
         if isinstance(request.transport, asyncio.Transport):
             request.transport.write(head.encode() + movie[: len(movie) // 2])

@@ -1,26 +1,24 @@
-"""The service itself: one host for the API and one for media, each on a port of its own on 127.0.0.1."""
+"""The service itself: one host for the API and one for media, each on a port of its own on 127.0.0.1, and its state."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from hedra_batch.errors import UsageError
-from hedra_batch.simulator.account import BillingRecord
-from hedra_batch.simulator.api_host import ApiHost
-from hedra_batch.simulator.faults import Faults
-from hedra_batch.simulator.limit import Limit
-from hedra_batch.simulator.links import Links
-from hedra_batch.simulator.media_host import MediaHost
-from hedra_batch.simulator.recorder import Recorder, RequestRecord
-from hedra_batch.simulator.routes import BASE_PATH, Route
-from hedra_batch.simulator.sabotage import Saboteur
+from hedra_batch.errors import CannotCreateError, UsageError
+from hedra_batch.simulator.account import Account, Asset, Assets, BillingRecord
+from hedra_batch.simulator.api_host import ApiHost, RateLimit
+from hedra_batch.simulator.faults import FaultInjector
+from hedra_batch.simulator.generations import Generation, Generations
+from hedra_batch.simulator.media_host import Links, MediaHost
+from hedra_batch.simulator.recording import Journal, Recorder, RequestRecord
+from hedra_batch.simulator.schema import BASE_PATH, Route
 from hedra_batch.simulator.settings import SimulatorSettings
-from hedra_batch.simulator.world import World
 
 _HOST = "127.0.0.1"
 _LARGEST_UPLOAD_BYTES = 64 * 1024 * 1024
@@ -28,35 +26,66 @@ _LARGEST_UPLOAD_BYTES = 64 * 1024 * 1024
 _SHUTDOWN_SECONDS = 0.1
 
 
+class State:
+    """Assets, generations and the account; given a folder, it goes on where the last one stopped or was killed."""
+
+    def __init__(self, settings: SimulatorSettings) -> None:
+        folder = settings.folder
+        if folder:
+            _make_folder(folder)
+        self._asset_journal = Journal(Asset, folder, "assets.jsonl")
+        self._generation_journal = Journal(Generation, folder, "generations.jsonl")
+        self.billing = Journal(BillingRecord, folder, "billing.jsonl")
+        self.requests = Journal(RequestRecord, folder, "requests.jsonl")
+        self.assets = Assets(self._asset_journal, settings.clock)
+        self.account = Account(settings.credits, self.billing)
+        self.generations = Generations(settings, self._generation_journal, self.account)
+
+    def close(self) -> None:
+        for journal in (self._asset_journal, self._generation_journal, self.billing, self.requests):
+            journal.close()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotCreateError(f"The folder {folder} cannot be created: {error.strerror}.") from error
+
+
 class Simulator:
     """A simulated service; `async with Simulator(settings) as simulator` starts and stops it."""
 
     def __init__(self, settings: SimulatorSettings | None = None) -> None:
         self.settings = settings or SimulatorSettings()
-        self._world = World(self.settings)
-        self._faults = Faults(self.settings.faults, self.settings.seed)
+        self._state = State(self.settings)
+        self._faults = FaultInjector(
+            self.settings.faults,
+            self.settings.seed,
+            self.settings.real_seconds,
+            self.settings.arrival_delay_seconds,
+        )
         secret = f"media {self.settings.seed}"
         self._links = Links(secret, self.settings.link_lifetime_seconds, self.settings.clock)
-        self._saboteur = Saboteur(self.settings, self._faults)
         self._runners: list[web.AppRunner] = []
         #: Base address of the API, with its path; known once the service has started.
         self.url = ""
 
     @property
     def media_url(self) -> str:
-        """Base address of the media host; known once the service has started."""
+        """Base address of the media host; empty until the service has started."""
         return self._links.host_url
 
     @property
     def billing(self) -> list[BillingRecord]:
-        """Every charge and refund up to now, those of earlier runs on the same folder too."""
-        self._world.generations.settle()
-        return self._world.billing.records
+        """Every charge and refund up to now, including those of earlier runs on the same folder."""
+        self._state.generations.refund_failed()
+        return self._state.billing.records
 
     @property
     def requests(self) -> list[RequestRecord]:
-        """Every request to both hosts, in the order of their answers."""
-        return self._world.requests.records
+        """Requests to both hosts, in the order of their answers."""
+        return self._state.requests.records
 
     def plan_fault(self, name: str, times: int = 1, route: str | None = None) -> None:
         """Make a fault strike the next `times` requests of a route, such as `GET /generations/{id}/status`.
@@ -66,28 +95,32 @@ class Simulator:
         self._faults.plan(name, times, route)
 
     def forget_assets(self) -> None:
-        """Lose every asset that was uploaded."""
-        self._world.assets.forget()
+        self._state.assets.forget()
 
     async def start(self) -> None:
-        """Listen on both ports."""
-        recorder = Recorder(self._world.requests, self.settings.clock)
-        media = MediaHost(self._world.generations, self._links, self._faults)
-        api = ApiHost(self.settings, self._world, self._links, self._faults)
-        media_app = _app((recorder.layer, media.layer), {Route.READ_MEDIA: media.read}, "")
-        limit = Limit(self.settings)
-        api_layers = (recorder.layer, limit.layer, api.refusal_layer, self._saboteur.layer, api.gate_layer)
-        api_app = _app(api_layers, api.routes, BASE_PATH)
+        recorder = Recorder(self._state.requests, self.settings.clock)
+        media = MediaHost(self._state.generations, self._links, self._faults)
+        state = self._state
+        api = ApiHost(self.settings, state.account, state.assets, state.generations, self._links, self._faults)
+        media_app = _app((recorder.middleware, media.middleware), {Route.READ_MEDIA: media.read}, "")
+        rate_limit = RateLimit(self.settings)
+        middlewares = (
+            recorder.middleware,
+            rate_limit.middleware,
+            api.refusal_middleware,
+            self._faults.middleware,
+            api.authentication_middleware,
+        )
+        api_app = _app(middlewares, api.routes, BASE_PATH)
         self._links.host_url = await self._listen(media_app, self.settings.media_port)
         self.url = await self._listen(api_app, self.settings.port) + BASE_PATH
 
     async def stop(self) -> None:
-        """Close both ports and the files."""
-        await self._saboteur.close()
+        await self._faults.close()
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-        self._world.close()
+        self._state.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -110,8 +143,8 @@ class Simulator:
         return f"http://{_HOST}:{runner.addresses[0][1]}"
 
 
-def _app(layers: Sequence[Middleware], routes: Mapping[Route, Handler], base_path: str) -> web.Application:
-    app = web.Application(middlewares=layers, client_max_size=_LARGEST_UPLOAD_BYTES)
+def _app(middlewares: Sequence[Middleware], routes: Mapping[Route, Handler], base_path: str) -> web.Application:
+    app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_UPLOAD_BYTES)
     for route, handler in routes.items():
         app.router.add_route(route.method, base_path + route.path, handler)
     return app

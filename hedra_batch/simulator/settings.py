@@ -10,6 +10,10 @@ from typing import Literal, get_args
 
 from hedra_batch.errors import UsageError
 from hedra_batch.simulator.faults import check_faults
+from hedra_batch.simulator.schema import REQUEST_TYPES
+
+#: The kind of POST /assets, whose requests have no `type` of their own.
+ASSET_KIND = "asset"
 
 #: What a second submission under a known id meets: 409; the first answer again; 500; a second charge.
 Repeat = Literal["refuse", "replay", "error", "bill"]
@@ -39,8 +43,9 @@ class SimulatorSettings:
     #: Keeps the state across restarts; None keeps it in memory only.
     folder: Path | None = None
     repeat: Repeat = "refuse"
-    #: Whether `generation_id` is used; else the service makes its own ids.
-    honours_ids: bool = True
+    #: Whether ids that senders reserve are used, else the service makes its own; a set names the kinds of request,
+    #: by their `type`, for which they are. Those of POST /assets are of the kind `asset`.
+    honours_ids: bool | frozenset[str] = True
     #: Whether listed inputs show the `generation_id` that was sent.
     echoes_ids: bool = True
     #: Whether GET /generations filters by `ids`; else it lists everything.
@@ -71,7 +76,12 @@ class SimulatorSettings:
             raise UsageError("A window must be longer than 0, and at least 1 generation must run at once.")
         if self.repeat not in get_args(Repeat):
             raise UsageError(f"There is no answer {self.repeat!r} to a repeat; give {', '.join(get_args(Repeat))}.")
+        if isinstance(self.honours_ids, frozenset) and not self.honours_ids <= {*REQUEST_TYPES, ASSET_KIND}:
+            kinds = ", ".join((*REQUEST_TYPES, ASSET_KIND))
+            raise UsageError(f"Ids can be honoured for these kinds of request: {kinds}.")
+
+    def should_honour_ids(self, kind: str) -> bool:
+        return self.honours_ids if isinstance(self.honours_ids, bool) else kind in self.honours_ids
 
     def real_seconds(self, simulated_seconds: float) -> float:
-        """How long simulated seconds take."""
         return simulated_seconds / self.speed

@@ -22,24 +22,27 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hedra_batch.simulator.account import BillingRecord
-from hedra_batch.simulator.assets import Asset
-from hedra_batch.simulator.movie import make_movie
-from hedra_batch.simulator.order import place_order
-from hedra_batch.simulator.recorder import RequestRecord
-from hedra_batch.simulator.words import magic_word
 from hedra_batch.state import TRANSITIONS, State
+from hedra_batch.simulator.account import Asset, BillingRecord
+from hedra_batch.simulator.movie import make_movie
+from hedra_batch.simulator.recording import RequestRecord
+from hedra_batch.simulator.refusals import magic_word
+from hedra_batch.simulator.requests import read_video_request
 
 #: Written out here, so that a wrong table of the program is found too.
 FINAL = frozenset({"DONE", "REFUSED", "FAILED", "ABANDONED"})
 PUBLIC = {
     **dict.fromkeys(("NEW", "RESERVED"), "new"),
-    **dict.fromkeys(("SENDING", "UNKNOWN"), "unknown"),
+    **dict.fromkeys(("SENDING", "RESENDING", "RESENDING_ORDERED"), "unknown"),
+    **dict.fromkeys(("UNKNOWN", "RESEND_DUE", "RESEND_ORDERED"), "unknown"),
     **dict.fromkeys(("ACCEPTED", "OVERDUE", "READY"), "running"),
     **dict.fromkeys(("REFUSED", "FAILED", "ABANDONED"), "failed"),
     "DONE": "done",
-    "HELD": "held",
+    **dict.fromkeys(("HELD_UNPROVEN", "HELD_UNKNOWN", "HELD_MISSING", "HELD_LOST"), "held"),
 }
+HELD = frozenset(state for state, public in PUBLIC.items() if public == "held")
+#: States that a send begins with.
+SENDING = ("SENDING", "RESENDING", "RESENDING_ORDERED")
 #: Exit codes of runs that leave jobs unsent: out of credits, and the budget.
 CLOSED_CODES = (5, 6)
 #: No results: what is being written, and what was moved aside.
@@ -144,7 +147,7 @@ def read_tables(address: str) -> dict[str, list[Row]]:
 
 def list_ids(row: Row) -> set[str]:
     wanted = json.loads(row["body"])["generation_id"] if row["body"] else None
-    return {generation_id for generation_id in (row["generation_id"], wanted) if generation_id}
+    return {each for each in (row["request_key"], row["remote_id"], wanted) if each}
 
 
 def name(row: Row) -> str:
@@ -173,7 +176,7 @@ def find_early_attempts(evidence: Evidence) -> Iterator[str]:
         first_posts[wanted] = min(visit.at, first_posts.get(wanted, visit.at))
     for before, row in pairwise(evidence.attempts):
         if (before["edition"], before["job_id"]) == (row["edition"], row["job_id"]):
-            end, send = evidence.find_step(before, FINAL), evidence.find_step(row, {"SENDING"})
+            end, send = evidence.find_step(before, FINAL), evidence.find_step(row, SENDING)
             if send and not (end and end["place"] < send["place"]):
                 yield f"{name(row)} was begun to be sent before the end of {name(before)} was written down"
             posts = [first_posts[wanted] for wanted in list_ids(row) if wanted in first_posts]
@@ -196,7 +199,7 @@ def find_unrecorded_charges(evidence: Evidence) -> Iterator[str]:
                 yield f"{charge.generation_id} ({charge.prompt!r}) was charged and is in no row of the ledger"
         elif row["state"] == "REFUSED":
             yield f"{name(row)} was charged and stands as refused"
-        elif row["state"] in ("NEW", "RESERVED") and not row["unknown_sends"]:
+        elif row["state"] in ("NEW", "RESERVED"):
             yield f"{name(row)} was charged and stands as never sent"
 
 
@@ -210,7 +213,7 @@ def find_lost_results(evidence: Evidence) -> Iterator[str]:
             path = evidence.folder / row["output"]
             if path.is_file() and path.read_bytes() != make_expected_movie(row, charge):
                 yield f"{name(row)}: {row['output']} has other bytes than the service"
-        elif row["state"] not in ("HELD", "ABANDONED") or not row["error"]:
+        elif row["state"] not in (*HELD, "ABANDONED") or not row["error"]:
             yield f"{name(row)} was paid for, and is neither done nor held with a reason"
 
 
@@ -221,7 +224,7 @@ def make_expected_movie(row: Row, charge: BillingRecord) -> bytes:
     request = {"generated_video_inputs": {"text_prompt": fields["prompt"], **inputs}}
     if row["body"]:
         request = json.loads(row["body"])
-    order = place_order(request, lambda asset_id: Asset(asset_id, "image", "", 0.0))
+    order = read_video_request(request, lambda asset_id: Asset(asset_id, "image", "", 0.0))
     return make_movie(order.width, order.height, order.duration_ms, charge.generation_id)
 
 
@@ -256,7 +259,7 @@ def find_overspending(evidence: Evidence) -> Iterator[str]:
     prices: dict[str, dict[int, int]] = defaultdict(dict)
     for step in evidence.history:
         row = rows[step["attempt_key"]]
-        price = row["credits_estimated"] if row["credits_charged"] is None else row["credits_charged"]
+        price = row["estimated"] if row["charged"] is None else row["charged"]
         is_counted = step["to_state"] not in ("NEW", "REFUSED")
         prices[row["edition"]][step["attempt_key"]] = (price or 0) * is_counted
         if (total := sum(prices[row["edition"]].values())) > evidence.budget:
@@ -273,7 +276,7 @@ def find_overspending(evidence: Evidence) -> Iterator[str]:
 
 def find_wrong_sums(evidence: Evidence) -> Iterator[str]:
     """What a budget is checked against agrees with the rows that it is the sum of."""
-    told = {(row["edition"], row["liability"]): (row["credits"], row["unpriced"]) for row in evidence.spending}
+    told = {(row["edition"], row["liability"]): (row["amount"], row["unpriced"]) for row in evidence.spending}
     for liability in ("charged", "reserved"):
         for edition in {row["edition"] for row in evidence.attempts}:
             rows = [row for row in evidence.attempts if (row["edition"], find_liability(row)) == (edition, liability)]
@@ -286,13 +289,13 @@ def find_wrong_sums(evidence: Evidence) -> Iterator[str]:
 def find_liability(row: Row) -> str:
     if row["state"] == "REFUSED":
         return "none"
-    if row["state"] not in ("NEW", "RESERVED") or row["unknown_sends"]:
+    if row["state"] not in ("NEW", "RESERVED"):
         return "charged"
     return "reserved" if row["state"] == "RESERVED" else "none"
 
 
 def list_prices(row: Row) -> list[int]:
-    return [price for price in (row["credits_charged"], row["credits_estimated"]) if price is not None]
+    return [price for price in (row["charged"], row["estimated"]) if price is not None]
 
 
 def find_bad_transitions(evidence: Evidence) -> Iterator[str]:
@@ -315,9 +318,9 @@ def find_unended_jobs(evidence: Evidence) -> Iterator[str]:
     for row in evidence.latest:
         is_unsent = row["state"] in ("NEW", "RESERVED")
         is_running = row["state"] in ("ACCEPTED", "OVERDUE") and is_endless(row)
-        if not (row["state"] in FINAL or row["state"] == "HELD" or is_running or (is_unsent and is_closed)):
+        if not (row["state"] in FINAL | HELD or is_running or (is_unsent and is_closed)):
             yield f"{name(row)} has not ended"
-        if row["state"] == "HELD" and not (row["error"] and row["error_code"]):
+        if row["state"] in HELD and not (row["error"] and row["error_code"]):
             yield f"{name(row)} is held without a reason"
 
 
@@ -373,10 +376,10 @@ def compare_credits(evidence: Evidence) -> Iterator[str]:
     billed = 0
     for charge in evidence.charges:
         row = evidence.find_row(charge)
-        if row and row["credits_charged"] not in (None, charge.credits):
+        if row and row["charged"] not in (None, charge.credits):
             yield f"{name(row)} cost {charge.credits} and the ledger says {row['credits_charged']}"
         billed += charge.credits if row and row["edition"] == edition else 0
-    charged = sum(row["credits_charged"] or 0 for row in evidence.attempts if row["edition"] == edition)
+    charged = sum(row["charged"] or 0 for row in evidence.attempts if row["edition"] == edition)
     if (told["charged"] or 0) != charged:
         yield f"the summary says that {told['charged']} credits were charged, the ledger {charged}"
     if not told["unpriced"] and told["may_be_charged"] < billed:

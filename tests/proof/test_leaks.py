@@ -28,12 +28,12 @@ from conftest import SPEED, Desk, Finished, wait_until
 
 from hedra_batch.sanitize import MESSAGE_LENGTH, clean, hide_secret
 from hedra_batch.simulator.faults import FAULTS
-from hedra_batch.simulator.links import Links
+from hedra_batch.simulator.media_host import Links
 from hedra_batch.simulator.movie import make_movie
-from hedra_batch.simulator.recorder import KEY_HEADER, fingerprint
+from hedra_batch.simulator.recording import KEY_HEADER, fingerprint
+from hedra_batch.simulator.refusals import MAGIC_WORDS
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
-from hedra_batch.simulator.words import MAGIC_WORDS
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 

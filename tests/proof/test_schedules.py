@@ -29,14 +29,14 @@ from hedra_batch.cli.logs import ROOT
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.running import prepare, run_batch
 from hedra_batch.errors import EXIT_DONE, EXIT_FAILED, EXIT_UNFINISHED, HedraBatchError, LedgerError
+from hedra_batch.state import ENDED_BADLY, HELD, UNSENT, State
 from hedra_batch.ledger.identity import Identity, find_place, fingerprint
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.simulator.account import BillingRecord
-from hedra_batch.simulator.recorder import RequestRecord
+from hedra_batch.simulator.recording import RequestRecord
+from hedra_batch.simulator.refusals import magic_word
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
-from hedra_batch.simulator.words import magic_word
-from hedra_batch.state import ENDED_BADLY, UNSENT, State
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
@@ -314,11 +314,11 @@ class Course:
         """Read how every job stands, and what is known of the service's use of ids."""
         with closing(sqlite3.connect(self._folder / "batch.out" / "ledger.sqlite3")) as connection:
             connection.row_factory = sqlite3.Row
-            columns = "job_id, number, state, fields, generation_id, error_code, error, unknown_sends, resends"
+            columns = "job_id, number, state, fields, request_key, error_code, error, unknown_sends, resends"
             given_up = "(SELECT count(*) FROM attempts AS a WHERE a.job_id = b.job_id AND a.state = 'ABANDONED')"
             statement = f"SELECT {columns}, {given_up} AS given_up FROM attempts AS b WHERE latest = 1 ORDER BY job_id"
             rows = connection.execute(statement).fetchall()
-            verdict = connection.execute("SELECT ids_verdict FROM servers").fetchone()
+            verdict = connection.execute("SELECT verdict FROM deduplication").fetchone()
         return [dict(row) for row in rows], verdict[0] if verdict else "unproven"
 
 
@@ -339,7 +339,7 @@ def carry_out(schedule: Schedule) -> Record:
 
 
 def is_held(job: dict[str, Any]) -> bool:
-    return State(job["state"]) is State.HELD
+    return State(job["state"]) in HELD
 
 
 def was_unknown(job: dict[str, Any]) -> bool:
@@ -348,7 +348,7 @@ def was_unknown(job: dict[str, Any]) -> bool:
 
 def find_wrong_verdict(schedule: Schedule, record: Record) -> Iterator[str]:
     """Say where the ledger is wrong about the service's use of ids, or has overlooked what shows it."""
-    if record.ids_verdict == ("ignored" if schedule.service["honours_ids"] else "honoured"):
+    if record.ids_verdict == ("none" if schedule.service["honours_ids"] else "proven"):
         yield f"the service is said to have {record.ids_verdict} ids, which it has not"
     if record.ids_verdict == "unproven" and record.charged_ids and schedule.shows_ids:
         yield "something was charged and shown, and nothing is known of the service's use of ids"
@@ -356,11 +356,11 @@ def find_wrong_verdict(schedule: Schedule, record: Record) -> Iterator[str]:
 
 def find_needlessly_held(schedule: Schedule, record: Record) -> Iterator[str]:
     """Say which jobs are left to a person that reading or sending again settles: "hold everything" must not pass."""
-    must_hold = record.ids_verdict != "honoured" or schedule.on_unknown == "hold"
+    must_hold = record.ids_verdict != "proven" or schedule.on_unknown == "hold"
     for job in filter(is_held, record.jobs):
         if not (must_hold or job["resends"] >= RESENDS_LIMIT):
             yield f"{job['job_id']} could be sent again, and is held: {job['error']}"
-        if schedule.shows_ids and job["generation_id"] in record.charged_ids:
+        if schedule.shows_ids and job["request_key"] in record.charged_ids:
             yield f"{job['job_id']} could be found, and is held: {job['error']}"
 
 

@@ -1,25 +1,32 @@
-"""What a well-formed video request means: the model, the choices it leaves open, and the references it makes."""
+"""What a request of the published shape means: the video that is ordered, and the page of a list."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from hedra_batch.simulator import refusals
-from hedra_batch.simulator.assets import Asset
+from hedra_batch.simulator import refusals, schema
+from hedra_batch.simulator.account import Asset
 from hedra_batch.simulator.catalog import IMAGE_TO_VIDEO, TEXT_TO_VIDEO, Model, dimensions, find_model
-from hedra_batch.simulator.words import MAGIC_WORDS, magic_word
+from hedra_batch.simulator.refusals import MAGIC_WORDS, magic_word, malformed, problem
+from hedra_batch.simulator.schema import check_value
 
 _DEFAULT_DURATION_MS = 5000
+
+#: Items of a page when the query names no number, and the most it can have.
+PAGE_ITEMS = 100
+
+_ANY_TYPE = schema.one_of(dict.fromkeys((*schema.ASSET_TYPES, *schema.GENERATION_TYPES)))
 
 #: Finds an asset that has its content.
 FindAsset = Callable[[str], Asset | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class VideoRequest:
     """A request that can be accepted, with every choice made."""
 
     #: The published fields as they were sent.
@@ -37,18 +44,17 @@ class Order:
 
     @property
     def word(self) -> str | None:
-        """The magic word of the prompt."""
         return magic_word(self.prompt)
 
 
-def wanted_ids(request: dict[str, Any], one: str = "generation_id", many: str = "generation_ids") -> tuple[str, ...]:
-    """Read the ids that the sender reserved, as they are written in answers."""
+def reserved_ids(request: dict[str, Any], one: str = "generation_id", many: str = "generation_ids") -> tuple[str, ...]:
+    """Read the ids that the sender reserved, in the canonical form that answers have."""
     values = [request[one]] if request.get(one) else request.get(many) or []
     return tuple(str(uuid.UUID(value)) for value in values)
 
 
-def place_order(request: dict[str, Any], find_asset: FindAsset) -> Order:
-    """Work out a request that the schema allows, or refuse it."""
+def read_video_request(request: dict[str, Any], find_asset: FindAsset) -> VideoRequest:
+    """Resolve every choice that the schema leaves open, or raise a refusal."""
     inputs = request["generated_video_inputs"]
     model = _model(request)
     _check_ids(request)
@@ -59,7 +65,7 @@ def place_order(request: dict[str, Any], find_asset: FindAsset) -> Order:
     duration_ms = inputs.get("duration_ms") or _DEFAULT_DURATION_MS
     _check_choices(model, aspect_ratio, resolution, duration_ms)
     width, height = dimensions(aspect_ratio, resolution)
-    return Order(
+    return VideoRequest(
         input=request,
         prompt=inputs["text_prompt"],
         width=width,
@@ -67,8 +73,8 @@ def place_order(request: dict[str, Any], find_asset: FindAsset) -> Order:
         duration_ms=duration_ms,
         credits=model.price(resolution, duration_ms),
         batch_size=request.get("batch_size", 1),
-        generation_ids=wanted_ids(request),
-        asset_ids=wanted_ids(request, "reserved_asset_id", "reserved_asset_ids"),
+        generation_ids=reserved_ids(request),
+        asset_ids=reserved_ids(request, "reserved_asset_id", "reserved_asset_ids"),
     )
 
 
@@ -93,7 +99,7 @@ def _has_frame(request: dict[str, Any], end: str) -> bool:
 def _check_ids(request: dict[str, Any]) -> None:
     batch_size = request.get("batch_size", 1)
     for one, many in (("generation_id", "generation_ids"), ("reserved_asset_id", "reserved_asset_ids")):
-        ids = wanted_ids(request, one, many)
+        ids = reserved_ids(request, one, many)
         if request.get(one) and request.get(many):
             raise refusals.invalid(f"{one} and {many} exclude each other.")
         if ids and len(set(ids)) != batch_size:
@@ -138,3 +144,57 @@ def _check_choices(model: Model, aspect_ratio: str, resolution: str, duration_ms
 
 def _unless_offered(model: Model, name: str, value: str, offered: Collection[str]) -> list[str]:
     return [] if value in offered else [f"Model {model.slug} does not offer {name} {value}: {', '.join(offered)}."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery:
+    """One page of GET /generations."""
+
+    limit: int
+    offset: int
+    type: str | None
+    #: None when the query does not filter by ids.
+    ids: tuple[str, ...] | None
+    prompt_part: str
+    created_after: float
+    created_before: float
+
+
+def read_list_query(query: Mapping[str, str]) -> ListQuery:
+    kind = query.get("type")
+    if kind is not None:
+        check_value(_ANY_TYPE, kind, "query", "type")
+    return ListQuery(
+        limit=min(_count(query, "limit", PAGE_ITEMS), PAGE_ITEMS),
+        offset=_count(query, "offset", 0),
+        type=kind,
+        ids=read_ids(query),
+        prompt_part=query.get("prompt_query", "").lower(),
+        created_after=_instant(query, "created_after", float("-inf")),
+        created_before=_instant(query, "created_before", float("inf")),
+    )
+
+
+def read_ids(query: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Read ids that are separated by commas; each counts once."""
+    if "ids" not in query:
+        return None
+    ids = (part.strip().lower() for part in query["ids"].split(","))
+    return tuple(dict.fromkeys(part for part in ids if part))
+
+
+def _count(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name, str(default))
+    if not text.isdecimal():
+        raise malformed([problem("int_parsing", "Input should be a valid integer from 0", "query", name)])
+    return int(text)
+
+
+def _instant(query: Mapping[str, str], name: str, default: float) -> float:
+    if name not in query:
+        return default
+    try:
+        instant = datetime.fromisoformat(query[name])
+    except ValueError as error:
+        raise malformed([problem("datetime_parsing", "Input should be a valid datetime", "query", name)]) from error
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,53 @@
+"""The media host of the simulated service: whole files, parts of them, and links that expire."""
+
+from __future__ import annotations
+
+from simulated import KEY, Service
+
+
+async def test_a_finished_video_is_found_by_its_asset(service: Service) -> None:
+    answer = await service.finished(duration_ms=6000)
+    (asset,) = (await service.get("/assets", params={"type": "video", "ids": answer["asset_id"]})).json
+    assert asset["asset"]["duration_ms"] == 6000
+    assert (await service.download(asset["asset"]["download_url"])).status == 200
+
+
+async def test_a_finished_video_can_be_downloaded(service: Service) -> None:
+    answer = await service.finished()
+    movie = await service.download(answer["download_url"])
+    assert (movie.status, movie.headers["Content-Type"]) == (200, "video/mp4")
+    assert int(movie.headers["Content-Length"]) == len(movie.content)
+    assert movie.content[4:8] == b"ftyp"
+    assert answer["id"].encode() in movie.content
+    assert answer["streaming_url"] != answer["download_url"]
+    assert (await service.download(answer["streaming_url"])).status == 404
+    assert (await service.download(service.simulator.media_url)).content.startswith(b"<?xml")
+
+
+async def test_a_part_of_a_video_can_be_downloaded(service: Service) -> None:
+    url = (await service.finished())["download_url"]
+    whole = (await service.download(url)).content
+    part = await service.download(url, Range="bytes=4-7")
+    assert (part.status, part.content) == (206, b"ftyp")
+    assert part.headers["Content-Range"] == f"bytes 4-7/{len(whole)}"
+    for wrong in (f"bytes={len(whole)}-", "bytes=x"):
+        assert (await service.download(url, Range=wrong)).status == 416
+
+
+async def test_the_media_host_refuses_a_key_and_records_it(service: Service) -> None:
+    url = (await service.finished())["download_url"]
+    assert not url.startswith(service.simulator.url.removesuffix("/web-app/public"))
+    assert url.startswith(service.simulator.media_url)
+    assert (await service.download(url, **KEY)).status == 400
+    record = service.simulator.requests[-1]
+    assert record.path.startswith("/media/")
+    assert record.key is not None
+
+
+async def test_a_media_link_expires(service: Service) -> None:
+    url = (await service.finished())["download_url"]
+    service.clock.now += 3600
+    answer = await service.download(url)
+    assert (answer.status, answer.headers["Content-Type"].partition(";")[0]) == (403, "application/xml")
+    assert answer.content.startswith(b"<?xml")
+    assert (await service.download(url.replace("Expires=1", "Expires=2"))).status == 403
