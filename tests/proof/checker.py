@@ -22,12 +22,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hedra_batch.state import TRANSITIONS, State
 from hedra_batch.simulator.account import Asset, BillingRecord
 from hedra_batch.simulator.movie import make_movie
 from hedra_batch.simulator.recording import RequestRecord
 from hedra_batch.simulator.refusals import magic_word
 from hedra_batch.simulator.requests import read_video_request
+from hedra_batch.state import TRANSITIONS, State
 
 #: Written out here, so that a wrong table of the program is found too.
 FINAL = frozenset({"DONE", "REFUSED", "FAILED", "ABANDONED"})

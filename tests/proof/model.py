@@ -1,9 +1,9 @@
 """A model of how one job is sent and paid for: every order of sends, crashes and late requests, breadth first.
 
-The client takes no change of state but the entries of a table, which is the program's own unless a test gives another
-one. The model adds when each entry is taken (`RULES`), what a crash forgets, what the network may do with a request,
-and what servers may do with an id that they have seen. What a person decides is left out, but for a new attempt at a
-rejected job; so are downloads: the model ends where the job is accepted, rejected or held.
+What the client does is decided by `hedra_batch.decide`, the program's own module: the model has no rules of its own for
+that. It adds what a crash forgets, what the network may do with a request, and what servers may do with a key that they
+have seen. A worse client is one that tells the decisions something else than what is so (`Policy`). Downloads are left
+out: the model ends where the job is accepted, refused or held.
 """
 
 from __future__ import annotations
@@ -15,18 +15,31 @@ from enum import StrEnum
 from itertools import count
 from typing import Any
 
-from hedra_batch.decide import is_surely_unsent
-from hedra_batch.ledger.ledger import IdsVerdict
-from hedra_batch.state import ENDED_BADLY, TRANSITIONS, UNSENT, State
+from hedra_batch.decide import (
+    AFTER_INTERRUPTION,
+    Deduplication,
+    Finding,
+    Inquiry,
+    Reply,
+    ResendPolicy,
+    after_inquiry,
+    after_order,
+    after_recheck,
+    after_send,
+    before_send,
+    learn,
+    may_be_followed,
+)
+from hedra_batch.state import HELD, TO_SEND, TRANSITIONS, UNDER_WAY, UNSENT, Cause, State
 
-Table = Mapping[State, frozenset[State]]
+Table = Mapping[State, Mapping[State, Cause]]
 
 #: Commits that say what will be sent, as against those that say what became of it.
-BEFORE_SEND = UNSENT | {State.SENDING}
+BEFORE_SEND = UNSENT | TO_SEND | UNDER_WAY
 
 
 class Server(StrEnum):
-    """What a server does with a second request that bears the same id."""
+    """What a server does with a second request that bears the same key."""
 
     REFUSES = "refuses repeats"
     BILLS = "bills repeats"
@@ -37,32 +50,50 @@ class Call(StrEnum):
     """How the client's one request stands; a crash forgets it."""
 
     NONE = "none"
-    #: SUBMITTING is written, and no byte is out.
+    #: The send is written down, and no byte is out.
     DUE = "due"
     WAITING = "waiting"
     #: The answer is here and not yet written down: 200.
     ACCEPTED = "accepted"
-    #: 409: the server has this id already.
+    #: 409: the server has this key already.
     REPEATED = "repeated"
     #: 400, 404, 422, moderation.
     REFUSED = "refused"
+    #: 404 about a file that the request names.
+    UPLOAD_GONE = "upload gone"
     #: 401, 402, 403, 429, or the connection was never made.
     NOT_ACCEPTED = "not accepted"
 
 
+#: What the client makes of an answer.
+REPLIES = {
+    Call.WAITING: Reply.UNKNOWN,
+    Call.ACCEPTED: Reply.ACCEPTED,
+    Call.REPEATED: Reply.UNKNOWN,
+    Call.REFUSED: Reply.REFUSED,
+    Call.UPLOAD_GONE: Reply.UPLOAD_GONE,
+    Call.NOT_ACCEPTED: Reply.NOT_ACCEPTED,
+    # Stopped before the first byte.
+    Call.DUE: Reply.NOT_ACCEPTED,
+}
+#: Answers that the server has given.
+ANSWERED = frozenset({Call.ACCEPTED, Call.REPEATED, Call.REFUSED, Call.UPLOAD_GONE, Call.NOT_ACCEPTED})
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the client does about an unknown outcome; the defaults are the program's."""
+    """What the client tells the decisions; by default what is so."""
 
     #: Whether a lost request is sent again; held otherwise.
     should_resend: bool = True
-    #: What a resend waits for: an absence that was read, the end of the quiet window, the proof that ids are honoured.
+    #: Whether it looks before it says that a request is absent, and waits for the end of the quiet window.
     should_read: bool = True
     should_wait: bool = True
+    #: Whether it takes a server for one that recognises repeats only when that is proven.
     should_prove: bool = True
     #: Whether a lost request is given up for a new attempt.
-    should_take_new_id: bool = False
-    #: Whether the refusal of a later send clears an earlier one whose outcome is unknown.
+    should_take_new_key: bool = False
+    #: Whether the refusal of a later send is taken for that of the first.
     should_trust_refusals: bool = False
 
 
@@ -76,10 +107,11 @@ class Setting:
     is_lateness_unbounded: bool = False
     #: Whether what is written before a send is on disk before it; otherwise it gets there at some time, or never.
     has_fsync: bool = True
-    #: Whether an attempt has the same id each time that it is reserved; otherwise the id is drawn by lot.
-    has_derived_ids: bool = True
-    #: Whether a person may have a rejected job tried anew.
+    #: Whether an attempt has the same key each time that it is reserved; otherwise the key is drawn by lot.
+    has_derived_keys: bool = True
+    #: Whether a person may have a refused job tried anew, and a held request sent again.
     is_retried: bool = True
+    has_orders: bool = False
     table: Table = field(default_factory=lambda: TRANSITIONS, hash=False)
     sends_limit: int = 3
     crashes_limit: int = 2
@@ -92,23 +124,15 @@ class Row:
     state: State = State.NEW
     attempt: int = 1
     #: 0 while none is reserved.
-    generation_id: int = 0
-    has_lost_send: bool = False
+    key: int = 0
     is_window_over: bool = False
-    #: Held only until it is known whether the server uses our ids.
-    is_unproven: bool = False
-
-    @property
-    def is_surely_unsent(self) -> bool:
-        """Whether the program takes this for an attempt that the server cannot have."""
-        return is_surely_unsent(self.state, int(self.has_lost_send))
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Request:
     """A POST that has left the client and has not reached the server."""
 
-    generation_id: int
+    key: int
     #: Whether the client still waits for its answer.
     is_awaited: bool
 
@@ -122,16 +146,18 @@ class World:
     durable: Row = Row()
     call: Call = Call.NONE
     requests: tuple[Request, ...] = ()
-    #: The id of each charge: the one that the request bore, whatever id the server gave.
+    #: The key of each charge: the one that the request bore, whatever id the server gave.
     charges: tuple[int, ...] = ()
-    ids_verdict: IdsVerdict = "unproven"
+    deduplication: Deduplication = Deduplication.UNPROVEN
     sends: int = 0
     crashes: int = 0
+    #: Whether no run is going.
+    is_down: bool = False
 
     @property
-    def ids_at_server(self) -> frozenset[int]:
-        """The ids that the server was paid for, or may yet be."""
-        return frozenset(self.charges) | {request.generation_id for request in self.requests}
+    def keys_at_server(self) -> frozenset[int]:
+        """The keys that the server was paid for, or may yet be."""
+        return frozenset(self.charges) | {request.key for request in self.requests}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,160 +172,142 @@ class Step:
     edge: tuple[State, State] | None = None
 
 
-# The client
-
-
 Rule = Callable[[Setting, World], Iterator[Step]]
 
 
+# The client: each change of state is what the decisions say
+
+
 def reserve(setting: Setting, world: World) -> Iterator[Step]:
-    """Take an id."""
-    taken = world.ids_at_server | {world.durable.generation_id}
-    drawn = next(number for number in count(1) if number not in taken)
-    generation_id = world.row.attempt if setting.has_derived_ids else drawn
-    yield Step("reserve", change_row(world, generation_id=generation_id))
-
-
-def release(_: Setting, world: World) -> Iterator[Step]:
-    """Make the body again."""
-    if world.row.is_surely_unsent:
-        yield Step("the image is gone, or the run began anew", world, is_fault=True)
+    """Take a key."""
+    if world.row.state is State.NEW:
+        taken = world.keys_at_server | {world.durable.key}
+        drawn = next(number for number in count(1) if number not in taken)
+        key = world.row.attempt if setting.has_derived_keys else drawn
+        yield from change(setting, world, State.RESERVED, "reserve", key=key)
 
 
 def begin_send(setting: Setting, world: World) -> Iterator[Step]:
-    """Write that a request will be under way."""
+    """Write that a request will be under way, or look again for what is not wanted any more."""
+    state = world.row.state
+    if state not in TO_SEND:
+        return
     if world.sends < setting.sends_limit:
-        yield Step("begin to send", replace(world, call=Call.DUE, sends=world.sends + 1))
+        due = replace(world, call=Call.DUE, sends=world.sends + 1)
+        yield from change(setting, due, before_send(state, is_wanted=True), "begin to send")
+    if (unwanted := before_send(state, is_wanted=False)) not in UNDER_WAY:
+        yield from change(setting, world, unwanted, "not wanted for now", is_fault=True)
 
 
-def accept(setting: Setting, world: World) -> Iterator[Step]:
-    """Write that the server has it."""
-    if world.call is Call.ACCEPTED:
-        yield Step("answer 200", replace(hang_up(world), ids_verdict=reveal(setting)))
+def end_send(setting: Setting, world: World) -> Iterator[Step]:
+    """Write down what came of a send, or lose the answer."""
+    if world.row.state not in UNDER_WAY or world.call is Call.NONE:
+        return
+    is_cut_short = world.call is Call.WAITING and any(request.is_awaited for request in world.requests)
+    is_fault = world.call is Call.DUE or is_cut_short
+    shown = world
+    if world.call in (Call.ACCEPTED, Call.REPEATED):
+        shown = replace(world, deduplication=learn(world.deduplication, reveal(setting)))
+    yield from settle_send(setting, shown, REPLIES[world.call], f"answer: {world.call}", is_fault=is_fault)
+    if world.call in ANSWERED:
+        yield from settle_send(setting, world, Reply.UNKNOWN, "the answer is lost", is_fault=True)
 
 
-def reject(setting: Setting, world: World) -> Iterator[Step]:
-    """Write that the server refused it for good."""
-    if world.call is Call.REFUSED and can_trust_refusal(setting, world):
-        yield Step("answer 422", hang_up(world))
+def settle_send(setting: Setting, world: World, reply: Reply, name: str, *, is_fault: bool) -> Iterator[Step]:
+    source = State.SENDING if setting.policy.should_trust_refusals else world.row.state
+    target = after_send(source, reply)
+    yield from change(setting, hang_up(world), target, name, is_fault=is_fault, is_window_over=False)
 
 
-def return_to_reserved(setting: Setting, world: World) -> Iterator[Step]:
-    """Write that the server surely does not have it."""
-    if world.call is Call.NOT_ACCEPTED and can_trust_refusal(setting, world):
-        yield Step("answer 429", hang_up(world))
-    if world.call is Call.DUE:
-        yield Step("stopped before the send", hang_up(world), is_fault=True)
+def inquire(setting: Setting, world: World) -> Iterator[Step]:
+    """Look for a request whose outcome is unknown, and do what follows from what is found."""
+    if world.row.state is not State.UNKNOWN:
+        return
+    for finding in list_findings(setting, world):
+        if verdict := after_inquiry(describe(setting, world, finding), describe_policy(setting)):
+            found = learn_from(setting, world, finding)
+            yield from change(setting, found, verdict.state, f"{finding} after a lost send")
 
 
-def mark_unknown(setting: Setting, world: World) -> Iterator[Step]:
-    """Write that only reading can tell; the quiet window begins."""
-    lost = change_row(hang_up(world), has_lost_send=True, is_window_over=False)
-    if world.call is Call.NONE:
-        yield Step("found at the start of a run", lost)
-    elif world.call is Call.WAITING:
-        yield Step("no answer", lost, is_fault=any(request.is_awaited for request in world.requests))
-    elif world.call is not Call.DUE:
-        yield Step("the answer is lost", lost, is_fault=True)
-    if world.call is Call.REPEATED:
-        yield Step("answer 409", replace(lost, ids_verdict=reveal(setting)))
-    if world.call in (Call.REFUSED, Call.NOT_ACCEPTED) and not can_trust_refusal(setting, world):
-        yield Step("refused after a lost send", lost)
+def recheck(setting: Setting, world: World) -> Iterator[Step]:
+    """Look once more for what is held."""
+    state = world.row.state
+    if state not in HELD:
+        return
+    for finding in list_findings(setting, world):
+        target = after_recheck(state, finding, world.deduplication)
+        if target is not state:
+            yield from change(setting, learn_from(setting, world, finding), target, f"{finding} while held")
 
 
-def find(setting: Setting, world: World) -> Iterator[Step]:
-    """Read it at the server."""
-    if world.row.generation_id in world.charges:
-        yield Step("found at the server", replace(world, ids_verdict=reveal(setting)))
+def order(setting: Setting, world: World) -> Iterator[Step]:
+    """Let a person have a held request sent again."""
+    if setting.has_orders and world.row.state in HELD:
+        for finding in list_findings(setting, world):
+            target = after_order(world.row.state, describe(setting, world, finding))
+            if target:
+                found = learn_from(setting, world, finding)
+                yield from change(setting, found, target, "a person orders a send", is_fault=True)
 
 
-def resend(setting: Setting, world: World) -> Iterator[Step]:
-    """Send the same id again."""
-    if can_resend(setting, world):
-        yield Step("to be sent again", world)
+def describe(setting: Setting, world: World, finding: Finding) -> Inquiry:
+    """Tell the decisions what counts, as this client sees it."""
+    policy = setting.policy
+    return Inquiry(
+        finding=finding if policy.should_read else Finding.ABSENT,
+        is_window_over=world.row.is_window_over or not policy.should_wait,
+        deduplication=world.deduplication if policy.should_prove else Deduplication.PROVEN,
+        resends=world.sends - 1,
+    )
 
 
-def hold(setting: Setting, world: World) -> Iterator[Step]:
-    """Leave it to a person, or until it is found or the server's use of ids is known."""
-    if world.row.is_window_over and can_be_absent(setting, world) and not can_resend(setting, world):
-        yield Step("hold", change_row(world, is_unproven=world.ids_verdict == "unproven"))
+def describe_policy(setting: Setting) -> ResendPolicy:
+    return ResendPolicy(setting.policy.should_resend, setting.sends_limit - 1)
 
 
-def reopen(_: Setting, world: World) -> Iterator[Step]:
-    """Go on, now that the server is known to use our ids."""
-    if world.row.is_unproven and world.ids_verdict == "honoured":
-        yield Step("its question is answered", change_row(world, is_unproven=False))
+def list_findings(setting: Setting, world: World) -> Iterator[Finding]:
+    """Say what looking can come to: a server that ignores keys may have the generation under an id of its own."""
+    if world.row.key in world.charges:
+        yield Finding.FOUND
+    if world.row.key not in world.charges or setting.server is Server.IGNORES:
+        yield Finding.ABSENT
 
 
-#: When the client takes an entry of the table. The others are a person's, or belong to an upload or a download.
-RULES: dict[tuple[State, State], Rule] = {
-    (State.NEW, State.RESERVED): reserve,
-    (State.RESERVED, State.NEW): release,
-    (State.RESERVED, State.SENDING): begin_send,
-    (State.SENDING, State.ACCEPTED): accept,
-    (State.SENDING, State.REFUSED): reject,
-    (State.SENDING, State.RESERVED): return_to_reserved,
-    (State.SENDING, State.UNKNOWN): mark_unknown,
-    (State.UNKNOWN, State.ACCEPTED): find,
-    (State.UNKNOWN, State.RESERVED): resend,
-    (State.UNKNOWN, State.HELD): hold,
-    (State.HELD, State.ACCEPTED): find,
-    (State.HELD, State.UNKNOWN): reopen,
-}
+def learn_from(setting: Setting, world: World, finding: Finding) -> World:
+    """Keep what a finding shows of the server."""
+    if finding is not Finding.FOUND:
+        return world
+    return replace(world, deduplication=learn(world.deduplication, reveal(setting)))
 
 
-def change_state(setting: Setting, world: World) -> Iterator[Step]:
-    """Take each entry of the table whose rule holds."""
+def reveal(setting: Setting) -> Deduplication:
+    """Say what an answer shows of the server's use of our keys."""
+    return Deduplication.NONE if setting.server is Server.IGNORES else Deduplication.PROVEN
+
+
+def change(
+    setting: Setting, world: World, target: State, name: str, *, is_fault: bool = False, **columns: Any
+) -> Iterator[Step]:
+    """Take an entry of the table, if it is there."""
     source = world.row.state
-    for target in sorted(setting.table.get(source, ())):
-        rule = RULES.get((source, target))
-        for step in rule(setting, world) if rule else ():
-            row = replace(step.world.row, state=target)
-            yield replace(step, world=write(setting, step.world, row), edge=(source, target))
+    if target in setting.table.get(source, ()):
+        row = replace(world.row, state=target, **columns)
+        yield Step(name, write(setting, world, row), is_fault, (source, target))
 
 
 def begin_attempt(setting: Setting, world: World) -> Iterator[Step]:
     """Record a further attempt: once the last one has ended, or as soon as its outcome is unknown."""
-    is_retried = setting.is_retried and world.row.state in ENDED_BADLY
-    if is_retried or (setting.policy.should_take_new_id and world.row.state is State.UNKNOWN):
+    is_retried = setting.is_retried and may_be_followed(world.row.state)
+    if is_retried or (setting.policy.should_take_new_key and world.row.state is State.UNKNOWN):
         yield Step("a new attempt", write(setting, world, Row(attempt=world.row.attempt + 1)))
 
 
 def post(_: Setting, world: World) -> Iterator[Step]:
     """Let the request out, or fail to connect."""
     if world.call is Call.DUE:
-        requests = (*world.requests, Request(world.row.generation_id, is_awaited=True))
+        requests = (*world.requests, Request(world.row.key, is_awaited=True))
         yield Step("POST", replace(world, call=Call.WAITING, requests=tuple(sorted(requests))))
         yield Step("no connection", replace(world, call=Call.NOT_ACCEPTED), is_fault=True)
-
-
-def can_trust_refusal(setting: Setting, world: World) -> bool:
-    """Tell whether a refusal says that the server does not have it."""
-    return setting.policy.should_trust_refusals or not world.row.has_lost_send
-
-
-def can_resend(setting: Setting, world: World) -> bool:
-    """Tell whether the policy lets the same id be sent again now."""
-    policy = setting.policy
-    is_proven = world.ids_verdict == "honoured" or not policy.should_prove
-    is_absent = can_be_absent(setting, world) or not policy.should_read
-    is_in_time = world.row.is_window_over or not policy.should_wait
-    return policy.should_resend and is_proven and is_absent and is_in_time and world.sends < setting.sends_limit
-
-
-def can_be_absent(setting: Setting, world: World) -> bool:
-    """Tell whether reading can find nothing: a server that ignores ids may have the generation under another one."""
-    return world.row.generation_id not in world.charges or setting.server is Server.IGNORES
-
-
-def reveal(setting: Setting) -> IdsVerdict:
-    """Say what an answer proves about the server's use of our ids."""
-    return "ignored" if setting.server is Server.IGNORES else "honoured"
-
-
-def change_row(world: World, **columns: Any) -> World:
-    """Change what the client will write next."""
-    return replace(world, row=replace(world.row, **columns))
 
 
 def hang_up(world: World) -> World:
@@ -318,10 +326,22 @@ def write(setting: Setting, world: World, row: Row) -> World:
 
 
 def crash(setting: Setting, world: World) -> Iterator[Step]:
-    """Forget what is not on disk; the next run begins at once."""
+    """Forget what is not on disk."""
     if world.crashes < setting.crashes_limit:
-        crashed = replace(hang_up(world), row=world.durable, crashes=world.crashes + 1)
-        yield Step("crash", crashed, is_fault=True)
+        left = replace(hang_up(world), row=world.durable, crashes=world.crashes + 1, is_down=True)
+        yield Step("crash", left, is_fault=True)
+
+
+def recover(setting: Setting, world: World) -> Iterator[Step]:
+    """Begin the next run, which first settles what it finds half-way."""
+    if not world.is_down:
+        return
+    world, state = replace(world, is_down=False), world.row.state
+    if state not in AFTER_INTERRUPTION:
+        yield Step("the next run", world)
+        return
+    columns = {"is_window_over": False} if state in UNDER_WAY else {}
+    yield from change(setting, world, AFTER_INTERRUPTION[state], "the next run settles it", **columns)
 
 
 def flush(_: Setting, world: World) -> Iterator[Step]:
@@ -340,18 +360,19 @@ def deliver(setting: Setting, world: World) -> Iterator[Step]:
         for call, charged in answer(setting, world, request):
             arrived = replace(without, charges=tuple(sorted(world.charges + charged)))
             arrived = replace(arrived, call=call) if request.is_awaited else arrived
-            is_refusal = call in (Call.REFUSED, Call.NOT_ACCEPTED)
+            is_refusal = call in (Call.REFUSED, Call.UPLOAD_GONE, Call.NOT_ACCEPTED)
             yield Step(f"a request arrives: {call}", arrived, is_fault=is_refusal)
 
 
 def answer(setting: Setting, world: World, request: Request) -> Iterator[tuple[Call, tuple[int, ...]]]:
     """Say what the server may answer to a request, and the charge that it makes."""
     yield Call.REFUSED, ()
+    yield Call.UPLOAD_GONE, ()
     yield Call.NOT_ACCEPTED, ()
-    if setting.server is Server.REFUSES and request.generation_id in world.charges:
+    if setting.server is Server.REFUSES and request.key in world.charges:
         yield Call.REPEATED, ()
     else:
-        yield Call.ACCEPTED, (request.generation_id,)
+        yield Call.ACCEPTED, (request.key,)
 
 
 def end_window(setting: Setting, world: World) -> Iterator[Step]:
@@ -362,13 +383,16 @@ def end_window(setting: Setting, world: World) -> Iterator[Step]:
         yield Step("the window ends", replace(world, row=row, durable=row), is_fault=bool(world.requests))
 
 
-def prove_ids(setting: Setting, world: World) -> Iterator[Step]:
-    """Learn from another job what the server does with our ids."""
-    if world.ids_verdict == "unproven":
-        yield Step("another job's answer", replace(world, ids_verdict=reveal(setting)))
+def prove_keys(setting: Setting, world: World) -> Iterator[Step]:
+    """Learn from another job what the server does with our keys."""
+    if world.deduplication is Deduplication.UNPROVEN:
+        yield Step("another job's answer", replace(world, deduplication=reveal(setting)))
 
 
-MOVES: tuple[Rule, ...] = (change_state, begin_attempt, post, crash, flush, deliver, end_window, prove_ids)
+#: What the client does while a run is going.
+CLIENT: tuple[Rule, ...] = (reserve, begin_send, end_send, inquire, recheck, order, begin_attempt, post)
+#: What happens whether a run is going or not.
+OTHERS: tuple[Rule, ...] = (recover, flush, deliver, end_window, prove_keys)
 
 
 # The search
@@ -415,8 +439,9 @@ class Exploration:
 
 
 def has_ended(setting: Setting, world: World) -> bool:
-    """Tell whether the job is accepted or rejected, or can neither be sent once more nor be found."""
-    is_bound_reached = world.sends == setting.sends_limit and (world.row.state in UNSENT or not world.ids_at_server)
+    """Tell whether the job is accepted or refused, or can neither be sent once more nor be found."""
+    can_send = world.sends < setting.sends_limit
+    is_bound_reached = not can_send and (world.row.state in UNSENT | TO_SEND or not world.keys_at_server)
     return is_bound_reached or world.row.state in (State.ACCEPTED, State.REFUSED)
 
 
@@ -439,7 +464,8 @@ def explore(setting: Setting, is_goal: Callable[[World], bool] = lambda _: False
     frontier, seen = deque([start]), {start}
     while frontier and not is_goal(frontier[0]):
         world = frontier.popleft()
-        steps[world] = tuple(step for move in MOVES for step in move(setting, world))
+        moves = OTHERS if world.is_down else (*CLIENT, crash, *OTHERS)
+        steps[world] = tuple(step for move in moves for step in move(setting, world))
         for step in steps[world]:
             if step.world not in seen:
                 seen.add(step.world)

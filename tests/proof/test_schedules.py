@@ -29,7 +29,6 @@ from hedra_batch.cli.logs import ROOT
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.running import prepare, run_batch
 from hedra_batch.errors import EXIT_DONE, EXIT_FAILED, EXIT_UNFINISHED, HedraBatchError, LedgerError
-from hedra_batch.state import ENDED_BADLY, HELD, UNSENT, State
 from hedra_batch.ledger.identity import Identity, find_place, fingerprint
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.simulator.account import BillingRecord
@@ -37,6 +36,7 @@ from hedra_batch.simulator.recording import RequestRecord
 from hedra_batch.simulator.refusals import magic_word
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
+from hedra_batch.state import ENDED_BADLY, HELD, UNSENT, State
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
