@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_manifest_yaml import LAUGHS
+from test_manifest_composer import LAUGHS
 
 from hedra_batch.errors import ManifestError
 from hedra_batch.manifest.heading import load_name

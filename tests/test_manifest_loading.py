@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hedra_batch.errors import UsageError
 from hedra_batch.manifest.heading import load_name
 from hedra_batch.manifest.loading import Manifest, load_manifest
-from hedra_batch.manifest.naming import prompt_slug
+from hedra_batch.manifest.names import prompt_slug
 from hedra_batch.units import Limits, Rate
 
 

@@ -14,9 +14,9 @@ import yaml
 
 from hedra_batch.errors import ManifestError
 from hedra_batch.manifest.credentials import WHY_REFUSED, holds_credential, names_credential
-from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc, render_faults
+from hedra_batch.manifest.document import ManifestText
+from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, render_faults
 from hedra_batch.manifest.syntax import explain_syntax_error, find_depth_limit
-from hedra_batch.manifest.text import ManifestText
 from hedra_batch.manifest.tree import Mapping, Sequence, Tree
 from hedra_batch.manifest.wording import shown
 

@@ -6,7 +6,7 @@ import fnmatch
 import re
 from collections.abc import Collection, Iterable
 
-from hedra_batch.manifest.naming import has_wildcard
+from hedra_batch.manifest.names import has_wildcard
 
 MOST_WILDCARDS = 100
 #: Each pattern with a wildcard is tried on every id; plain ids are free.

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from hedra_batch.manifest.drafts import Drafting, JobSpec
 from hedra_batch.manifest.exclusion import count_allowed, find_excluded
-from hedra_batch.manifest.naming import collision_key, has_wildcard, variation_ids
+from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, render_key
+from hedra_batch.manifest.names import collision_key, has_wildcard, variation_ids
 from hedra_batch.manifest.output import DEFAULT_TEMPLATE, find_empty_field, find_fault, settle_edition
-from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc, render_key
 from hedra_batch.manifest.schema import ManifestEntry
+from hedra_batch.manifest.specs import Drafting, JobSpec
 from hedra_batch.manifest.tree import Tree
 from hedra_batch.manifest.wording import shown, suggestion
 

@@ -20,9 +20,9 @@ from hedra_batch.manifest.composer import (
     MOST_VALUES,
     compose_whole,
 )
+from hedra_batch.manifest.document import ManifestText, read_text
 from hedra_batch.manifest.lines import read_manifest_name
-from hedra_batch.manifest.naming import make_manifest_name
-from hedra_batch.manifest.text import ManifestText, read_text
+from hedra_batch.manifest.names import make_manifest_name
 
 
 class _OddError(Exception):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hedra_batch.inputs import Inputs, MediaInput
 from hedra_batch.job import Job
-from hedra_batch.manifest.drafts import JobSpec
+from hedra_batch.manifest.specs import JobSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unicodedata import normalize
 
-from hedra_batch.manifest.naming import NAME_RULE, is_manifest_name
+from hedra_batch.manifest.names import NAME_RULE, is_manifest_name
 from hedra_batch.manifest.wording import kind, shown
 
 LONGEST_LINE = 2_000

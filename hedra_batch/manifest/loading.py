@@ -9,14 +9,14 @@ from typing import Literal
 from hedra_batch.errors import InputFileError, ManifestError, UsageError
 from hedra_batch.inputs import MediaInput
 from hedra_batch.manifest.composer import compose_whole
+from hedra_batch.manifest.document import read_text
 from hedra_batch.manifest.expansion import Expansion, expand
-from hedra_batch.manifest.images import read_image
+from hedra_batch.manifest.faults import MOST_FAULTS, Fault, render_faults
+from hedra_batch.manifest.files import read_image
 from hedra_batch.manifest.jobs import Jobs
 from hedra_batch.manifest.mending import hides_jobs, is_real, mend
-from hedra_batch.manifest.naming import NAME_RULE, is_name, make_manifest_name
-from hedra_batch.manifest.problems import MOST_FAULTS, Fault, render_faults
+from hedra_batch.manifest.names import NAME_RULE, is_name, make_manifest_name
 from hedra_batch.manifest.schema import ManifestEntry, check_shape, find_cut_prompts
-from hedra_batch.manifest.text import read_text
 from hedra_batch.manifest.tree import Tree
 from hedra_batch.manifest.wording import shown
 from hedra_batch.units import Limits

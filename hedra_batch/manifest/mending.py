@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hedra_batch.manifest.naming import is_name
-from hedra_batch.manifest.problems import Fault, Loc
+from hedra_batch.manifest.faults import Fault, Loc
+from hedra_batch.manifest.names import is_name
 
 #: In the name of every stand-in, so that no message speaks of one.
 _MARK = "stand-in-for-a-fault"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from hedra_batch.manifest.naming import has_wildcard
+from hedra_batch.manifest.names import has_wildcard
 from hedra_batch.manifest.wording import shown
 
 #: Names that the patterns of one manifest look at, all together.

@@ -8,7 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from hedra_batch.manifest.fields import (
+from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc
+from hedra_batch.manifest.output import DEFAULT_TEMPLATE
+from hedra_batch.manifest.tree import Tree
+from hedra_batch.manifest.values import (
     AspectRatio,
     Attempts,
     Budget,
@@ -27,9 +30,6 @@ from hedra_batch.manifest.fields import (
     Variations,
     Version,
 )
-from hedra_batch.manifest.output import DEFAULT_TEMPLATE
-from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc
-from hedra_batch.manifest.tree import Tree
 from hedra_batch.manifest.wording import kind, shown, suggestion
 from hedra_batch.units import Limits
 

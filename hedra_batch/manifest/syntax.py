@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from hedra_batch.manifest.problems import Fault, Loc
+from hedra_batch.manifest.faults import Fault, Loc
 
 _QUOTES = "put the text in quotes"
 _INDENT = "mend the indentation"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hedra_batch.manifest.problems import Fault, Loc, Position
-from hedra_batch.manifest.text import ManifestText
+from hedra_batch.manifest.document import ManifestText
+from hedra_batch.manifest.faults import Fault, Loc, Position
 
 
 class Mapping(dict[str, Any]):

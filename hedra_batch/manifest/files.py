@@ -11,7 +11,7 @@ from typing import BinaryIO
 import imagesize  # type: ignore[import-untyped]  # It has hints, but does not say so.
 
 from hedra_batch.inputs import MediaInput
-from hedra_batch.manifest.naming import has_wildcard, is_url
+from hedra_batch.manifest.names import has_wildcard, is_url
 from hedra_batch.manifest.patterns import Search
 from hedra_batch.manifest.wording import shown
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hedra_batch.errors import InputFileError, ManifestError
-from hedra_batch.manifest.problems import Position, render_line
+from hedra_batch.manifest.faults import Position, render_line
 from hedra_batch.manifest.wording import shown_path
 
 LARGEST_BYTES = 16 * 1024 * 1024

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from hedra_batch.manifest.credentials import holds_credential
-from hedra_batch.manifest.naming import is_name
+from hedra_batch.manifest.names import is_name
 from hedra_batch.manifest.wording import shown
 
 #: Nobody reads on beyond so many, and finding more can take long.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hedra_batch.errors import InputFileError, ManifestError
-from hedra_batch.manifest.images import LARGEST_BYTES, find_images, read_image
+from hedra_batch.manifest.files import LARGEST_BYTES, find_images, read_image
 from hedra_batch.manifest.loading import load_manifest
 
 PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBBI", 13, b"IHDR", 8, 8, 8, 2, 0, 0, 0, 0)

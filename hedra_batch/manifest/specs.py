@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from hedra_batch.manifest.images import find_images, is_pattern
-from hedra_batch.manifest.naming import collision_key, glob_name, image_name, pair_id, prompt_slug
+from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, render_key
+from hedra_batch.manifest.files import find_images, is_pattern
+from hedra_batch.manifest.names import collision_key, glob_name, image_name, pair_id, prompt_slug
 from hedra_batch.manifest.patterns import Search
-from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc, render_key
 from hedra_batch.manifest.schema import JobEntry, JobFields, ManifestEntry
 from hedra_batch.manifest.tree import Tree
 from hedra_batch.manifest.wording import shown

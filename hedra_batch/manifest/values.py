@@ -14,7 +14,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from hedra_batch.manifest.exclusion import LONGEST_PATTERN
 from hedra_batch.manifest.lines import read_line, read_manifest_name, require_text
-from hedra_batch.manifest.naming import LONGEST_NAME, NAME_RULE, is_name
+from hedra_batch.manifest.names import LONGEST_NAME, NAME_RULE, is_name
 from hedra_batch.manifest.output import LONGEST_TEMPLATE, check_template
 from hedra_batch.manifest.wording import kind, shown
 from hedra_batch.units import Rate, parse_credits, parse_duration_ms, parse_rate
