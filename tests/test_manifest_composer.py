@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from hedra_batch.errors import InputFileError, ManifestError
 from hedra_batch.manifest.composer import compose
-from hedra_batch.manifest.document import LARGEST_BYTES, ManifestText, read_text
+from hedra_batch.manifest.document import LARGEST_BYTES, ManifestText, Tree, read_text
 from hedra_batch.manifest.loading import load_manifest
-from hedra_batch.manifest.tree import Tree
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)

@@ -10,9 +10,8 @@ import pytest
 from conftest import Desk
 
 from hedra_batch.errors import InputFileError, ManifestError
-from hedra_batch.manifest.files import find_images, read_image
+from hedra_batch.manifest.files import MOST_NAMES, Search, find_images, read_image
 from hedra_batch.manifest.loading import load_manifest
-from hedra_batch.manifest.patterns import MOST_NAMES, Search
 from hedra_batch.simulator.service import Simulator
 
 KERNEL_STREAM = Path("/proc/kmsg")

@@ -13,12 +13,17 @@ from unicodedata import normalize
 import yaml
 
 from hedra_batch.errors import ManifestError
-from hedra_batch.manifest.credentials import WHY_REFUSED, holds_credential, names_credential
-from hedra_batch.manifest.document import ManifestText
-from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, render_faults
-from hedra_batch.manifest.syntax import explain_syntax_error, find_depth_limit
-from hedra_batch.manifest.tree import Mapping, Sequence, Tree
-from hedra_batch.manifest.wording import shown
+from hedra_batch.manifest.document import ManifestText, Mapping, Sequence, Tree
+from hedra_batch.manifest.faults import (
+    MOST_FAULTS,
+    WHY_REFUSED,
+    Fault,
+    Loc,
+    holds_credential,
+    names_credential,
+    render_faults,
+    shown,
+)
 
 #: A manifest needs three levels; the C parser would follow a thousand.
 DEEPEST = 16
@@ -61,14 +66,14 @@ class _FatalFaultError(Exception):
         self.fault = fault
 
 
-def compose(text: ManifestText) -> Tree:
-    """Read the YAML of a manifest, as far as it goes."""
-    return _Composer(text).read()
+def compose(text: ManifestText, last_key: str | None = None) -> Tree:
+    """Read the YAML of a manifest as far as it goes, or only to the value of a key at its top."""
+    return _Composer(text, last_key).read()
 
 
-def compose_whole(text: ManifestText) -> Tree:
-    """Read the YAML of a manifest to its end. Raises ManifestError where it cannot be read so far."""
-    tree = compose(text)
+def compose_whole(text: ManifestText, last_key: str | None = None) -> Tree:
+    """Read all that is asked for of a manifest. Raises ManifestError where it cannot be read so far."""
+    tree = compose(text, last_key)
     if tree.is_broken:
         raise ManifestError(render_faults(tree.faults, tree))
     return tree
@@ -77,10 +82,14 @@ def compose_whole(text: ManifestText) -> Tree:
 class _Composer:
     """Composes the events of one file into values."""
 
-    def __init__(self, text: ManifestText) -> None:
+    def __init__(self, text: ManifestText, last_key: str | None) -> None:
         self._text = text
-        # Typed loosely: the C parser's events have marks always, which their stubs do not know.
-        self._events: Any = yaml.parse(text.content, Loader=LOADER)
+        self._last_key = last_key
+        #: Whether the last key was met, so that nothing beyond its value is looked at.
+        self._has_stopped = False
+        # Typed loosely: the parsers in C and in Python share no type, and their events have marks always.
+        loader: Any = LOADER(text.content)
+        self._next_event = loader.get_event
         self._faults: list[Fault] = []
         self._cuts: dict[Loc, str] = {}
         self._unused: dict[str, Loc] = {}
@@ -97,7 +106,7 @@ class _Composer:
         except yaml.YAMLError as error:
             if (end := find_depth_limit(error)) is not None:
                 # Some versions of the parser have a limit of their own and look ahead for it; ours is met before it.
-                return _Composer(ManifestText(self._text.file, self._text.content[:end])).read()
+                return _Composer(ManifestText(self._text.file, self._text.content[:end]), self._last_key).read()
             fault = explain_syntax_error(error, self._find_place_to_tell())
         except _FatalFaultError as error:
             fault = error.fault
@@ -111,17 +120,21 @@ class _Composer:
     def _read_document(self) -> Tree:
         if "%TAG" in self._text.content and (line := _TAG_LINE.search(self._text.content)):
             raise _FatalFaultError(Fault((), "has a line for tags, '%TAG' (allowed: plain values)", line.start(1)))
-        next(self._events)
-        if not isinstance(next(self._events), yaml.DocumentStartEvent):
+        self._next_event()
+        if not isinstance(self._next_event(), yaml.DocumentStartEvent):
             raise _FatalFaultError(Fault((), "is empty (version: 1 is its first line)", 0))
-        event = next(self._events)
+        event = self._next_event()
         value = self._read_value(event, ())
-        self._note_unused_anchors()
-        next(self._events)
-        following = next(self._events)
+        if not self._has_stopped:
+            self._note_unused_anchors()
+            self._require_end()
+        return Tree(self._text, value, event.start_mark.index, self._faults, self._cuts)
+
+    def _require_end(self) -> None:
+        self._next_event()
+        following = self._next_event()
         if isinstance(following, yaml.DocumentStartEvent):
             raise _fatal("holds a second document after '---' (one manifest a file)", following)
-        return Tree(self._text, value, event.start_mark.index, self._faults, self._cuts)
 
     def _read_value(self, event: Any, loc: Loc) -> Any:
         if isinstance(event, yaml.AliasEvent):
@@ -188,7 +201,7 @@ class _Composer:
 
     def _read_sequence(self, loc: Loc) -> Sequence:
         sequence = Sequence()
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+        while not isinstance(event := self._next_event(), yaml.SequenceEndEvent):
             self._at = (*loc, len(sequence))
             sequence.append(self._read_value(event, self._at))
             sequence.marks.append(event.start_mark.index)
@@ -196,11 +209,11 @@ class _Composer:
 
     def _read_mapping(self, loc: Loc) -> Mapping:
         mapping, merges = Mapping(), []
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+        while not isinstance(event := self._next_event(), yaml.MappingEndEvent):
             key = self._read_key(event, loc)
             place = (*loc, key)
             self._at = place if key else loc
-            value_event = next(self._events)
+            value_event = self._next_event()
             value = self._read_value(value_event, place)
             marks = (event.start_mark.index, value_event.start_mark.index)
             if key == MERGE and event.implicit[0]:
@@ -210,6 +223,11 @@ class _Composer:
             elif key:
                 mapping[key] = value
                 mapping.marks[key] = marks
+            if place == (self._last_key,):
+                # The parser complains of the rest of a line, as in `name: May: sale`, with what follows only.
+                self._next_event()
+                self._has_stopped = True
+                break
         for value, offset in merges:
             self._merge(value, mapping, Fault((*loc, MERGE), "merges what is no mapping (allowed: a mapping)", offset))
         return mapping
@@ -274,3 +292,40 @@ class _Composer:
 
 def _fatal(what: str, event: Any) -> _FatalFaultError:
     return _FatalFaultError(Fault((), what, event.start_mark.index))
+
+
+_QUOTES = "put the text in quotes"
+_INDENT = "mend the indentation"
+
+#: A part of the parser's complaint (in C or in Python), what it most often means, and what to do.
+_EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
+    ("mapping values are not allowed", "': ' begins a value of its own", f"{_QUOTES}, or {_INDENT}"),
+    ("cannot start any token", "a tab, '%', '@' or '`' cannot begin a value", f"{_QUOTES}, or indent with spaces"),
+    ("alphabetic or numeric character", "'*' begins an alias and '&' an anchor", _QUOTES),
+    ("escape c", "'\\' begins an escape in double quotes", "double it, or use single quotes"),
+    ("',' or ']'", "a '[' is not closed, or a ',' is missing", f"if it is a text, {_QUOTES}"),
+    ("',' or '}'", "a '{' is not closed, or a ',' is missing", f"if it is a text, {_QUOTES}"),
+    ("unexpected end of stream", "a quotation mark is never closed", "close it"),
+    ("expected ':'", "a key has no ': ' after it", f"add it, or if it is a text, {_QUOTES}"),
+    ("expected comment or line break", "'>' and '|' begin a block of lines", _QUOTES),
+    ("chomping or indentation", "'>' and '|' begin a block of lines", _QUOTES),
+    ("incompatible YAML document", "this version of YAML is not known", "allowed: %YAML 1.2, or no such line"),
+)
+_OTHERWISE = ("this does not belong here", f"if it is a text, {_QUOTES}; if not, {_INDENT}")
+
+
+def find_depth_limit(error: yaml.YAMLError) -> int | None:
+    """Find the offset at which the parser gave up because of a limit of its own on nesting, if that is the error."""
+    mark = getattr(error, "problem_mark", None)
+    is_limit = "maximum nesting depth" in str(getattr(error, "problem", ""))
+    return int(mark.index) if is_limit and mark else None
+
+
+def explain_syntax_error(error: yaml.YAMLError, loc: Loc) -> Fault:
+    """Say where the YAML breaks off and what to do. The parser's own words are not shown: they quote the text."""
+    problem = str(getattr(error, "problem", ""))
+    mark = getattr(error, "problem_mark", None)
+    offset = int(mark.index) if mark is not None else int(getattr(error, "position", 0))
+    known = ((cause, remedy) for part, cause, remedy in _EXPLANATIONS if part in problem)
+    cause, remedy = next(known, _OTHERWISE)
+    return Fault(loc, f"is not YAML from here on: {cause} ({remedy})", offset)

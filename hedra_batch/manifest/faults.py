@@ -1,13 +1,18 @@
-"""A fault of a manifest, and the line that tells it: `file:line:column: key: what is wrong (what is allowed)`."""
+"""What is wrong with a manifest, and how it is said: `file:line:column: key: what is wrong (what is allowed)`.
+
+What others wrote is shown on one line, clipped, harmless to a terminal, and never where it looks like a credential.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple, Protocol
 
-from hedra_batch.manifest.credentials import holds_credential
 from hedra_batch.manifest.names import is_name
-from hedra_batch.manifest.wording import shown
 
 #: Nobody reads on beyond so many, and finding more can take long.
 MOST_FAULTS = 1_000
@@ -77,3 +82,84 @@ def render_key(loc: Loc) -> str:
 
 def _is_within(loc: Loc, others: set[Loc]) -> bool:
     return bool(others) and any(loc[:length] in others for length in range(len(loc) + 1))
+
+
+_LONGEST_SHOWN = 60
+#: Comparing words is slow, so it is done among so many at most.
+_MOST_COMPARED = 500
+_MOST_LOOKED_AT = 20_000
+_LONGEST_COMPARED = 250
+
+
+def shown(value: object) -> str:
+    """Show a value of the file the way Python quotes it, which escapes whatever a terminal could act on."""
+    if not isinstance(value, str):
+        return kind(value)
+    if holds_credential(value):
+        return "(hidden)"
+    return repr(value if len(value) <= _LONGEST_SHOWN else value[:_LONGEST_SHOWN] + "…")
+
+
+def shown_path(path: str) -> str:
+    """Show a path as it was typed, unless that would not be safe to print."""
+    return path if path.isprintable() else repr(path)[1:-1]
+
+
+def kind(value: object) -> str:
+    """Say what YAML made of a value."""
+    if value is None:
+        return "an empty value"
+    if isinstance(value, bool):
+        return f"the truth value {str(value).lower()}"
+    if isinstance(value, (int, float)):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return "text"
+    return "a mapping" if isinstance(value, dict) else "a list"
+
+
+def suggestion(word: str, candidates: Iterable[str]) -> str:
+    """Ask whether one of the candidates was meant, as the end of a clause; empty when none is close."""
+    candidates = islice(candidates, _MOST_LOOKED_AT)
+    near = islice((one for one in candidates if abs(len(one) - len(word)) <= 3), _MOST_COMPARED)
+    closest = get_close_matches(word, list(near), n=1, cutoff=0.7) if len(word) <= _LONGEST_COMPARED else []
+    return f"; did you mean {shown(closest[0])}?" if closest else ""
+
+
+WHY_REFUSED = (
+    "looks like a credential, and a manifest is no place for one "
+    "(set HEDRA_API_KEY, or HEDRA_API_KEY_FILE to the name of a file that holds the key)"
+)
+
+#: Names that mean a credential wherever they stand, without case and punctuation.
+_NAMES = frozenset(
+    {"accesskey", "accesstoken", "apisecret", "apitoken", "authorization", "authtoken", "clientsecret", "hedrakey"}
+    | {"passwd", "privatekey", "secretkey", "xapitoken"}
+)
+#: Names that mean one as a field, but may well name a prompt: a secret garden, a token that falls.
+_ORDINARY_WORDS = frozenset({"bearer", "credential", "credentials", "password", "secret", "token"})
+
+_SHAPE = re.compile(r"(?<![A-Za-z0-9])(sk|pk|key|api|hedra)[-_]([A-Za-z0-9_-]{16,})", re.IGNORECASE)
+_SHORTEST = len("sk-") + 16
+
+
+@lru_cache(maxsize=4096)
+def names_credential(key: str, *, is_free_name: bool = False) -> bool:
+    """Tell whether a key such as `X-API-Key` announces a credential; a free name is one that its author made up."""
+    bare = re.sub(r"[\W_]", "", key.casefold())
+    return bare.endswith("apikey") or bare in _NAMES or (not is_free_name and bare in _ORDINARY_WORDS)
+
+
+def holds_credential(text: str) -> bool:
+    """Tell whether a text has something of the shape of an API key in it."""
+    if len(text) < _SHORTEST or not ("-" in text or "_" in text):
+        return False
+    return any(
+        match[1].lower() in {"sk", "pk"} or any(map(_looks_random, re.split("[-_]", match[2])))
+        for match in _SHAPE.finditer(text)
+    )
+
+
+def _looks_random(part: str) -> bool:
+    # `key-visual-for-the-summer.jpg` has the shape of a key too, but none of its parts looks drawn by lot.
+    return len(part) >= 16 or (len(part) >= 12 and not part.isalpha() and not part.isdigit())

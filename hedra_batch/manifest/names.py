@@ -1,13 +1,14 @@
-"""Names and ids: which may be written, how they are made where none is, and when two are the same. Pure.
+"""Names and ids: which may be written, how they are made where none is, when two are the same, which a pattern means.
 
 An id is made of what its job is, never of where it stands, so that moving lines about buys nothing again.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
@@ -97,3 +98,25 @@ def variation_ids(job_id: str, variations: int) -> Iterator[str]:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
+
+
+MOST_WILDCARDS = 100
+#: Each pattern with a wildcard is tried on every id; plain ids are free.
+MOST_TRIES = 1_000_000
+LONGEST_PATTERN = 250
+
+
+def count_allowed(ids: Collection[str]) -> int:
+    """Count how many patterns with a wildcard there may be for so many ids."""
+    return min(MOST_WILDCARDS, MOST_TRIES // max(len(ids), 1))
+
+
+def find_excluded(patterns: Iterable[str], ids: Collection[str]) -> set[str]:
+    """Find the ids that are left out; case counts."""
+    patterns = list(patterns)
+    excluded = {pattern for pattern in patterns if pattern in ids}
+    wildcards = [fnmatch.translate(pattern) for pattern in patterns if has_wildcard(pattern)]
+    if wildcards:
+        matches = re.compile("|".join(wildcards)).match
+        excluded.update(one for one in ids if matches(one))
+    return excluded
