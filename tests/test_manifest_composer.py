@@ -74,7 +74,7 @@ def test_aliases_and_merges_are_followed() -> None:
     ],
 )
 def test_every_value_has_its_place(content: str, loc: tuple[Any, ...], place: tuple[int, int]) -> None:
-    assert read(content).place(loc) == place
+    assert read(content).find_position(loc) == place
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from hedra_batch.manifest.faults import (
     WHY_REFUSED,
     Fault,
     Loc,
+    explain_syntax_error,
+    find_depth_limit,
     holds_credential,
     names_credential,
     render_faults,
@@ -26,18 +28,18 @@ from hedra_batch.manifest.faults import (
 )
 
 #: A manifest needs three levels; the C parser would follow a thousand.
-DEEPEST = 16
+_DEEPEST = 16
 #: Keys and values, counted as often as aliases repeat them: enough for 20,000 single jobs with seven fields.
-MOST_VALUES = 300_000
+_MOST_VALUES = 300_000
 #: A key is a field or a name; what is this long was meant as a text.
-LONGEST_KEY = 1_000
+_LONGEST_KEY = 1_000
 #: A long text counts as several values, so that aliases of it are bounded too.
-CHARACTERS_PER_VALUE = 100
+_CHARACTERS_PER_VALUE = 100
 
-CORE_SCHEMA = re.compile(
+_CORE_SCHEMA = re.compile(
     r"(?P<null>~|null|Null|NULL|)"
     r"|(?P<bool>true|True|TRUE|false|False|FALSE)"
-    r"|(?P<int>[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,16})"
+    r"|(?P<int>[-+]?[0-9]{1,19}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,16})"
     r"|(?P<float>[-+]?(?:\.[0-9]{1,40}|[0-9]{1,40}(?:\.[0-9]{0,40})?)(?:[eE][-+]?[0-9]{1,4})?"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))"
 )
@@ -47,7 +49,7 @@ _READERS: dict[str | None, Callable[[str], Any]] = {
     "int": lambda text: int(text, 0) if text.startswith(("0o", "0x")) else int(text),
     "float": lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
 }
-MERGE = "<<"
+_MERGE = "<<"
 #: The parser would compare each such line with all others; a manifest has no use for one.
 _TAG_LINE = re.compile(r"(?:\A|[\n\r\x85\u2028\u2029])(%TAG)")
 _TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
@@ -55,7 +57,7 @@ _TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FREE_NAMES = frozenset({("prompts",), ("images",)})
 #: The parser in C, where PyYAML was built with it.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _FatalFaultError(Exception):
@@ -88,7 +90,7 @@ class _Composer:
         #: Whether the last key was met, so that nothing beyond its value is looked at.
         self._has_stopped = False
         # Typed loosely: the parsers in C and in Python share no type, and their events have marks always.
-        loader: Any = LOADER(text.content)
+        loader: Any = _LOADER(text.content)
         self._next_event = loader.get_event
         self._faults: list[Fault] = []
         self._cuts: dict[Loc, str] = {}
@@ -100,7 +102,6 @@ class _Composer:
         self._at: Loc = ()
 
     def read(self) -> Tree:
-        """Read the one document of the file."""
         try:
             return self._read_document()
         except yaml.YAMLError as error:
@@ -157,9 +158,9 @@ class _Composer:
 
     def _grow(self, by: int, event: Any) -> None:
         self._count += by
-        if self._count > MOST_VALUES:
+        if self._count > _MOST_VALUES:
             raise _fatal(
-                f"holds too much, counting what aliases repeat (at most {MOST_VALUES:,} keys and values)", event
+                f"holds too much, counting what aliases repeat (at most {_MOST_VALUES:,} keys and values)", event
             )
 
     def _read_alias(self, event: Any) -> Any:
@@ -172,12 +173,12 @@ class _Composer:
 
     def _read_scalar(self, event: Any, loc: Loc) -> Any:
         value = event.value
-        self._grow(len(value) // CHARACTERS_PER_VALUE, event)
+        self._grow(len(value) // _CHARACTERS_PER_VALUE, event)
         if event.tag is not None:
             self._refuse_tag(event, loc)
         elif event.implicit[0]:
             self._note_cut(event, loc)
-            match = CORE_SCHEMA.fullmatch(value)
+            match = _CORE_SCHEMA.fullmatch(value)
             if match is not None:
                 return _READERS[match.lastgroup](value)
         self._check_text(value, loc, event.start_mark.index)
@@ -192,8 +193,8 @@ class _Composer:
                 self._cuts[loc] = f"ends before {shown(line.split(maxsplit=1)[0])}, which YAML reads as a comment"
 
     def _read_collection(self, event: Any, loc: Loc) -> Any:
-        if len(loc) >= DEEPEST:
-            raise _fatal(f"is nested too deeply (at most {DEEPEST} levels)", event)
+        if len(loc) >= _DEEPEST:
+            raise _fatal(f"is nested too deeply (at most {_DEEPEST} levels)", event)
         if event.tag is not None:
             self._refuse_tag(event, loc)
         is_mapping = isinstance(event, yaml.MappingStartEvent)
@@ -209,14 +210,14 @@ class _Composer:
 
     def _read_mapping(self, loc: Loc) -> Mapping:
         mapping, merges = Mapping(), []
-        while not isinstance(event := self._next_event(), yaml.MappingEndEvent):
+        while not self._has_stopped and not isinstance(event := self._next_event(), yaml.MappingEndEvent):
             key = self._read_key(event, loc)
             place = (*loc, key)
             self._at = place if key else loc
             value_event = self._next_event()
             value = self._read_value(value_event, place)
             marks = (event.start_mark.index, value_event.start_mark.index)
-            if key == MERGE and event.implicit[0]:
+            if key == _MERGE and event.implicit[0]:
                 merges.append((value, marks[0]))
             elif key in mapping:
                 self._refuse_repetition(mapping, place, marks[0])
@@ -224,13 +225,15 @@ class _Composer:
                 mapping[key] = value
                 mapping.marks[key] = marks
             if place == (self._last_key,):
-                # The parser complains of the rest of a line, as in `name: May: sale`, with what follows only.
-                self._next_event()
-                self._has_stopped = True
-                break
+                self._stop()
         for value, offset in merges:
-            self._merge(value, mapping, Fault((*loc, MERGE), "merges what is no mapping (allowed: a mapping)", offset))
+            self._merge(value, mapping, Fault((*loc, _MERGE), "merges what is no mapping (allowed: a mapping)", offset))
         return mapping
+
+    def _stop(self) -> None:
+        # The parser complains of the rest of a line, as in `name: May: sale`, with what follows only.
+        self._next_event()
+        self._has_stopped = True
 
     def _read_key(self, event: Any, loc: Loc) -> str:
         """Read a key as text, whatever YAML would make of it; one that is no text is refused, and read as empty."""
@@ -242,8 +245,8 @@ class _Composer:
             what = "has a key that is no plain text (allowed: text; if this is a text itself, put the text in quotes)"
             self._note(Fault(loc, what, offset))
             return ""
-        if len(event.value) > LONGEST_KEY:
-            what = f"has a key of {len(event.value):,} characters (at most {LONGEST_KEY:,}; put a text in quotes)"
+        if len(event.value) > _LONGEST_KEY:
+            what = f"has a key of {len(event.value):,} characters (at most {_LONGEST_KEY:,}; put a text in quotes)"
             self._note(Fault(loc, what, offset))
             return ""
         key = normalize("NFC", event.value)
@@ -254,7 +257,7 @@ class _Composer:
         return key
 
     def _refuse_repetition(self, mapping: Mapping, place: Loc, offset: int) -> None:
-        line = self._text.place(mapping.marks[str(place[-1])][0]).line
+        line = self._text.find_position(mapping.marks[str(place[-1])][0]).line
         what = f"stands here a second time, first on line {line} (a key stands once in a mapping)"
         self._note(Fault(place, what, offset))
 
@@ -292,40 +295,3 @@ class _Composer:
 
 def _fatal(what: str, event: Any) -> _FatalFaultError:
     return _FatalFaultError(Fault((), what, event.start_mark.index))
-
-
-_QUOTES = "put the text in quotes"
-_INDENT = "mend the indentation"
-
-#: A part of the parser's complaint (in C or in Python), what it most often means, and what to do.
-_EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
-    ("mapping values are not allowed", "': ' begins a value of its own", f"{_QUOTES}, or {_INDENT}"),
-    ("cannot start any token", "a tab, '%', '@' or '`' cannot begin a value", f"{_QUOTES}, or indent with spaces"),
-    ("alphabetic or numeric character", "'*' begins an alias and '&' an anchor", _QUOTES),
-    ("escape c", "'\\' begins an escape in double quotes", "double it, or use single quotes"),
-    ("',' or ']'", "a '[' is not closed, or a ',' is missing", f"if it is a text, {_QUOTES}"),
-    ("',' or '}'", "a '{' is not closed, or a ',' is missing", f"if it is a text, {_QUOTES}"),
-    ("unexpected end of stream", "a quotation mark is never closed", "close it"),
-    ("expected ':'", "a key has no ': ' after it", f"add it, or if it is a text, {_QUOTES}"),
-    ("expected comment or line break", "'>' and '|' begin a block of lines", _QUOTES),
-    ("chomping or indentation", "'>' and '|' begin a block of lines", _QUOTES),
-    ("incompatible YAML document", "this version of YAML is not known", "allowed: %YAML 1.2, or no such line"),
-)
-_OTHERWISE = ("this does not belong here", f"if it is a text, {_QUOTES}; if not, {_INDENT}")
-
-
-def find_depth_limit(error: yaml.YAMLError) -> int | None:
-    """Find the offset at which the parser gave up because of a limit of its own on nesting, if that is the error."""
-    mark = getattr(error, "problem_mark", None)
-    is_limit = "maximum nesting depth" in str(getattr(error, "problem", ""))
-    return int(mark.index) if is_limit and mark else None
-
-
-def explain_syntax_error(error: yaml.YAMLError, loc: Loc) -> Fault:
-    """Say where the YAML breaks off and what to do. The parser's own words are not shown: they quote the text."""
-    problem = str(getattr(error, "problem", ""))
-    mark = getattr(error, "problem_mark", None)
-    offset = int(mark.index) if mark is not None else int(getattr(error, "position", 0))
-    known = ((cause, remedy) for part, cause, remedy in _EXPLANATIONS if part in problem)
-    cause, remedy = next(known, _OTHERWISE)
-    return Fault(loc, f"is not YAML from here on: {cause} ({remedy})", offset)

@@ -32,8 +32,7 @@ class ManifestText:
     def _line_starts(self) -> list[int]:
         return [0, *(match.end() for match in _LINE_END.finditer(self.content))]
 
-    def place(self, offset: int) -> Position:
-        """Find line and column of an offset."""
+    def find_position(self, offset: int) -> Position:
         line = bisect_right(self._line_starts, min(offset, len(self.content)))
         return Position(line, offset - self._line_starts[line - 1] + 1)
 
@@ -74,7 +73,7 @@ def _read_bytes(path: Path, file: str) -> bytes:
 
 
 def _no_text(text: ManifestText, offset: int, what: str) -> ManifestError:
-    return ManifestError([render_line(text.file, text.place(offset), "manifest", what)])
+    return ManifestError([render_line(text.file, text.find_position(offset), "manifest", what)])
 
 
 class Mapping(dict[str, Any]):
@@ -116,9 +115,9 @@ class Tree:
         """The file's name as it was typed, safe to print."""
         return self.text.file
 
-    def place(self, loc: Loc, offset: int | None = None) -> Position:
-        """Find the place of an offset, or of the value at `loc`, or of the innermost mapping that should have it."""
-        return self.text.place(self._find(loc)[1] if offset is None else offset)
+    def find_position(self, loc: Loc, offset: int | None = None) -> Position:
+        """Find the position of an offset, or of the value at `loc`, or of the innermost mapping that should have it."""
+        return self.text.find_position(self._find(loc)[1] if offset is None else offset)
 
     def key_offset(self, loc: Loc) -> int:
         """Find where the key at the end of `loc` stands."""

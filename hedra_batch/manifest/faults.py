@@ -12,10 +12,53 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple, Protocol
 
+import yaml
+
 from hedra_batch.manifest.names import is_name
 
 #: Nobody reads on beyond so many, and finding more can take long.
 MOST_FAULTS = 1_000
+
+WHY_REFUSED = (
+    "looks like a credential, and a manifest is no place for one "
+    "(set HEDRA_API_KEY, or HEDRA_API_KEY_FILE to the name of a file that holds the key)"
+)
+
+#: Names that mean a credential wherever they stand, without case and punctuation.
+_NAMES = frozenset(
+    {"accesskey", "accesstoken", "apisecret", "apitoken", "authorization", "authtoken", "clientsecret", "hedrakey"}
+    | {"passwd", "privatekey", "secretkey", "xapitoken"}
+)
+#: Names that mean one as a field, but may well name a prompt: a secret garden, a token that falls.
+_ORDINARY_WORDS = frozenset({"bearer", "credential", "credentials", "password", "secret", "token"})
+
+_SHAPE = re.compile(r"(?<![A-Za-z0-9])(sk|pk|key|api|hedra)[-_]([A-Za-z0-9_-]{16,})", re.IGNORECASE)
+_SHORTEST = len("sk-") + 16
+
+_LONGEST_SHOWN = 60
+#: Comparing words is slow, so it is done among so many at most.
+_MOST_COMPARED = 500
+_MOST_LOOKED_AT = 20_000
+_LONGEST_COMPARED = 250
+
+_QUOTES = "put the text in quotes"
+_INDENT = "mend the indentation"
+
+#: A part of the parser's complaint (in C or in Python), what it most often means, and what to do.
+_EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
+    ("mapping values are not allowed", "': ' begins a value of its own", f"{_QUOTES}, or {_INDENT}"),
+    ("cannot start any token", "a tab, '%', '@' or '`' cannot begin a value", f"{_QUOTES}, or indent with spaces"),
+    ("alphabetic or numeric character", "'*' begins an alias and '&' an anchor", _QUOTES),
+    ("escape c", "'\\' begins an escape in double quotes", "double it, or use single quotes"),
+    ("',' or ']'", "a '[' is not closed, or a ',' is missing", f"if it is a text, {_QUOTES}"),
+    ("',' or '}'", "a '{' is not closed, or a ',' is missing", f"if it is a text, {_QUOTES}"),
+    ("unexpected end of stream", "a quotation mark is never closed", "close it"),
+    ("expected ':'", "a key has no ': ' after it", f"add it, or if it is a text, {_QUOTES}"),
+    ("expected comment or line break", "'>' and '|' begin a block of lines", _QUOTES),
+    ("chomping or indentation", "'>' and '|' begin a block of lines", _QUOTES),
+    ("incompatible YAML document", "this version of YAML is not known", "allowed: %YAML 1.2, or no such line"),
+)
+_OTHERWISE = ("this does not belong here", f"if it is a text, {_QUOTES}; if not, {_INDENT}")
 
 #: The way from the root of the manifest to a value: keys and positions.
 Loc = tuple[str | int, ...]
@@ -46,8 +89,8 @@ class Map(Protocol):
     def file(self) -> str:
         """The file's name as it was typed, safe to print."""
 
-    def place(self, loc: Loc, offset: int | None = None) -> Position:
-        """Find the place of an offset, or of the value at `loc`, or of the innermost mapping that should have it."""
+    def find_position(self, loc: Loc, offset: int | None = None) -> Position:
+        """Find the position of an offset, or of the value at `loc`, or of the innermost mapping that should have it."""
 
 
 def render_faults(faults: Iterable[Fault], where: Map) -> list[str]:
@@ -56,15 +99,14 @@ def render_faults(faults: Iterable[Fault], where: Map) -> list[str]:
     secrets = {fault.loc for fault in faults if fault.is_secret}
     told = (fault for fault in faults if fault.is_secret or not _is_within(fault.loc, secrets))
     # The same fault met twice, through an alias, is one line.
-    placed = list({(where.place(fault.loc, fault.offset), fault.loc, fault.what) for fault in told})
+    placed = list({(where.find_position(fault.loc, fault.offset), fault.loc, fault.what) for fault in told})
     placed.sort(key=lambda one: (one[0], str(one[1:])))
-    lines = [render_line(where.file, place, render_key(loc), what) for place, loc, what in placed[:MOST_FAULTS]]
+    lines = [render_line(where.file, position, render_key(loc), what) for position, loc, what in placed[:MOST_FAULTS]]
     return lines if len(placed) <= MOST_FAULTS else [*lines, f"{where.file}: these are the first, and there are more"]
 
 
-def render_line(file: str, place: Position, key: str, what: str) -> str:
-    """Write the line of one fault."""
-    return f"{file}:{place.line}:{place.column}: {key}: {what}"
+def render_line(file: str, position: Position, key: str, what: str) -> str:
+    return f"{file}:{position.line}:{position.column}: {key}: {what}"
 
 
 def render_key(loc: Loc) -> str:
@@ -82,13 +124,6 @@ def render_key(loc: Loc) -> str:
 
 def _is_within(loc: Loc, others: set[Loc]) -> bool:
     return bool(others) and any(loc[:length] in others for length in range(len(loc) + 1))
-
-
-_LONGEST_SHOWN = 60
-#: Comparing words is slow, so it is done among so many at most.
-_MOST_COMPARED = 500
-_MOST_LOOKED_AT = 20_000
-_LONGEST_COMPARED = 250
 
 
 def shown(value: object) -> str:
@@ -126,23 +161,6 @@ def suggestion(word: str, candidates: Iterable[str]) -> str:
     return f"; did you mean {shown(closest[0])}?" if closest else ""
 
 
-WHY_REFUSED = (
-    "looks like a credential, and a manifest is no place for one "
-    "(set HEDRA_API_KEY, or HEDRA_API_KEY_FILE to the name of a file that holds the key)"
-)
-
-#: Names that mean a credential wherever they stand, without case and punctuation.
-_NAMES = frozenset(
-    {"accesskey", "accesstoken", "apisecret", "apitoken", "authorization", "authtoken", "clientsecret", "hedrakey"}
-    | {"passwd", "privatekey", "secretkey", "xapitoken"}
-)
-#: Names that mean one as a field, but may well name a prompt: a secret garden, a token that falls.
-_ORDINARY_WORDS = frozenset({"bearer", "credential", "credentials", "password", "secret", "token"})
-
-_SHAPE = re.compile(r"(?<![A-Za-z0-9])(sk|pk|key|api|hedra)[-_]([A-Za-z0-9_-]{16,})", re.IGNORECASE)
-_SHORTEST = len("sk-") + 16
-
-
 @lru_cache(maxsize=4096)
 def names_credential(key: str, *, is_free_name: bool = False) -> bool:
     """Tell whether a key such as `X-API-Key` announces a credential; a free name is one that its author made up."""
@@ -163,3 +181,20 @@ def holds_credential(text: str) -> bool:
 def _looks_random(part: str) -> bool:
     # `key-visual-for-the-summer.jpg` has the shape of a key too, but none of its parts looks drawn by lot.
     return len(part) >= 16 or (len(part) >= 12 and not part.isalpha() and not part.isdigit())
+
+
+def find_depth_limit(error: yaml.YAMLError) -> int | None:
+    """Find the offset at which the parser gave up because of a limit of its own on nesting, if that is the error."""
+    mark = getattr(error, "problem_mark", None)
+    is_limit = "maximum nesting depth" in str(getattr(error, "problem", ""))
+    return int(mark.index) if is_limit and mark else None
+
+
+def explain_syntax_error(error: yaml.YAMLError, loc: Loc) -> Fault:
+    """Say where the YAML breaks off and what to do. The parser's own words are not shown: they quote the text."""
+    problem = str(getattr(error, "problem", ""))
+    mark = getattr(error, "problem_mark", None)
+    offset = int(mark.index) if mark is not None else int(getattr(error, "position", 0))
+    known = ((cause, remedy) for part, cause, remedy in _EXPLANATIONS if part in problem)
+    cause, remedy = next(known, _OTHERWISE)
+    return Fault(loc, f"is not YAML from here on: {cause} ({remedy})", offset)

@@ -24,6 +24,10 @@ from hedra_batch.manifest.names import has_wildcard, is_url
 LARGEST_BYTES = 100 * 1024 * 1024
 ALLOWED_KINDS = "PNG, JPEG, WebP, GIF"
 
+#: Names that the patterns of one manifest look at, all together.
+MOST_NAMES = 100_000
+
+_ALL_BELOW = "**"
 _CHUNK_BYTES = 1024 * 1024
 #: The size stands in here even behind a large colour profile.
 _HEADER_BYTES = 2 * 1024 * 1024
@@ -119,12 +123,6 @@ def _hash(head: bytes, file: BinaryIO, source: str) -> str:
             raise ValueError(f"{shown(source)} is larger than {LARGEST_BYTES // 1024**2} MB")
         digest.update(chunk)
     return digest.hexdigest()
-
-
-#: Names that the patterns of one manifest look at, all together.
-MOST_NAMES = 100_000
-
-_ALL_BELOW = "**"
 
 
 class _BoundError(Exception):

@@ -107,7 +107,7 @@ def _number(specs: list[JobSpec], expansion: Expansion, tree: Tree) -> None:
 
 def _tell_clash(job_id: str, spec: JobSpec, other: JobSpec, tree: Tree) -> str:
     mine, theirs = (
-        " with ".join(f"{render_key(loc)} on line {tree.place(loc).line}" for loc in one.origin)
+        " with ".join(f"{render_key(loc)} on line {tree.find_position(loc).line}" for loc in one.origin)
         for one in (spec, other)
     )
     rule = "ids must differ in more than upper and lower case: give one of them another id or name"

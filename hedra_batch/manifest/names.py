@@ -14,6 +14,10 @@ from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
 
 LONGEST_NAME = 100
+MOST_WILDCARDS = 100
+#: Each pattern with a wildcard is tried on every id; plain ids are free.
+MOST_TRIES = 1_000_000
+LONGEST_PATTERN = 250
 _LONGEST_PROMPT_SLUG = 32
 _HASH_DIGITS = 6
 
@@ -26,17 +30,15 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text can be a name or an id as it stands."""
     return len(text) <= LONGEST_NAME and _NAME.fullmatch(text) is not None
 
 
 def is_manifest_name(text: str) -> bool:
-    """Tell whether a text can name a manifest and its folder; unlike an id it may have spaces."""
+    """Tell whether a text can name a manifest and its run folder; unlike an id it may have spaces."""
     return len(text) <= LONGEST_NAME and _MANIFEST_NAME.fullmatch(text) is not None
 
 
 def has_wildcard(text: str) -> bool:
-    """Tell whether a text has one of the characters that make a pattern."""
     return _WILDCARD.search(text) is not None
 
 
@@ -59,7 +61,6 @@ def slug(text: str) -> str:
 
 
 def make_manifest_name(stem: str) -> str:
-    """Name a manifest by the stem of its file."""
     name = normalize("NFC", stem)
     return name if is_manifest_name(name) else slug(stem)
 
@@ -98,12 +99,6 @@ def variation_ids(job_id: str, variations: int) -> Iterator[str]:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
-
-
-MOST_WILDCARDS = 100
-#: Each pattern with a wildcard is tried on every id; plain ids are free.
-MOST_TRIES = 1_000_000
-LONGEST_PATTERN = 250
 
 
 def count_allowed(ids: Collection[str]) -> int:

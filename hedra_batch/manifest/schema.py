@@ -249,7 +249,6 @@ class ManifestEntry(_Part):
 
 
 def manifest_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a manifest, for editors."""
     schema = ManifestEntry.model_json_schema()
     for part in [schema, *schema["$defs"].values()]:
         for field in part["properties"].values():

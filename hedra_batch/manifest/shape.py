@@ -39,7 +39,7 @@ _NOT_ABOUT_JOBS = frozenset(
 )
 
 
-def is_text(loc: Loc) -> bool:
+def _is_text(loc: Loc) -> bool:
     """Tell whether a free text stands at a place, which is where quotes are forgotten."""
     match loc:
         case ("prompts", _):
@@ -51,13 +51,12 @@ def is_text(loc: Loc) -> bool:
 
 
 def find_cut_texts(tree: Tree) -> list[Fault]:
-    """Find texts of which YAML took a part for something else."""
-    cuts = ((loc, what) for loc, what in tree.cuts.items() if is_text(loc))
+    cuts = ((loc, what) for loc, what in tree.cuts.items() if _is_text(loc))
     return [Fault(loc, f"{what} (put the text in quotes)") for loc, what in islice(cuts, MOST_FAULTS + 1)]
 
 
 def check_shape(values: object, tree: Tree) -> tuple[ManifestEntry | None, list[Fault]]:
-    """Check values of a tree; without faults there is an entry."""
+    """Check values at the positions of a tree; without faults there is an entry."""
     try:
         return ManifestEntry.model_validate(values), []
     except ValidationError as error:

@@ -120,7 +120,7 @@ class SpecBuilder:
         is_image = one.loc[0] == "images"
         mine = f"{shown(one.value)} " if is_image else ""
         theirs = f"{shown(other.value)} of " if is_image else ""
-        line = self._tree.place(other.loc).line
+        line = self._tree.find_position(other.loc).line
         rule = "names must differ in more than upper and lower case"
         return f"{mine}has the name {shown(one.name)}, as has {theirs}{render_key(other.loc)} on line {line} ({rule})"
 

@@ -47,12 +47,10 @@ class Kind:
 
 
 def read_field(value: object, field: Field) -> FieldValue:
-    """Take the value of a field of a job."""
     return KINDS[field.type].read(value, field)
 
 
 def describe_field(field: Field) -> dict[str, object]:
-    """Return the JSON Schema of a field of a job."""
     kind_of_value = KINDS[field.type]
     schema = {**kind_of_value.schema, "description": field.description + kind_of_value.hint}
     return {**schema, "examples": list(field.examples)} if field.examples else schema
@@ -146,7 +144,6 @@ def read_name(value: object) -> str:
 
 
 def read_manifest_name(value: object) -> str:
-    """Take the name of the manifest, which may have spaces."""
     name = normalize("NFC", read_line(value))
     if not is_manifest_name(name):
         raise ValueError(f"{shown(value)} cannot name a folder (allowed: {NAME_RULE}, and spaces)")
