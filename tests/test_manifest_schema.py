@@ -29,6 +29,7 @@ on_unknown: hold
 quiet_window: 10m
 """
 
+
 FAULTY = [
     "version: 2\nprompts: [P]",
     "prompts: [P]",
