@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from manifests import faults
+from manifests import faults, inputs_of, load
 
 from hedra_batch.errors import ManifestError
+from hedra_batch.inputs import FIELDS, Field, ValueType
 from hedra_batch.manifest.loading import load_manifest
 
+TEXT_KEYS = [field.key for field in FIELDS if field.type is ValueType.TEXT]
 SHAPES = [
     ("prompts: [P]\nnmae: x", "3:1: nmae", "did you mean 'name'? (allowed: version, name,"),
     ("jobs:\n- {prompt: P, durration: 5s}", "3:15: jobs[0].durration", "did you mean 'duration'?"),
@@ -52,3 +54,42 @@ def test_a_missing_version_is_told_with_what_to_write(tmp_path: Path) -> None:
 )
 def test_a_fault_is_not_told_again_by_what_follows_from_it(tmp_path: Path, body: str) -> None:
     assert len(faults(tmp_path, body)) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "position"),
+    [
+        ("defaults:\n  {key}: no text #2\nprompts: [P]", "3:{column}: defaults.{key}"),
+        ("jobs:\n- id: x\n  prompt: P\n  {key}: no text #2", "5:{column}: jobs[0].{key}"),
+        ("jobs:\n- id: x\n  prompt: P\n  {key}: &no text", "5:{column}: jobs[0].{key}"),
+    ],
+)
+@pytest.mark.parametrize(
+    "key", [field.key for field in FIELDS if field.type is ValueType.TEXT and field.name != "prompt"]
+)
+def test_a_text_of_which_yaml_took_a_part_is_told_in_every_field(
+    tmp_path: Path, body: str, position: str, key: str
+) -> None:
+    (line,) = faults(tmp_path, body.replace("{key}", key))
+    assert line.startswith(f"m.yaml:{position.replace('{column}', str(len(key) + 5)).replace('{key}', key)}: ")
+    assert line.endswith("(put the text in quotes)")
+
+
+def test_a_comment_behind_what_is_no_text_takes_nothing_away(tmp_path: Path) -> None:
+    body = "jobs:\n- prompt: P\n  seed: 7 # the best\n  model: m # cheap\n"
+    (inputs,) = inputs_of(load(tmp_path, body))
+    assert inputs.values == {"prompt": "P", "model": "m", "seed": 7}
+
+
+def test_a_key_that_is_not_known_is_told_with_all_fields(tmp_path: Path) -> None:
+    (line,) = faults(tmp_path, "jobs: [{prompt: P, sed: 7}]")
+    keys = [field.key for field in FIELDS]
+    assert line.endswith(f"did you mean 'seed'? (allowed: {', '.join(keys)}, variations, id)")
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.key)
+def test_a_fault_in_any_field_hides_no_other(tmp_path: Path, field: Field) -> None:
+    body = f"jobs:\n- {{id: x, prompt: P}}\n- {{id: x, prompt: P}}\n- {{id: y, prompt: P, {field.key}: [5]}}"
+    if field.key == "prompt":
+        body = body.replace("y, prompt: P,", "y,")
+    assert [line.split(": ")[1] for line in faults(tmp_path, body)] == ["jobs[1].id", f"jobs[2].{field.key}"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manifests import add_file, add_image, faults, ids, load
+from manifests import add_file, add_image, faults, ids, inputs_of, load
 
-from hedra_batch.errors import ManifestError
+from hedra_batch.errors import InputFileError, ManifestError
+from hedra_batch.inputs import MEDIA_FIELDS, Field
 from hedra_batch.manifest.loading import load_manifest
 from hedra_batch.manifest.names import prompt_slug
 
@@ -140,3 +142,66 @@ def test_two_images_of_one_name_are_told_with_their_files(tmp_path: Path) -> Non
     (tmp_path / "m.yaml").write_text("version: 1\nprompts: {p: P}\nimages: [p/*]")
     with pytest.raises(ManifestError, match=r"'p/a.png' has the name 'a', as has 'p/A.jpg' of images\[0\] on line 3"):
         load_manifest(tmp_path / "m.yaml")
+
+
+OWN_SEED = "makes all variations alike, so that 3 of them would be one video paid for 3 times (take the seed out, or"
+OWN_VARIATIONS = "asks for 3 videos that the seed of defaults makes alike, so that one would be paid for 3 times (write"
+SEEDS = [
+    ("jobs: [{prompt: P, seed: 7, variations: 3}]", "2:26: jobs[0].seed", OWN_SEED),
+    ("jobs: [{prompt: P, seed: 0, variations: 3}]", "2:26: jobs[0].seed", OWN_SEED),
+    ("defaults: {variations: 3}\njobs: [{prompt: P, seed: 7}]", "3:26: jobs[0].seed", OWN_SEED),
+    ("defaults: {seed: 5, variations: 3}\njobs: [{prompt: P, seed: 7}]", "3:26: jobs[0].seed", OWN_SEED),
+    ("defaults: {seed: 7}\njobs: [{prompt: P, variations: 3}]", "3:32: jobs[0].variations", OWN_VARIATIONS),
+    ("defaults: {seed: 7, variations: 3}\njobs: [{prompt: P}, {prompt: Q}]", "2:18: defaults.seed", OWN_SEED),
+    ("defaults: {seed: 7, variations: 3}\nprompts: [P, Q]", "2:18: defaults.seed", OWN_SEED),
+    ("defaults: {prompt: P, seed: 7, variations: 3}\nimages: ['https://h/a']", "2:29: defaults.seed", OWN_SEED),
+]
+
+
+@pytest.mark.parametrize(("body", "start", "part"), SEEDS)
+def test_a_seed_with_several_variations_is_refused_where_it_can_be_mended(
+    tmp_path: Path, body: str, start: str, part: str
+) -> None:
+    (line,) = faults(tmp_path, body)
+    assert line.startswith(f"m.yaml:{start}: {part}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "jobs: [{prompt: P, seed: 7}]",
+        "jobs: [{prompt: P, seed: 7, variations: 1}]",
+        "defaults: {seed: 7}\nprompts: [P, Q]",
+        "defaults: {variations: 3}\njobs: [{prompt: P, seed: 7, variations: 1}]",
+        "defaults: {seed: 7, variations: 3}\njobs: [{prompt: P, variations: 1}]",
+    ],
+)
+def test_a_seed_is_for_one_variation(tmp_path: Path, body: str) -> None:
+    assert {inputs.values["seed"] for inputs in inputs_of(load(tmp_path, body))} == {7}
+
+
+def test_a_seed_of_defaults_that_no_job_takes_with_several_variations_is_no_fault(tmp_path: Path) -> None:
+    body = "defaults: {seed: 7, variations: 3}\njobs:\n- {id: x, prompt: P, variations: 1}"
+    assert ids(load(tmp_path, body)) == ["x"]
+
+
+@pytest.mark.parametrize("own", [{"seed": 0, "negative_prompt": "rain"}, {}])
+def test_a_field_of_the_job_stands_above_that_of_the_defaults(tmp_path: Path, own: dict[str, str | int]) -> None:
+    defaults = {"negative_prompt": "text", "seed": 7}
+    body = json.dumps({"id": "x", "prompt": "P", **own})
+    (inputs,) = inputs_of(load(tmp_path, f"defaults: {json.dumps(defaults)}\njobs: [{body}]"))
+    assert inputs.values == {"prompt": "P", **defaults, **own}
+
+
+def test_the_defaults_hold_for_every_pair(tmp_path: Path) -> None:
+    body = "defaults: {negative_prompt: text, end_image: 'https://h/b'}\nprompts: [P]\nimages: ['https://h/a']"
+    (inputs,) = inputs_of(load(tmp_path, body))
+    media = {field.name: image.source for field, image in inputs.list_media()}
+    assert (inputs.get_text("negative_prompt"), media) == ("text", {"image": "https://h/a", "end_image": "https://h/b"})
+
+
+@pytest.mark.parametrize("field", MEDIA_FIELDS, ids=lambda field: field.key)
+def test_the_file_of_every_media_field_is_looked_for(tmp_path: Path, field: Field) -> None:
+    for body in (f"defaults: {{{field.key}: none.png}}\nprompts: [P]", f"jobs: [{{prompt: P, {field.key}: none.png}}]"):
+        with pytest.raises(InputFileError, match=rf"{field.key}: 'none.png' does not exist"):
+            load(tmp_path, body)

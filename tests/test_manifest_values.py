@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from manifests import faults, load
+from manifests import faults, inputs_of, load
 
 from hedra_batch.errors import ManifestError
 from hedra_batch.manifest.loading import load_manifest
@@ -25,6 +25,24 @@ VALUES = [
     ("defaults: {model: }", "2:19: defaults.model", "has no value"),
     ("defaults: {variations: 101}", "2:24: defaults.variations", "allowed: 1 to 100"),
     ("defaults: {variations: true}", "2:24: defaults.variations", "allowed: 1 to 100"),
+    (
+        "defaults: {negative_prompt: 5}",
+        "2:29: defaults.negative_prompt",
+        "the number 5 (a negative prompt is text",
+    ),
+    ("defaults: {negative_prompt: '{{x}}'}", "2:29: defaults.negative_prompt", "reserved for templates"),
+    ("defaults: {negative_prompt: ''}", "2:29: defaults.negative_prompt", "is empty (a negative prompt is text)"),
+    ("defaults: {seed: '7'}", "2:18: defaults.seed", "'7' is no whole number of at most 64 bits"),
+    ("defaults: {seed: 7.0}", "2:18: defaults.seed", "the number 7.0 is no whole number"),
+    ("defaults: {seed: true}", "2:18: defaults.seed", "the truth value true is no whole number"),
+    ("defaults: {seed: }", "2:18: defaults.seed", "an empty value is no whole number"),
+    (
+        "defaults: {seed: 9223372036854775808}",
+        "2:18: defaults.seed",
+        "(allowed: -9223372036854775808 to 9223372036854775807, without quotes)",
+    ),
+    ("defaults: {seed: -9223372036854775809}", "2:18: defaults.seed", "the number -9223372036854775809 is no whole"),
+    ("defaults: {seed: 1" + "0" * 40 + "}", "2:18: defaults.seed", "is no whole number"),
     ("limits: {in_flight: 0}", "2:21: limits.in_flight", "allowed: 1 to 1,000"),
     ("limits: {submit: 10}", "2:18: limits.submit", "allowed: 10/min"),
     ("limits: {poll: fast}", "2:16: limits.poll", "10/min"),
@@ -153,3 +171,18 @@ def test_the_version_is_the_number_one(tmp_path: Path, version: str) -> None:
 def test_the_space_around_a_prompt_does_not_count(tmp_path: Path) -> None:
     body = "prompts:\n  p: |\n    One.\n    Two.\n\n"
     assert next(iter(load(tmp_path, body).jobs)).inputs.get_text("prompt") == "One.\nTwo."
+
+
+@pytest.mark.parametrize(
+    ("written", "seed"),
+    [
+        ("0", 0),
+        ("-1", -1),
+        ("0x1F", 31),
+        ("9223372036854775807", 9_223_372_036_854_775_807),
+        ("-9223372036854775808", -9_223_372_036_854_775_808),
+    ],
+)
+def test_a_seed_is_any_integer_of_64_bits(tmp_path: Path, written: str, seed: int) -> None:
+    (inputs,) = inputs_of(load(tmp_path, f"jobs: [{{prompt: P, seed: {written}}}]"))
+    assert inputs.values == {"prompt": "P", "seed": seed}
