@@ -88,7 +88,7 @@ def test_aliases_and_merges_are_followed() -> None:
     ],
 )
 def test_every_value_has_its_place(content: str, loc: tuple[Any, ...], place: tuple[int, int]) -> None:
-    assert read(content).find_position(loc) == place
+    assert read(content).find_position(loc) == ("m.yaml", *place)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class ManifestText:
 
     def find_position(self, offset: int) -> Position:
         line = bisect_right(self._line_starts, min(offset, len(self.content)))
-        return Position(line, offset - self._line_starts[line - 1] + 1)
+        return Position(self.file, line, offset - self._line_starts[line - 1] + 1)
 
 
 def read_text(path: Path) -> ManifestText:
@@ -73,7 +73,7 @@ def _read_bytes(path: Path, file: str) -> bytes:
 
 
 def _no_text(text: ManifestText, offset: int, what: str) -> ManifestError:
-    return ManifestError([render_line(text.file, text.find_position(offset), "manifest", what)])
+    return ManifestError([render_line(text.find_position(offset), "manifest", what)])
 
 
 class Mapping(dict[str, Any]):

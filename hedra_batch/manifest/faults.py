@@ -65,8 +65,10 @@ Loc = tuple[str | int, ...]
 
 
 class Position(NamedTuple):
-    """Where something stands in the file, counted from 1."""
+    """Where something stands, counted from 1."""
 
+    #: Its name as it was typed, safe to print.
+    file: str
     line: int
     column: int
 
@@ -82,7 +84,7 @@ class Fault(NamedTuple):
     is_secret: bool = False
 
 
-class Map(Protocol):
+class Positions(Protocol):
     """Knows where things stand in one file."""
 
     @property
@@ -93,7 +95,7 @@ class Map(Protocol):
         """Find the position of an offset, or of the value at `loc`, or of the innermost mapping that should have it."""
 
 
-def render_faults(faults: Iterable[Fault], where: Map) -> list[str]:
+def render_faults(faults: Iterable[Fault], where: Positions) -> list[str]:
     """Write one line a fault, in the order of the file."""
     faults = list(faults)
     secrets = {fault.loc for fault in faults if fault.is_secret}
@@ -101,12 +103,12 @@ def render_faults(faults: Iterable[Fault], where: Map) -> list[str]:
     # The same fault met twice, through an alias, is one line.
     placed = list({(where.find_position(fault.loc, fault.offset), fault.loc, fault.what) for fault in told})
     placed.sort(key=lambda one: (one[0], str(one[1:])))
-    lines = [render_line(where.file, position, render_key(loc), what) for position, loc, what in placed[:MOST_FAULTS]]
+    lines = [render_line(position, render_key(loc), what) for position, loc, what in placed[:MOST_FAULTS]]
     return lines if len(placed) <= MOST_FAULTS else [*lines, f"{where.file}: these are the first, and there are more"]
 
 
-def render_line(file: str, position: Position, key: str, what: str) -> str:
-    return f"{file}:{position.line}:{position.column}: {key}: {what}"
+def render_line(position: Position, key: str, what: str) -> str:
+    return f"{position.file}:{position.line}:{position.column}: {key}: {what}"
 
 
 def render_key(loc: Loc) -> str:

@@ -175,22 +175,21 @@ class SpecBuilder:
 
     def _check_variations(self, part: JobFields, loc: Loc, values: FieldValues, variations: int) -> None:
         """Refuse several variations of a job where a field makes all of them alike, at the place that is its own."""
-        for field in _FIXING_FIELDS if variations > 1 else ():
-            if field.name not in values:
-                continue
-            if part.variations and field.name not in part.values:
-                self._refuse(
-                    (*loc, "variations"),
+        fixing = (field for field in _FIXING_FIELDS if field.name in values) if variations > 1 else ()
+        for field in fixing:
+            is_own = field.name in part.values
+            if part.variations and not is_own:
+                what = (
                     f"asks for {variations} videos that the {field.key} of defaults makes alike, so that one would be "
-                    f"paid for {variations} times (write variations: 1, or take the {field.key} out of defaults)",
+                    f"paid for {variations} times (write variations: 1, or take the {field.key} out of defaults)"
                 )
-                continue
-            place = (*loc, field.key) if field.name in part.values else ("defaults", field.key)
-            self._refuse(
-                place,
-                f"makes all variations alike, so that {variations} of them would be one video paid for {variations} "
-                f"times (take the {field.key} out, or write variations: 1)",
-            )
+                self._refuse((*loc, "variations"), what)
+            else:
+                what = (
+                    f"makes all variations alike, so that {variations} of them would be one video paid for "
+                    f"{variations} times (take the {field.key} out, or write variations: 1)"
+                )
+                self._refuse((*loc, field.key) if is_own else ("defaults", field.key), what)
 
     def _refuse(self, loc: Loc, what: str) -> None:
         self.faults.append(Fault(loc, what))

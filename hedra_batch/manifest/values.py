@@ -37,7 +37,7 @@ TIME_PATTERN = r"^[0-9]+(?:\.[0-9]+)? *(?:ms|s|min|m|h)$"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ValueKind:
     """How the values of one type are read, and how JSON Schema describes them."""
 
     read: Callable[[object, Field], FieldValue]
@@ -51,8 +51,8 @@ def read_field(value: object, field: Field) -> FieldValue:
 
 
 def describe_field(field: Field) -> dict[str, object]:
-    kind_of_value = KINDS[field.type]
-    schema = {**kind_of_value.schema, "description": field.description + kind_of_value.hint}
+    value_kind = KINDS[field.type]
+    schema = {**value_kind.schema, "description": field.description + value_kind.hint}
     return {**schema, "examples": list(field.examples)} if field.examples else schema
 
 
@@ -120,16 +120,16 @@ def _read_whole_number(value: object, _: Field) -> int:
 
 
 #: A type of values that is new is a row here; a field that is new is one in the table of fields, and no change here.
-KINDS: dict[ValueType, Kind] = {
-    ValueType.TEXT: Kind(_read_text, {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}),
-    ValueType.LINE: Kind(_read_one_line, {"type": "string", "minLength": 1}),
-    ValueType.ASPECT_RATIO: Kind(_read_aspect_ratio, {"type": "string", "pattern": f"^{_ASPECT_RATIO.pattern}$"}),
-    ValueType.RESOLUTION: Kind(_read_resolution, {"type": "string", "pattern": f"^(?:{_RESOLUTION.pattern})$"}),
-    ValueType.DURATION: Kind(_read_duration_ms, {"type": "string", "pattern": TIME_PATTERN}),
-    ValueType.WHOLE_NUMBER: Kind(
+KINDS: dict[ValueType, ValueKind] = {
+    ValueType.TEXT: ValueKind(_read_text, {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}),
+    ValueType.LINE: ValueKind(_read_one_line, {"type": "string", "minLength": 1}),
+    ValueType.ASPECT_RATIO: ValueKind(_read_aspect_ratio, {"type": "string", "pattern": f"^{_ASPECT_RATIO.pattern}$"}),
+    ValueType.RESOLUTION: ValueKind(_read_resolution, {"type": "string", "pattern": f"^(?:{_RESOLUTION.pattern})$"}),
+    ValueType.DURATION: ValueKind(_read_duration_ms, {"type": "string", "pattern": TIME_PATTERN}),
+    ValueType.WHOLE_NUMBER: ValueKind(
         _read_whole_number, {"type": "integer", "minimum": SMALLEST_INTEGER, "maximum": LARGEST_INTEGER}
     ),
-    ValueType.MEDIA: Kind(
+    ValueType.MEDIA: ValueKind(
         _read_media, {"type": "string", "minLength": 1}, " A path relative to the manifest, or an https URL."
     ),
 }
