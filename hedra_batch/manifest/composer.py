@@ -90,8 +90,7 @@ class _Composer:
         #: Whether the last key was met, so that nothing beyond its value is looked at.
         self._has_stopped = False
         # Typed loosely: the parsers in C and in Python share no type, and their events have marks always.
-        loader: Any = _LOADER(text.content)
-        self._next_event = loader.get_event
+        self._next_event: Callable[[], Any]
         self._faults: list[Fault] = []
         self._cuts: dict[Loc, str] = {}
         self._unused: dict[str, Loc] = {}
@@ -103,6 +102,8 @@ class _Composer:
 
     def read(self) -> Tree:
         try:
+            # To make the parser in Python is to check the text already.
+            self._next_event = _LOADER(self._text.content).get_event
             return self._read_document()
         except yaml.YAMLError as error:
             if (end := find_depth_limit(error)) is not None:
