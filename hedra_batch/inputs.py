@@ -132,6 +132,7 @@ FIELDS: tuple[Field, ...] = (
 )
 
 FIELDS_BY_NAME = {field.name: field for field in FIELDS}
+_SORTED_NAMES = sorted(FIELDS_BY_NAME)
 MEDIA_FIELDS = tuple(field for field in FIELDS if field.medium)
 
 
@@ -194,7 +195,7 @@ class Inputs:
     def digest(self) -> str:
         """Tells whether two sets of inputs ask for the same: `v1:` and a SHA-256 in hex."""
         fields = self.fields
-        canonical = ",".join([f'"{name}":{_quote(fields[name])}' for name in sorted(fields)])
+        canonical = ",".join([_write_pair(name, fields[name]) for name in _SORTED_NAMES if name in fields])
         return f"{DIGEST_VERSION}:{hashlib.sha256(f'{{{canonical}}}'.encode()).hexdigest()}"
 
 
@@ -209,6 +210,6 @@ def find_request_kind(fields: Mapping[str, FieldValue]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _quote(value: FieldValue) -> str:
-    """Write a value as JSON; the jobs of a batch share most of theirs."""
-    return json.dumps(value, ensure_ascii=False)
+def _write_pair(name: str, value: FieldValue) -> str:
+    """Write a field as JSON; the jobs of a batch share most of theirs."""
+    return f'"{name}":{json.dumps(value, ensure_ascii=False)}'

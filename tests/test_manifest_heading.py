@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_manifest_yaml import LAUGHS
+from test_manifest_composer import LAUGHS
 
 from hedra_batch.errors import ManifestError
 from hedra_batch.manifest.heading import load_name
 from hedra_batch.manifest.loading import load_manifest
 
 JOBS = "prompts: [P]"
+
+
 MANY_JOBS = "jobs:\n" + "".join(f"- {{id: job{number}, prompt: 'name: {number}'}}\n" for number in range(2_000))
+
+
 #: More values than a manifest may have.
 TOO_MANY_JOBS = "jobs:\n" + "- {id: a, prompt: b}\n" * 70_000
 
@@ -116,3 +120,12 @@ def test_nothing_that_follows_the_name_is_looked_at(tmp_path: Path, rest: str) -
     with pytest.raises(ManifestError):
         load_manifest(path)
     assert load_name(path) == "May"
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [("name: May\nbugdet: 5", "May"), ("prompts: 5", "spring"), ("name: ../x", "spring"), ("- a", "spring")],
+)
+def test_the_name_is_read_beside_faults(tmp_path: Path, body: str, name: str) -> None:
+    (tmp_path / "spring.yaml").write_text(body)
+    assert load_name(tmp_path / "spring.yaml") == name

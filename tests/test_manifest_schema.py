@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from hedra_batch.errors import ManifestError
+from hedra_batch.inputs import FIELDS, ValueType
 from hedra_batch.manifest.loading import load_manifest
 from hedra_batch.manifest.schema import manifest_schema
+from hedra_batch.manifest.values import KINDS
 
 SOUND = """\
 version: 1
@@ -23,11 +25,13 @@ images: [https://example.com/hero.jpg]
 exclude: [hero--storm]
 jobs:
 - {id: market, prompt: A market, variations: 2}
+- {id: still, prompt: A market, negative_prompt: text, seed: 7}
 limits: {submit: 10/min, in_flight: 4, uploads: 2, downloads: 4, poll: 1/s}
 output: videos/{id}.mp4
 on_unknown: hold
 quiet_window: 10m
 """
+
 
 FAULTY = [
     "version: 2\nprompts: [P]",
@@ -39,6 +43,9 @@ FAULTY = [
     "version: 1\njobs: [{prompt: P, duration: 5000}]",
     "version: 1\ndefaults: {aspect_ratio: wide}",
     "version: 1\ndefaults: {id: x}",
+    "version: 1\njobs: [{prompt: P, seed: '7'}]",
+    "version: 1\njobs: [{prompt: P, seed: 9223372036854775808}]",
+    "version: 1\njobs: [{prompt: P, negative_prompt: ''}]",
     "version: 1\njobs: [{id: a/b, prompt: P}]",
     "version: 1\nlimits: {in_flight: 0}",
     "version: 1\nprompts: [P]\noutput: x.mov",
@@ -73,3 +80,21 @@ def test_every_key_has_a_description() -> None:
     parts = {name: schema["$defs"][name] for name in schema["$defs"]}
     fields = [field for part in [schema, *parts.values()] for field in part["properties"].values()]
     assert all("description" in field or "$ref" in field for field in fields)
+
+
+@pytest.mark.parametrize("part", ["JobFields", "JobEntry"])
+def test_every_field_of_a_job_is_in_the_schema_with_its_description(part: str) -> None:
+    properties = manifest_schema()["$defs"][part]["properties"]
+    assert list(properties)[: len(FIELDS)] == [field.key for field in FIELDS]
+    for field in FIELDS:
+        assert properties[field.key]["description"].startswith(field.description)
+        assert properties[field.key].get("examples", []) == list(field.examples)
+
+
+def test_every_type_of_values_can_be_read() -> None:
+    assert set(KINDS) == set(ValueType)
+
+
+def test_a_seed_is_a_whole_number_of_64_bits_to_editors() -> None:
+    seed = manifest_schema()["$defs"]["JobEntry"]["properties"]["seed"]
+    assert (seed["type"], seed["minimum"], seed["maximum"]) == ("integer", -(2**63), 2**63 - 1)

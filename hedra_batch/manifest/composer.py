@@ -13,26 +13,33 @@ from unicodedata import normalize
 import yaml
 
 from hedra_batch.errors import ManifestError
-from hedra_batch.manifest.credentials import WHY_REFUSED, holds_credential, names_credential
-from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc, render_faults
-from hedra_batch.manifest.syntax import explain_syntax_error, find_depth_limit
-from hedra_batch.manifest.text import ManifestText
-from hedra_batch.manifest.tree import Mapping, Sequence, Tree
-from hedra_batch.manifest.wording import shown
+from hedra_batch.manifest.document import ManifestText, Mapping, Sequence, Tree
+from hedra_batch.manifest.faults import (
+    MOST_FAULTS,
+    WHY_REFUSED,
+    Fault,
+    Loc,
+    explain_syntax_error,
+    find_depth_limit,
+    holds_credential,
+    names_credential,
+    render_faults,
+    shown,
+)
 
 #: A manifest needs three levels; the C parser would follow a thousand.
-DEEPEST = 16
+_DEEPEST = 16
 #: Keys and values, counted as often as aliases repeat them: enough for 20,000 single jobs with seven fields.
-MOST_VALUES = 300_000
+_MOST_VALUES = 300_000
 #: A key is a field or a name; what is this long was meant as a text.
-LONGEST_KEY = 1_000
+_LONGEST_KEY = 1_000
 #: A long text counts as several values, so that aliases of it are bounded too.
-CHARACTERS_PER_VALUE = 100
+_CHARACTERS_PER_VALUE = 100
 
-CORE_SCHEMA = re.compile(
+_CORE_SCHEMA = re.compile(
     r"(?P<null>~|null|Null|NULL|)"
     r"|(?P<bool>true|True|TRUE|false|False|FALSE)"
-    r"|(?P<int>[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,16})"
+    r"|(?P<int>[-+]?[0-9]{1,19}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,16})"
     r"|(?P<float>[-+]?(?:\.[0-9]{1,40}|[0-9]{1,40}(?:\.[0-9]{0,40})?)(?:[eE][-+]?[0-9]{1,4})?"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))"
 )
@@ -42,7 +49,7 @@ _READERS: dict[str | None, Callable[[str], Any]] = {
     "int": lambda text: int(text, 0) if text.startswith(("0o", "0x")) else int(text),
     "float": lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
 }
-MERGE = "<<"
+_MERGE = "<<"
 #: The parser would compare each such line with all others; a manifest has no use for one.
 _TAG_LINE = re.compile(r"(?:\A|[\n\r\x85\u2028\u2029])(%TAG)")
 _TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
@@ -50,7 +57,7 @@ _TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FREE_NAMES = frozenset({("prompts",), ("images",)})
 #: The parser in C, where PyYAML was built with it.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _FatalFaultError(Exception):
@@ -61,14 +68,14 @@ class _FatalFaultError(Exception):
         self.fault = fault
 
 
-def compose(text: ManifestText) -> Tree:
-    """Read the YAML of a manifest, as far as it goes."""
-    return _Composer(text).read()
+def compose(text: ManifestText, last_key: str | None = None) -> Tree:
+    """Read the YAML of a manifest as far as it goes, or only to the value of a key at its top."""
+    return _Composer(text, last_key).read()
 
 
-def compose_whole(text: ManifestText) -> Tree:
-    """Read the YAML of a manifest to its end. Raises ManifestError where it cannot be read so far."""
-    tree = compose(text)
+def compose_whole(text: ManifestText, last_key: str | None = None) -> Tree:
+    """Read all that is asked for of a manifest. Raises ManifestError where it cannot be read so far."""
+    tree = compose(text, last_key)
     if tree.is_broken:
         raise ManifestError(render_faults(tree.faults, tree))
     return tree
@@ -77,10 +84,13 @@ def compose_whole(text: ManifestText) -> Tree:
 class _Composer:
     """Composes the events of one file into values."""
 
-    def __init__(self, text: ManifestText) -> None:
+    def __init__(self, text: ManifestText, last_key: str | None) -> None:
         self._text = text
-        # Typed loosely: the C parser's events have marks always, which their stubs do not know.
-        self._events: Any = yaml.parse(text.content, Loader=LOADER)
+        self._last_key = last_key
+        #: Whether the last key was met, so that nothing beyond its value is looked at.
+        self._has_stopped = False
+        # Typed loosely: the parsers in C and in Python share no type, and their events have marks always.
+        self._next_event: Callable[[], Any]
         self._faults: list[Fault] = []
         self._cuts: dict[Loc, str] = {}
         self._unused: dict[str, Loc] = {}
@@ -91,13 +101,14 @@ class _Composer:
         self._at: Loc = ()
 
     def read(self) -> Tree:
-        """Read the one document of the file."""
         try:
+            # To make the parser in Python is to check the text already.
+            self._next_event = _LOADER(self._text.content).get_event
             return self._read_document()
         except yaml.YAMLError as error:
             if (end := find_depth_limit(error)) is not None:
                 # Some versions of the parser have a limit of their own and look ahead for it; ours is met before it.
-                return _Composer(ManifestText(self._text.file, self._text.content[:end])).read()
+                return _Composer(ManifestText(self._text.file, self._text.content[:end]), self._last_key).read()
             fault = explain_syntax_error(error, self._find_place_to_tell())
         except _FatalFaultError as error:
             fault = error.fault
@@ -111,17 +122,21 @@ class _Composer:
     def _read_document(self) -> Tree:
         if "%TAG" in self._text.content and (line := _TAG_LINE.search(self._text.content)):
             raise _FatalFaultError(Fault((), "has a line for tags, '%TAG' (allowed: plain values)", line.start(1)))
-        next(self._events)
-        if not isinstance(next(self._events), yaml.DocumentStartEvent):
+        self._next_event()
+        if not isinstance(self._next_event(), yaml.DocumentStartEvent):
             raise _FatalFaultError(Fault((), "is empty (version: 1 is its first line)", 0))
-        event = next(self._events)
+        event = self._next_event()
         value = self._read_value(event, ())
-        self._note_unused_anchors()
-        next(self._events)
-        following = next(self._events)
+        if not self._has_stopped:
+            self._note_unused_anchors()
+            self._require_end()
+        return Tree(self._text, value, event.start_mark.index, self._faults, self._cuts)
+
+    def _require_end(self) -> None:
+        self._next_event()
+        following = self._next_event()
         if isinstance(following, yaml.DocumentStartEvent):
             raise _fatal("holds a second document after '---' (one manifest a file)", following)
-        return Tree(self._text, value, event.start_mark.index, self._faults, self._cuts)
 
     def _read_value(self, event: Any, loc: Loc) -> Any:
         if isinstance(event, yaml.AliasEvent):
@@ -144,9 +159,9 @@ class _Composer:
 
     def _grow(self, by: int, event: Any) -> None:
         self._count += by
-        if self._count > MOST_VALUES:
+        if self._count > _MOST_VALUES:
             raise _fatal(
-                f"holds too much, counting what aliases repeat (at most {MOST_VALUES:,} keys and values)", event
+                f"holds too much, counting what aliases repeat (at most {_MOST_VALUES:,} keys and values)", event
             )
 
     def _read_alias(self, event: Any) -> Any:
@@ -159,12 +174,12 @@ class _Composer:
 
     def _read_scalar(self, event: Any, loc: Loc) -> Any:
         value = event.value
-        self._grow(len(value) // CHARACTERS_PER_VALUE, event)
+        self._grow(len(value) // _CHARACTERS_PER_VALUE, event)
         if event.tag is not None:
             self._refuse_tag(event, loc)
         elif event.implicit[0]:
             self._note_cut(event, loc)
-            match = CORE_SCHEMA.fullmatch(value)
+            match = _CORE_SCHEMA.fullmatch(value)
             if match is not None:
                 return _READERS[match.lastgroup](value)
         self._check_text(value, loc, event.start_mark.index)
@@ -179,8 +194,8 @@ class _Composer:
                 self._cuts[loc] = f"ends before {shown(line.split(maxsplit=1)[0])}, which YAML reads as a comment"
 
     def _read_collection(self, event: Any, loc: Loc) -> Any:
-        if len(loc) >= DEEPEST:
-            raise _fatal(f"is nested too deeply (at most {DEEPEST} levels)", event)
+        if len(loc) >= _DEEPEST:
+            raise _fatal(f"is nested too deeply (at most {_DEEPEST} levels)", event)
         if event.tag is not None:
             self._refuse_tag(event, loc)
         is_mapping = isinstance(event, yaml.MappingStartEvent)
@@ -188,7 +203,7 @@ class _Composer:
 
     def _read_sequence(self, loc: Loc) -> Sequence:
         sequence = Sequence()
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+        while not isinstance(event := self._next_event(), yaml.SequenceEndEvent):
             self._at = (*loc, len(sequence))
             sequence.append(self._read_value(event, self._at))
             sequence.marks.append(event.start_mark.index)
@@ -196,23 +211,30 @@ class _Composer:
 
     def _read_mapping(self, loc: Loc) -> Mapping:
         mapping, merges = Mapping(), []
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+        while not self._has_stopped and not isinstance(event := self._next_event(), yaml.MappingEndEvent):
             key = self._read_key(event, loc)
             place = (*loc, key)
             self._at = place if key else loc
-            value_event = next(self._events)
+            value_event = self._next_event()
             value = self._read_value(value_event, place)
             marks = (event.start_mark.index, value_event.start_mark.index)
-            if key == MERGE and event.implicit[0]:
+            if key == _MERGE and event.implicit[0]:
                 merges.append((value, marks[0]))
             elif key in mapping:
                 self._refuse_repetition(mapping, place, marks[0])
             elif key:
                 mapping[key] = value
                 mapping.marks[key] = marks
+            if place == (self._last_key,):
+                self._stop()
         for value, offset in merges:
-            self._merge(value, mapping, Fault((*loc, MERGE), "merges what is no mapping (allowed: a mapping)", offset))
+            self._merge(value, mapping, Fault((*loc, _MERGE), "merges what is no mapping (allowed: a mapping)", offset))
         return mapping
+
+    def _stop(self) -> None:
+        # The parser complains of the rest of a line, as in `name: May: sale`, with what follows only.
+        self._next_event()
+        self._has_stopped = True
 
     def _read_key(self, event: Any, loc: Loc) -> str:
         """Read a key as text, whatever YAML would make of it; one that is no text is refused, and read as empty."""
@@ -224,8 +246,8 @@ class _Composer:
             what = "has a key that is no plain text (allowed: text; if this is a text itself, put the text in quotes)"
             self._note(Fault(loc, what, offset))
             return ""
-        if len(event.value) > LONGEST_KEY:
-            what = f"has a key of {len(event.value):,} characters (at most {LONGEST_KEY:,}; put a text in quotes)"
+        if len(event.value) > _LONGEST_KEY:
+            what = f"has a key of {len(event.value):,} characters (at most {_LONGEST_KEY:,}; put a text in quotes)"
             self._note(Fault(loc, what, offset))
             return ""
         key = normalize("NFC", event.value)
@@ -236,7 +258,7 @@ class _Composer:
         return key
 
     def _refuse_repetition(self, mapping: Mapping, place: Loc, offset: int) -> None:
-        line = self._text.place(mapping.marks[str(place[-1])][0]).line
+        line = self._text.find_position(mapping.marks[str(place[-1])][0]).line
         what = f"stands here a second time, first on line {line} (a key stands once in a mapping)"
         self._note(Fault(place, what, offset))
 

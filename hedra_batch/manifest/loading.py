@@ -9,16 +9,13 @@ from typing import Literal
 from hedra_batch.errors import InputFileError, ManifestError, UsageError
 from hedra_batch.inputs import MediaInput
 from hedra_batch.manifest.composer import compose_whole
-from hedra_batch.manifest.expansion import Expansion, expand
-from hedra_batch.manifest.images import read_image
-from hedra_batch.manifest.jobs import Jobs
-from hedra_batch.manifest.mending import hides_jobs, is_real, mend
-from hedra_batch.manifest.naming import NAME_RULE, is_name, make_manifest_name
-from hedra_batch.manifest.problems import MOST_FAULTS, Fault, render_faults
-from hedra_batch.manifest.schema import ManifestEntry, check_shape, find_cut_prompts
-from hedra_batch.manifest.text import read_text
-from hedra_batch.manifest.tree import Tree
-from hedra_batch.manifest.wording import shown
+from hedra_batch.manifest.document import Tree, read_text
+from hedra_batch.manifest.faults import MOST_FAULTS, Fault, render_faults, shown
+from hedra_batch.manifest.files import read_image
+from hedra_batch.manifest.jobs import Expansion, Jobs, expand
+from hedra_batch.manifest.names import NAME_RULE, is_name, make_manifest_name
+from hedra_batch.manifest.schema import ManifestEntry
+from hedra_batch.manifest.shape import check_shape, find_cut_texts, hides_jobs, is_real, mend
 from hedra_batch.units import Limits
 
 
@@ -48,11 +45,11 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
         raise UsageError(f"The edition {shown(edition)} cannot be part of a file's name. Allowed: {NAME_RULE}.")
     tree = compose_whole(read_text(path))
     entry, expansion = _check(tree, path.parent, edition)
-    images = _read_images(expansion, tree, path.parent)
+    media = _read_files(expansion, tree, path.parent)
     return Manifest(
         name=entry.name or make_manifest_name(path.stem),
         path=path,
-        jobs=Jobs(edition, expansion.drafts, expansion.outputs, images),
+        jobs=Jobs(edition, expansion.specs, expansion.outputs, media),
         limits=Limits(**dict(entry.limits)),
         budget_credits=entry.budget,
         attempts=entry.attempts,
@@ -68,22 +65,22 @@ def _check(tree: Tree, folder: Path, edition: str) -> tuple[ManifestEntry, Expan
     expansion = (
         expand(entry, tree, folder, edition, has_all_jobs=not hides_jobs(shape_faults)) if entry else Expansion()
     )
-    faults = [*tree.faults, *find_cut_prompts(tree), *shape_faults, *filter(is_real, expansion.faults)]
+    faults = [*tree.faults, *find_cut_texts(tree), *shape_faults, *filter(is_real, expansion.faults)]
     if entry is None or faults:
         raise ManifestError(render_faults(faults, tree))
     return entry, expansion
 
 
-def _read_images(expansion: Expansion, tree: Tree, folder: Path) -> dict[str, MediaInput]:
-    images = {}
+def _read_files(expansion: Expansion, tree: Tree, folder: Path) -> dict[str, MediaInput]:
+    media = {}
     faults = list(expansion.file_faults)
-    for source, loc in expansion.images.items():
+    for source, loc in expansion.sources.items():
         try:
-            images[source] = read_image(source, folder)
+            media[source] = read_image(source, folder)
         except ValueError as error:
             faults.append(Fault(loc, str(error)))
             if len(faults) > MOST_FAULTS:
                 break
     if faults:
         raise InputFileError(render_faults(faults, tree))
-    return images
+    return media

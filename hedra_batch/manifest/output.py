@@ -6,7 +6,7 @@ import re
 
 #: Without an edition its folder is left out.
 DEFAULT_TEMPLATE = "videos/{edition}/{id}.mp4"
-FIELDS = ("id", "image", "prompt", "edition")
+PLACEHOLDERS = ("id", "image", "prompt", "edition")
 #: File systems allow 255 bytes; the rest is for `.take2` and `.part`.
 LONGEST_PART_BYTES = 230
 #: Some systems allow 1,024 bytes for a whole path, with the run folder in front.
@@ -35,10 +35,10 @@ _DEVICE = re.compile(r"(?<![^/])(con|prn|aux|nul|(?:com|lpt)[0-9¹²³]) *[./]",
 
 def check_template(template: str) -> str:
     """Return a template whose every output stays in the run folder. Raises ValueError with what is wrong."""
-    unknown = [field for field in _FIELD.findall(template) if field not in FIELDS]
+    unknown = [field for field in _FIELD.findall(template) if field not in PLACEHOLDERS]
     parts = template.split("/")
     faults = {
-        f"has a field of its own (allowed: {', '.join(f'{{{field}}}' for field in FIELDS)})": bool(unknown),
+        f"has a field of its own (allowed: {', '.join(f'{{{field}}}' for field in PLACEHOLDERS)})": bool(unknown),
         "has a brace that belongs to no field": bool(re.search(r"[{}]", _FIELD.sub("", template))),
         "has a backslash (allowed: '/' between folders)": "\\" in template,
         "is an absolute path (allowed: a path inside the run folder)": template.startswith("/"),

@@ -1,51 +1,162 @@
-"""The shape of a manifest: which keys stand where, what is wrong with any other shape, and the JSON Schema."""
+"""Which keys stand where in a manifest, and with which values: for the check of a manifest and for the JSON Schema.
+
+The fields of a job come from the table of fields, and are nowhere written out.
+"""
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
-from pydantic_core import ErrorDetails
-
-from hedra_batch.manifest.fields import (
-    AspectRatio,
-    Attempts,
-    Budget,
-    DurationMs,
-    ImageSource,
-    Limit,
-    ManifestName,
-    ModelName,
-    Name,
-    OutputTemplate,
-    Pattern,
-    Prompt,
-    QuietWindowMs,
-    RequestRate,
-    Resolution,
-    Variations,
-    Version,
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetPydanticSchema,
+    PlainValidator,
+    Tag,
+    WithJsonSchema,
+    create_model,
 )
-from hedra_batch.manifest.output import DEFAULT_TEMPLATE
-from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc
-from hedra_batch.manifest.tree import Tree
-from hedra_batch.manifest.wording import kind, shown, suggestion
-from hedra_batch.units import Limits
+
+from hedra_batch.inputs import FIELDS, FIELDS_BY_NAME, FieldValues
+from hedra_batch.inputs import Field as JobField
+from hedra_batch.manifest.names import LONGEST_NAME, LONGEST_PATTERN, NAME_RULE
+from hedra_batch.manifest.output import DEFAULT_TEMPLATE, LONGEST_TEMPLATE
+from hedra_batch.manifest.values import (
+    MOST_AT_ONCE,
+    MOST_ATTEMPTS,
+    MOST_VARIATIONS,
+    TIME_PATTERN,
+    describe_field,
+    read_attempts,
+    read_budget,
+    read_field,
+    read_limit,
+    read_manifest_name,
+    read_name,
+    read_output,
+    read_pattern,
+    read_quiet_window_ms,
+    read_rate,
+    read_variations,
+    read_version,
+)
+from hedra_batch.units import Limits, Rate
 
 #: Of one list; a fault in each of them is found in two seconds.
-_MOST_ENTRIES = 100_000
-#: Finding out what an unknown key may have meant is slow.
-_MOST_SUGGESTIONS = 200
+MOST_ENTRIES = 100_000
 _LIMITS = Limits()
+_PROMPT = FIELDS_BY_NAME["prompt"]
 
 
-def _tell_shape(value: object) -> str | None:
-    return "mapping" if isinstance(value, dict) else "list" if isinstance(value, list) else None
+def _described(kind_of_json: str, description: str, **more: object) -> WithJsonSchema:
+    return WithJsonSchema({"type": kind_of_json, "description": description, **more})
+
+
+def _reader(field: JobField) -> PlainValidator:
+    return PlainValidator(partial(read_field, field=field))
+
+
+Version = Annotated[int, PlainValidator(read_version), WithJsonSchema({"const": 1})]
+Name = Annotated[
+    str,
+    PlainValidator(read_name),
+    # Looser than the rule: what \w means differs from one validator to the next.
+    _described("string", f"A name: {NAME_RULE}.", maxLength=LONGEST_NAME, pattern=r"^[^\s/_.-][^\s/]*$"),
+]
+ManifestName = Annotated[
+    str,
+    PlainValidator(read_manifest_name),
+    _described("string", "Names the run folder; the file's stem if left out.", maxLength=LONGEST_NAME),
+]
+QuietWindowMs = Annotated[
+    int,
+    PlainValidator(read_quiet_window_ms),
+    _described(
+        "string",
+        "How long a request of unknown outcome must stay unseen before it is settled; at most 24h.",
+        pattern=TIME_PATTERN,
+        examples=["10m"],
+    ),
+]
+Variations = Annotated[
+    int | None,
+    PlainValidator(read_variations),
+    _described(
+        "integer",
+        "How many videos are made of each job; raising it buys only the new ones.",
+        minimum=1,
+        maximum=MOST_VARIATIONS,
+    ),
+]
+Limit = Annotated[
+    int,
+    PlainValidator(read_limit),
+    _described("integer", "How many at once.", minimum=1, maximum=MOST_AT_ONCE),
+]
+Attempts = Annotated[
+    int,
+    PlainValidator(read_attempts),
+    _described(
+        "integer",
+        "How many attempts of a job are made without a person, where the server ends one for a passing reason.",
+        minimum=1,
+        maximum=MOST_ATTEMPTS,
+    ),
+]
+RequestRate = Annotated[
+    Rate,
+    PlainValidator(read_rate),
+    _described("string", "How many in a unit of time, spread evenly.", examples=["10/min", "1/s", "300/h"]),
+]
+Budget = Annotated[
+    int | None,
+    PlainValidator(read_budget),
+    _described(
+        "string",
+        "The most that one edition may cost, refunds not taken off.",
+        pattern="^[0-9]+ *credits?$",
+        examples=["500 credits"],
+    ),
+]
+Pattern = Annotated[
+    str,
+    PlainValidator(read_pattern),
+    _described(
+        "string",
+        "An id, or a pattern of ids (*, ?, [).",
+        minLength=1,
+        maxLength=LONGEST_PATTERN,
+        examples=["hero--storm", "*--storm"],
+    ),
+]
+OutputTemplate = Annotated[
+    str,
+    PlainValidator(read_output),
+    _described(
+        "string",
+        "Where each video goes inside the run folder, by {id}, {image}, {prompt} and {edition}.",
+        maxLength=LONGEST_TEMPLATE,
+        pattern=r"\.mp4$",
+        examples=["videos/{id}.mp4", "{edition}/{image}/{prompt}.mp4"],
+    ),
+]
+Prompt = Annotated[str, _reader(_PROMPT), WithJsonSchema(describe_field(_PROMPT))]
+ImageSource = Annotated[
+    str,
+    _reader(FIELDS_BY_NAME["image"]),
+    _described(
+        "string",
+        "An image: a path relative to the manifest, an https URL, or a pattern of paths (*, ?, [, **).",
+        examples=["photos/hero.jpg", "https://example.com/hero.jpg", "photos/*/front.png"],
+    ),
+]
 
 
 class _Part(BaseModel):
-    """A part of a manifest; a key left out has an empty value, which none that stands there can have."""
+    """A part of a manifest."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,25 +164,37 @@ class _Part(BaseModel):
 class JobFields(_Part):
     """What a job asks for; in `defaults`, what every job asks for that does not say otherwise."""
 
-    prompt: Prompt = ""
-    image: ImageSource = ""
-    end_image: ImageSource = ""
-    model: ModelName = ""
-    aspect_ratio: AspectRatio = ""
-    resolution: Resolution = ""
-    duration_ms: DurationMs = Field(0, alias="duration")
-    variations: Variations = 0
+    variations: Variations = None
 
-    def over(self, defaults: JobFields) -> JobFields:
-        """Return the defaults with this job's own fields over them."""
-        own = {name: value for name in JobFields.model_fields if (value := getattr(self, name))}
-        return defaults.model_copy(update=own)
+    @property
+    def values(self) -> FieldValues:
+        """The fields that are given, by their names."""
+        return {name: value for name in FIELDS_BY_NAME if (value := getattr(self, name)) is not None}
 
 
 class JobEntry(JobFields):
     """A single job."""
 
     id: Name = ""
+
+
+_Model = TypeVar("_Model", bound=JobFields)
+
+
+def _add_fields(part: type[_Model]) -> type[_Model]:
+    """Add the table of fields to a part; mypy goes on knowing it as it is written."""
+    fields: dict[str, Any] = {
+        field.name: (
+            Annotated[Any, _reader(field), WithJsonSchema(describe_field(field))],
+            Field(None, alias=field.key),
+        )
+        for field in FIELDS
+    }
+    bases: Any = (part, create_model("Fields", __base__=_Part, **fields))
+    return cast("type[_Model]", create_model(part.__name__, __base__=bases, __doc__=part.__doc__))
+
+
+DEFAULTS_MODEL, JOB_MODEL = _add_fields(JobFields), _add_fields(JobEntry)
 
 
 class LimitsEntry(_Part):
@@ -84,7 +207,11 @@ class LimitsEntry(_Part):
     poll: RequestRate = Field(default_factory=lambda: _LIMITS.poll, description=f"Read requests: {_LIMITS.poll}.")
 
 
-_SOME = Field(min_length=1, max_length=_MOST_ENTRIES)
+def _tell_shape(value: object) -> str | None:
+    return "mapping" if isinstance(value, dict) else "list" if isinstance(value, list) else None
+
+
+_SOME = Field(min_length=1, max_length=MOST_ENTRIES)
 Prompts = Annotated[
     Annotated[dict[Name, Prompt], _SOME, Tag("mapping")] | Annotated[list[Prompt], _SOME, Tag("list")],
     Discriminator(_tell_shape),
@@ -104,13 +231,15 @@ class ManifestEntry(_Part):
     name: ManifestName = ""
     budget: Budget = None
     attempts: Attempts = 2
-    defaults: JobFields = JobFields()
+    defaults: Annotated[JobFields, GetPydanticSchema(lambda _, handle: handle(DEFAULTS_MODEL))] = DEFAULTS_MODEL()
     prompts: Prompts = Field(default_factory=list, description="Every prompt goes with every image.")
     images: Images = Field(default_factory=list, description="Every image goes with every prompt.")
     exclude: list[Pattern] = Field(
-        default_factory=list, max_length=_MOST_ENTRIES, description="Jobs that are left out, by id."
+        default_factory=list, max_length=MOST_ENTRIES, description="Jobs that are left out, by id."
     )
-    jobs: list[JobEntry] = Field(default_factory=list, max_length=_MOST_ENTRIES, description="Single jobs.")
+    jobs: list[Annotated[JobEntry, GetPydanticSchema(lambda _, handle: handle(JOB_MODEL))]] = Field(
+        default_factory=list, max_length=MOST_ENTRIES, description="Single jobs."
+    )
     limits: LimitsEntry = Field(default_factory=LimitsEntry)
     output: OutputTemplate = DEFAULT_TEMPLATE
     on_unknown: Literal["resend", "hold"] = Field(
@@ -120,7 +249,6 @@ class ManifestEntry(_Part):
 
 
 def manifest_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a manifest, for editors."""
     schema = ManifestEntry.model_json_schema()
     for part in [schema, *schema["$defs"].values()]:
         for field in part["properties"].values():
@@ -128,80 +256,3 @@ def manifest_schema() -> dict[str, Any]:
             field.pop("default", None)
             field.pop("title", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def is_prompt(loc: Loc) -> bool:
-    """Tell whether a prompt stands at a place."""
-    match loc:
-        case ("prompts", _) | ("defaults", "prompt") | ("jobs", int(), "prompt"):
-            return True
-        case _:
-            return False
-
-
-def find_cut_prompts(tree: Tree) -> list[Fault]:
-    """Find prompts of which YAML took a part for something else."""
-    cuts = ((loc, what) for loc, what in tree.cuts.items() if is_prompt(loc))
-    return [Fault(loc, f"{what} (put the text in quotes)") for loc, what in islice(cuts, MOST_FAULTS + 1)]
-
-
-def check_shape(values: object, tree: Tree) -> tuple[ManifestEntry | None, list[Fault]]:
-    """Check values of a tree; without faults there is an entry."""
-    try:
-        return ManifestEntry.model_validate(values), []
-    except ValidationError as error:
-        details = error.errors(include_url=False)[: MOST_FAULTS + 1]
-    return None, [
-        _explain(detail, tree, is_suggesting=index < _MOST_SUGGESTIONS) for index, detail in enumerate(details)
-    ]
-
-
-def _explain(detail: ErrorDetails, tree: Tree, *, is_suggesting: bool) -> Fault:
-    loc, value = _find_loc(detail["loc"]), detail["input"]
-    if detail["type"] == "extra_forbidden":
-        return Fault(loc, _explain_unknown(loc, value, is_suggesting=is_suggesting), tree.key_offset(loc))
-    if detail["type"] == "value_error":
-        is_key = detail["loc"][-1] == "[key]"
-        return Fault(loc, str(detail["ctx"]["error"]), tree.key_offset(loc) if is_key else None)
-    whats = {
-        # The only key that must be there.
-        "missing": "is missing (write 'version: 1' at the top)",
-        "literal_error": f"{shown(value)} is not known here (allowed: {detail.get('ctx', {}).get('expected')})",
-        "too_short": "is empty (give it an entry, or take the key out)",
-        "too_long": f"has too many entries (at most {_MOST_ENTRIES:,})",
-    }
-    return Fault(loc, whats.get(detail["type"], f"is {kind(value)} (allowed: {_allowed_shape(loc)})"))
-
-
-def _find_loc(loc: Loc) -> Loc:
-    """Take out what only the model knows: which of two shapes was met, and that a key is meant."""
-    if loc[:1] in {("prompts",), ("images",)}:
-        loc = loc[:1] + loc[2:]
-    return loc[:-1] if loc[-1:] == ("[key]",) else loc
-
-
-def _explain_unknown(loc: Loc, value: object, *, is_suggesting: bool) -> str:
-    allowed = [field.alias or name for name, field in _find_part(loc[:-1]).model_fields.items()]
-    meant = suggestion(str(loc[-1]), allowed) if is_suggesting else ""
-    if value is None and not meant and loc[0] in {"jobs", "defaults"}:
-        return "is read by YAML as a key of its own (if it belongs to a text, put the text in quotes)"
-    return f"is not known here{meant} (allowed: {', '.join(allowed)})"
-
-
-def _find_part(loc: Loc) -> type[_Part]:
-    parts: dict[str | int, type[_Part]] = {"defaults": JobFields, "jobs": JobEntry, "limits": LimitsEntry}
-    return parts[loc[0]] if loc else ManifestEntry
-
-
-def _allowed_shape(loc: Loc) -> str:
-    match loc:
-        case ("prompts" | "images",):
-            return "a list, or a mapping with a name for each"
-        case ("exclude",):
-            return "a list of ids and patterns"
-        case ("jobs",):
-            return "a list of jobs"
-        case ("jobs", _):
-            return "a mapping, such as {prompt: …, image: …}"
-        case _:
-            return "a mapping of keys to values"

@@ -37,8 +37,11 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     "aspect_ratio": ("16:9", "9:16", "1:1"),
     "resolution": ("540p", "720p", "4k"),
     "duration": ("5s", "5000ms", "1.5 s", "1m"),
+    "negative_prompt": ("text, watermarks", "no # sign", "日本"),
     "variations": (1, 2, 7),
 }
+#: One video a job: what fixes the result stands beside no several variations.
+FIXED: tuple[Tree, ...] = ({"seed": 0, "variations": 1}, {"seed": 2**63 - 1, "variations": 1}, {})
 WHOLE: dict[str, tuple[Any, ...]] = {
     "name": ("spring", "May sale", "größe"),
     "budget": ("500 credits", "1 credit"),
@@ -49,7 +52,26 @@ WHOLE: dict[str, tuple[Any, ...]] = {
     "exclude": (["nothing-*"], ["*--[!a-z]*", "?"]),
 }
 ODD_VALUES: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 1, 1.5, 10**18, 10**40, float("inf"), float("nan"), "", " ", [], {}, [[]], {"": ""}),
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1,
+        1.5,
+        10**18,
+        2**63,
+        10**40,
+        float("inf"),
+        float("nan"),
+        "",
+        " ",
+        [],
+        {},
+        [[]],
+        {"": ""},
+    ),
     *("x" * 300, "x" * 30_000, "9" * 500, "{{", "{id}", "{}.mp4", "{id", "%s", "*", "?", "[", "[!", "**", "**/**"),
     *("../x", "/etc/passwd", ".", "..", "a/b", "a\\b", "-", ".hidden", "photos/*/front.png", "missing.png"),
     *("http://h/a", "https://", "https://h/a b", "https://u:p@h/a", "https://[", "file:///a", "data:,", "HTTPS://h/a"),
@@ -65,7 +87,20 @@ ODD_OUTPUTS = (
 )
 ODD_IMAGES = ("missing.png", "text.png", "pipe.png", "loop.png", "photos", "*.png", "**/*.png", "**", "/dev/zero")
 ODD_NAMES = ("Storm", "storm", "con", "LPT1.x", "logs", "run.lock", "a.take2", "e\u0301", "é", "日" * 100, "..", "a b")
-ODD_KEYS = ("", "<<", "id", "prompt", "image", "Version", "version ", "api_key", "x-api-key", "password", "k" * 2000)
+ODD_KEYS = (
+    "",
+    "<<",
+    "id",
+    "prompt",
+    "image",
+    "seed",
+    "Version",
+    "version ",
+    "api_key",
+    "x-api-key",
+    "password",
+    "k" * 2000,
+)
 SYNTAX = (
     *(":", ": ", "#", " #", "-", "- ", "? ", "[", "]", "{", "}", ",", "'", '"', "|", ">", "&a ", "*a", "!x ", "!!map "),
     *("<<: *a", "%", "%TAG !a! b\n", "---\n", "...\n", "\n", "\n\n  ", "\t", "\r", "\\", "@", "`", "~", "\x85"),
@@ -99,6 +134,7 @@ def draw_jobs(dice: Dice) -> list[Tree]:
             "prompt": dice.choice(TEXTS),
             **draw_some(dice, SETTINGS, 0.3),
             **draw_some(dice, {"image": IMAGES, "end_image": IMAGES}, 0.3),
+            **dice.choice(FIXED),
         }
         for name in draw_names(dice)
     ]

@@ -1,18 +1,23 @@
-"""Names and ids: which may be written, how they are made where none is, and when two are the same. Pure.
+"""Names and ids: which may be written, how they are made where none is, when two are the same, which a pattern means.
 
 An id is made of what its job is, never of where it stands, so that moving lines about buys nothing again.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
 
 LONGEST_NAME = 100
+MOST_WILDCARDS = 100
+#: Each pattern with a wildcard is tried on every id; plain ids are free.
+MOST_TRIES = 1_000_000
+LONGEST_PATTERN = 250
 _LONGEST_PROMPT_SLUG = 32
 _HASH_DIGITS = 6
 
@@ -25,17 +30,15 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text can be a name or an id as it stands."""
     return len(text) <= LONGEST_NAME and _NAME.fullmatch(text) is not None
 
 
 def is_manifest_name(text: str) -> bool:
-    """Tell whether a text can name a manifest and its folder; unlike an id it may have spaces."""
+    """Tell whether a text can name a manifest and its run folder; unlike an id it may have spaces."""
     return len(text) <= LONGEST_NAME and _MANIFEST_NAME.fullmatch(text) is not None
 
 
 def has_wildcard(text: str) -> bool:
-    """Tell whether a text has one of the characters that make a pattern."""
     return _WILDCARD.search(text) is not None
 
 
@@ -58,7 +61,6 @@ def slug(text: str) -> str:
 
 
 def make_manifest_name(stem: str) -> str:
-    """Name a manifest by the stem of its file."""
     name = normalize("NFC", stem)
     return name if is_manifest_name(name) else slug(stem)
 
@@ -97,3 +99,19 @@ def variation_ids(job_id: str, variations: int) -> Iterator[str]:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
+
+
+def count_allowed(ids: Collection[str]) -> int:
+    """Count how many patterns with a wildcard there may be for so many ids."""
+    return min(MOST_WILDCARDS, MOST_TRIES // max(len(ids), 1))
+
+
+def find_excluded(patterns: Iterable[str], ids: Collection[str]) -> set[str]:
+    """Find the ids that are left out; case counts."""
+    patterns = list(patterns)
+    excluded = {pattern for pattern in patterns if pattern in ids}
+    wildcards = [fnmatch.translate(pattern) for pattern in patterns if has_wildcard(pattern)]
+    if wildcards:
+        matches = re.compile("|".join(wildcards)).match
+        excluded.update(one for one in ids if matches(one))
+    return excluded

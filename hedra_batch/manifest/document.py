@@ -1,4 +1,4 @@
-"""The text of a manifest file: read within limits, decoded, and numbered by lines."""
+"""The text of a manifest file, and what it says as plain values that know where they stand in it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from hedra_batch.errors import InputFileError, ManifestError
-from hedra_batch.manifest.problems import Position, render_line
-from hedra_batch.manifest.wording import shown_path
+from hedra_batch.manifest.faults import Fault, Loc, Position, render_line, shown_path
 
 LARGEST_BYTES = 16 * 1024 * 1024
 MOST_LINES = 1_000_000
@@ -32,10 +32,9 @@ class ManifestText:
     def _line_starts(self) -> list[int]:
         return [0, *(match.end() for match in _LINE_END.finditer(self.content))]
 
-    def place(self, offset: int) -> Position:
-        """Find line and column of an offset."""
+    def find_position(self, offset: int) -> Position:
         line = bisect_right(self._line_starts, min(offset, len(self.content)))
-        return Position(line, offset - self._line_starts[line - 1] + 1)
+        return Position(self.file, line, offset - self._line_starts[line - 1] + 1)
 
 
 def read_text(path: Path) -> ManifestText:
@@ -74,4 +73,64 @@ def _read_bytes(path: Path, file: str) -> bytes:
 
 
 def _no_text(text: ManifestText, offset: int, what: str) -> ManifestError:
-    return ManifestError([render_line(text.file, text.place(offset), "manifest", what)])
+    return ManifestError([render_line(text.find_position(offset), "manifest", what)])
+
+
+class Mapping(dict[str, Any]):
+    """A mapping of the file; `marks` has the offsets of each key and of its value."""
+
+    __slots__ = ("marks",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.marks: dict[str, tuple[int, int]] = {}
+
+
+class Sequence(list[Any]):
+    """A list of the file; `marks` has the offset of each item."""
+
+    __slots__ = ("marks",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.marks: list[int] = []
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What a manifest says, before it is known whether that makes sense."""
+
+    text: ManifestText
+    values: Any
+    start: int
+    #: What is wrong with the YAML itself; the values are there all the same.
+    faults: list[Fault]
+    #: Unquoted texts of which YAML took a part for a comment or an anchor, and what it took.
+    cuts: dict[Loc, str]
+    #: Whether the last of the faults kept the rest from being read, so that there are no values.
+    is_broken: bool = False
+
+    @property
+    def file(self) -> str:
+        """The file's name as it was typed, safe to print."""
+        return self.text.file
+
+    def find_position(self, loc: Loc, offset: int | None = None) -> Position:
+        """Find the position of an offset, or of the value at `loc`, or of the innermost mapping that should have it."""
+        return self.text.find_position(self._find(loc)[1] if offset is None else offset)
+
+    def key_offset(self, loc: Loc) -> int:
+        """Find where the key at the end of `loc` stands."""
+        return self._find(loc)[0]
+
+    def _find(self, loc: Loc) -> tuple[int, int]:
+        marks, value = (self.start, self.start), self.values
+        for part in loc:
+            if isinstance(value, Mapping) and part in value:
+                marks = value.marks[str(part)]
+            elif isinstance(value, Sequence) and isinstance(part, int) and part < len(value):
+                marks = (value.marks[part], value.marks[part])
+            else:
+                break
+            value = value[part]
+        return marks

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from manifests import faults
 
-from hedra_batch.errors import InputFileError, ManifestError
+from hedra_batch.errors import ManifestError
 from hedra_batch.manifest.composer import compose
+from hedra_batch.manifest.document import LARGEST_BYTES, ManifestText, Tree
 from hedra_batch.manifest.loading import load_manifest
-from hedra_batch.manifest.text import LARGEST_BYTES, ManifestText, read_text
-from hedra_batch.manifest.tree import Tree
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
+
+
+SYNTAX = [
+    ("prompts: [!!python/object/apply:os.mkdir [pwned]]", "2:11: prompts[0]", "python/object/apply:os.mkdir'"),
+    ("prompts: [!!python/name:os.system x]", "2:11: prompts[0]", "has the tag"),
+    ("prompts: [!!binary aGFybQ==]", "2:11: prompts[0]", "has the tag"),
+    ("prompts: !!set {a: P}", "2:10: prompts", "has the tag 'tag:yaml.org,2002:set'"),
+    ("prompts: [!<tag:yaml.org,2002:int> 5]", "2:11: prompts[0]", "has the tag"),
+    ("!!merge <<: {name: x}", "2:1: ['<<']", "is not known here"),
+    ("'<<': {name: x}", "2:1: ['<<']", "is not known here"),
+    ("<<: 5", "2:1: ['<<']", "merges what is no mapping"),
+    ("<<: [{name: x}, [y]]", "2:1: ['<<']", "merges what is no mapping"),
+    ("defaults: &a {<<: *a}", "2:19: manifest", "has an alias"),
+    ("<<: &a {x: &b [*a, *b]}", "2:16: manifest", "has an alias"),
+    ("jobs: [{id: x, prompt: P, prompt: Q}]", "2:27: jobs[0].prompt", "a second time, first on line 2"),
+    ("prompts: {e\u0301: P, é: Q}", "2:18: prompts.é", "a second time, first on line 2"),
+    (f"? {'k' * 1001}\n: 5", "2:3: manifest", "has a key of 1,001 characters (at most 1,000; put a text in quotes)"),
+]
 
 
 def read(content: str) -> Tree:
@@ -75,13 +88,7 @@ def test_aliases_and_merges_are_followed() -> None:
     ],
 )
 def test_every_value_has_its_place(content: str, loc: tuple[Any, ...], place: tuple[int, int]) -> None:
-    assert read(content).place(loc) == place
-
-
-def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
-    (tmp_path / "m.yaml").write_bytes(b"\xef\xbb\xbfversion: 1\nprompts: ['']")
-    with pytest.raises(ManifestError, match=r"m\.yaml:2:11: prompts"):
-        load_manifest(tmp_path / "m.yaml")
+    assert read(content).find_position(loc) == ("m.yaml", *place)
 
 
 @pytest.mark.parametrize(
@@ -117,63 +124,6 @@ def test_a_hostile_file_is_refused_with_its_place(tmp_path: Path, content: bytes
     assert fault in str(caught.value)
 
 
-def test_a_missing_manifest_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match=r"none\.yaml: the manifest does not exist"):
-        load_manifest(tmp_path / "none.yaml")
-
-
-def test_a_manifest_is_a_regular_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.yaml")
-    for path in (tmp_path, tmp_path / "pipe.yaml", Path("/dev/zero")):
-        with pytest.raises(InputFileError, match="is not a regular file"):
-            load_manifest(path)
-
-
-def test_a_name_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match="cannot be read: File name too long"):
-        load_manifest(tmp_path / ("x" * 300))
-
-
-def test_a_file_name_is_shown_safely(tmp_path: Path) -> None:
-    with pytest.raises(InputFileError) as caught:
-        read_text(tmp_path / "\x1b]0;x\udcff.yaml")
-    assert str(caught.value).isprintable()
-
-
-@settings(deadline=None)
-@given(st.text(max_size=200) | st.binary(max_size=200))
-def test_any_file_is_a_manifest_or_gets_an_answer(
-    tmp_path_factory: pytest.TempPathFactory, content: str | bytes
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.yaml"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
-    with pytest.raises(ManifestError):
-        load_manifest(path)
-
-
-ATOMS = st.sampled_from(
-    ["version", "prompts", "images", "jobs", "defaults", "exclude", "limits", "output", "prompt", "id", "image", "name"]
-) | st.sampled_from(
-    [None, 1, 0.5, True, "x", "X", "a b", "", "*", "{{", "5s", "https://h/a", "{id}.mp4", "api_key", "<<"]
-)
-TREES = st.recursive(
-    ATOMS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ATOMS.map(str), inner, max_size=5), max_leaves=20
-)
-
-
-@settings(deadline=None)
-@given(
-    st.dictionaries(st.sampled_from(["prompts", "images", "jobs", "defaults", "exclude", "output", "limits"]), TREES)
-)
-def test_any_tree_is_a_manifest_or_gets_an_answer(
-    tmp_path_factory: pytest.TempPathFactory, tree: dict[str, Any]
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "tree.yaml"
-    path.write_text(json.dumps({"version": 1, **tree}))
-    with suppress(ManifestError, InputFileError):
-        assert load_manifest(path).jobs
-
-
 @pytest.mark.parametrize("content", ["a: b: c", "a: [x", "a: @b"])
 def test_a_syntax_error_names_what_was_being_read(content: str) -> None:
     tree = read(content)
@@ -183,3 +133,23 @@ def test_a_syntax_error_names_what_was_being_read(content: str) -> None:
 
 def test_a_syntax_error_hides_no_fault_before_it() -> None:
     assert [fault.offset for fault in read("a: 1\na: 2\nb: [").faults] == [5, 14]
+
+
+@pytest.mark.parametrize(("body", "start", "part"), SYNTAX)
+def test_harm_is_told_with_its_place(tmp_path: Path, body: str, start: str, part: str) -> None:
+    told = faults(tmp_path, body)
+    assert any(line.startswith(f"m.yaml:{start}: ") and part in line for line in told), told
+    assert all(map(str.isprintable, told))
+
+
+def test_no_tag_makes_anything_happen(tmp_path: Path) -> None:
+    faults(tmp_path, f"prompts: [!!python/object/apply:os.mkdir ['{tmp_path}/pwned']]")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.yaml"]
+
+
+def test_merges_that_double_each_other_are_counted(tmp_path: Path) -> None:
+    base = "a: &a {" + ",".join(f"k{number}: 1" for number in range(1000)) + "}\n"
+    doubled = "".join(
+        f"{two}: &{two} {{<<: [*{one}, *{one}]}}\n" for one, two in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    assert "manifest: holds too much" in faults(tmp_path, base + doubled)[-1]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedra_batch.manifest.naming import (
+from hedra_batch.manifest.names import (
     collision_key,
     glob_name,
     image_name,

@@ -1,4 +1,7 @@
-"""The jobs of a manifest as it states them: every prompt with every image, and single ones, each with its id."""
+"""The jobs of a manifest as it states them: every prompt with every image, and single ones, each with its id.
+
+A prompt and an image are what the matrix is made of; what else a job asks for is carried along by the table of fields.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from hedra_batch.manifest.images import find_images, is_pattern
-from hedra_batch.manifest.naming import collision_key, glob_name, image_name, pair_id, prompt_slug
-from hedra_batch.manifest.patterns import Search
-from hedra_batch.manifest.problems import MOST_FAULTS, Fault, Loc, render_key
-from hedra_batch.manifest.schema import JobEntry, JobFields, ManifestEntry
-from hedra_batch.manifest.tree import Tree
-from hedra_batch.manifest.wording import shown
+from hedra_batch.inputs import FIELDS, MEDIA_FIELDS, FieldValues
+from hedra_batch.manifest.document import Tree
+from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, render_key, shown
+from hedra_batch.manifest.files import Search, find_images, is_pattern
+from hedra_batch.manifest.names import collision_key, glob_name, image_name, pair_id, prompt_slug
+from hedra_batch.manifest.schema import JobFields, ManifestEntry
 
 #: More is a slip; a real batch of this size is several manifests.
 MOST_JOBS = 200_000
 #: Each looks through folders.
 MOST_PATTERNS = 1_000
+_FIXING_FIELDS = tuple(field for field in FIELDS if field.fixes_result)
 
 
 class Named(NamedTuple):
@@ -33,23 +36,27 @@ _NONE = Named("", "", ())
 
 
 class JobSpec(NamedTuple):
-    """A job with all its variations, before its image is read."""
+    """A job with all its variations, before its files are read."""
 
     id: str
     prompt_id: str
     image_id: str
     prompt: str
     image: str
-    settings: JobFields
+    #: What it asks for by the names of the fields, files by their sources; prompt and image stand above these.
+    values: FieldValues
+    variations: int
     #: What it is made of: one entry of jobs, or an image and a prompt.
     origin: tuple[Loc, ...]
 
 
-class Drafting:
-    """Drafts the jobs of one manifest, and gathers what is wrong on the way."""
+class SpecBuilder:
+    """Builds the specs of one manifest, and gathers what is wrong on the way."""
 
     def __init__(self, entry: ManifestEntry, tree: Tree, folder: Path, *, has_all_jobs: bool) -> None:
         self._entry = entry
+        self._defaults = entry.defaults.values
+        self._variations = entry.defaults.variations or 1
         self._tree = tree
         self._folder = folder
         self._search = Search(folder)
@@ -58,16 +65,16 @@ class Drafting:
         self.faults: list[Fault] = []
         #: Faults of files, which are told once the text has none.
         self.file_faults: list[Fault] = []
-        #: Every image that the manifest names, and where it does so first.
-        self.images: dict[str, Loc] = {}
+        #: Every file and URL that the manifest names, and where it does so first.
+        self.sources: dict[str, Loc] = {}
 
-    def draft(self) -> list[JobSpec]:
-        """JobSpec every job, in the order of the manifest."""
+    def build(self) -> list[JobSpec]:
+        """Build the spec of every job, in the order of the manifest."""
         if not self._is_in_bounds(len(self._entry.prompts), len(self._entry.images)):
             return []
         prompts = self._take_distinct(self._name_prompts())
         images = self._take_distinct(self._name_images())
-        self._note_images(self._entry.defaults, ("defaults",))
+        self._note_sources(self._defaults, ("defaults",))
         # Patterns have brought in more.
         if not self._is_in_bounds(len(prompts), len(images)):
             return []
@@ -87,7 +94,7 @@ class Drafting:
                     return
                 yield from self._find(source, loc)
             else:
-                self.images.setdefault(source, loc)
+                self.sources.setdefault(source, loc)
                 yield Named(name or image_name(source), source, loc)
 
     def _find(self, pattern: str, loc: Loc) -> Iterator[Named]:
@@ -97,7 +104,7 @@ class Drafting:
             self.file_faults.append(Fault(loc, str(error)))
             return
         for source in found:
-            self.images.setdefault(source, loc)
+            self.sources.setdefault(source, loc)
             yield Named(glob_name(pattern, source), source, loc)
 
     def _take_distinct(self, named: Iterable[Named]) -> list[Named]:
@@ -113,54 +120,76 @@ class Drafting:
         is_image = one.loc[0] == "images"
         mine = f"{shown(one.value)} " if is_image else ""
         theirs = f"{shown(other.value)} of " if is_image else ""
-        line = self._tree.place(other.loc).line
+        line = self._tree.find_position(other.loc).line
         rule = "names must differ in more than upper and lower case"
         return f"{mine}has the name {shown(one.name)}, as has {theirs}{render_key(other.loc)} on line {line} ({rule})"
 
-    def _note_images(self, fields: JobFields, loc: Loc) -> None:
-        for key in ("image", "end_image"):
-            source: str = getattr(fields, key)
+    def _note_sources(self, values: FieldValues, loc: Loc) -> None:
+        for field in MEDIA_FIELDS:
+            source, place = _get_text(values, field.name), (*loc, field.key)
             if source and is_pattern(source, self._folder):
-                self._refuse((*loc, key), f"{shown(source)} is a pattern (allowed: one image; patterns go into images)")
+                allowed = f"allowed: one {field.medium}; patterns go into {field.medium}s"
+                self._refuse(place, f"{shown(source)} is a pattern ({allowed})")
             elif source:
-                self.images.setdefault(source, (*loc, key))
+                self.sources.setdefault(source, place)
 
     def _is_in_bounds(self, prompts: int, images: int) -> bool:
-        defaults = self._entry.defaults
         pairs = max(prompts, 1) * max(images, 1) if prompts or images else 0
-        count = pairs * max(defaults.variations, 1)
-        count += sum(max(job.variations or defaults.variations, 1) for job in self._entry.jobs)
+        count = pairs * self._variations + sum(job.variations or self._variations for job in self._entry.jobs)
         if count > MOST_JOBS:
             self._refuse((), f"asks for {count:,} videos (at most {MOST_JOBS:,} in one manifest)")
         return count <= MOST_JOBS
 
     def _pair(self, prompts: list[Named], images: list[Named]) -> Iterator[JobSpec]:
-        defaults = self._entry.defaults
-        if images and not prompts and not defaults.prompt:
+        default_prompt, default_image = _get_text(self._defaults, "prompt"), _get_text(self._defaults, "image")
+        if images and not prompts and not default_prompt:
             if self._has_all_jobs:
                 self._refuse(("images",), "has no prompt to go with (add prompts, or a prompt to defaults)")
             return
+        if images or prompts:
+            self._check_variations(self._entry.defaults, ("defaults",), self._defaults, self._variations)
         for image in images or [_NONE] * bool(prompts):
-            source = image.value or defaults.image
+            source = image.value or default_image
             image_id = image.name or (image_name(source) if source else "")
             for prompt in prompts or [_NONE]:
                 origin = tuple(side.loc for side in (image, prompt) if side.loc)
                 job_id = pair_id(image.name, prompt.name)
-                text = prompt.value or defaults.prompt
-                yield JobSpec(job_id, prompt.name, image_id, text, source, defaults, origin)
+                text = prompt.value or default_prompt
+                yield JobSpec(job_id, prompt.name, image_id, text, source, self._defaults, self._variations, origin)
 
     def _read_jobs(self) -> Iterator[JobSpec]:
         for index, job in enumerate(self._entry.jobs):
             loc: Loc = ("jobs", index)
-            self._note_images(job, loc)
-            settings = job.over(self._entry.defaults)
-            if not settings.prompt:
+            own = job.values
+            self._note_sources(own, loc)
+            values, variations = {**self._defaults, **own}, job.variations or self._variations
+            self._check_variations(job, loc, values, variations)
+            prompt, image = _get_text(values, "prompt"), _get_text(values, "image")
+            if not prompt:
                 self._refuse((*loc, "prompt"), "is missing (give the job a prompt, or put one into defaults)")
                 continue
-            image_id = image_name(settings.image) if settings.image else ""
+            image_id = image_name(image) if image else ""
             origin: Loc = (*loc, "id") if job.id else loc
-            job_id = job.id or _make_id(job, settings)
-            yield JobSpec(job_id, "", image_id, settings.prompt, settings.image, settings, (origin,))
+            job_id = job.id or _make_id(own, prompt)
+            yield JobSpec(job_id, "", image_id, prompt, image, values, variations, (origin,))
+
+    def _check_variations(self, part: JobFields, loc: Loc, values: FieldValues, variations: int) -> None:
+        """Refuse several variations of a job where a field makes all of them alike, at the place that is its own."""
+        fixing = (field for field in _FIXING_FIELDS if field.name in values) if variations > 1 else ()
+        for field in fixing:
+            is_own = field.name in part.values
+            if part.variations and not is_own:
+                what = (
+                    f"asks for {variations} videos that the {field.key} of defaults makes alike, so that one would be "
+                    f"paid for {variations} times (write variations: 1, or take the {field.key} out of defaults)"
+                )
+                self._refuse((*loc, "variations"), what)
+            else:
+                what = (
+                    f"makes all variations alike, so that {variations} of them would be one video paid for "
+                    f"{variations} times (take the {field.key} out, or write variations: 1)"
+                )
+                self._refuse((*loc, field.key) if is_own else ("defaults", field.key), what)
 
     def _refuse(self, loc: Loc, what: str) -> None:
         self.faults.append(Fault(loc, what))
@@ -174,8 +203,14 @@ def _entries(key: str, values: Mapping[str, str] | list[str]) -> Iterator[tuple[
         yield from (((key, index), "", value) for index, value in enumerate(values))
 
 
-def _make_id(job: JobEntry, settings: JobFields) -> str:
+def _make_id(own: FieldValues, prompt: str) -> str:
     """Name a job by what is its own; by its prompt where all of it comes from the defaults."""
-    image = image_name(job.image) if job.image else ""
-    prompt = prompt_slug(job.prompt) if job.prompt else ""
-    return pair_id(image, prompt) or prompt_slug(settings.prompt)
+    own_image, own_prompt = _get_text(own, "image"), _get_text(own, "prompt")
+    job_id = pair_id(image_name(own_image) if own_image else "", prompt_slug(own_prompt) if own_prompt else "")
+    return job_id or prompt_slug(prompt)
+
+
+def _get_text(values: FieldValues, name: str) -> str:
+    """Return the value of a field that is a text; empty where it is not given."""
+    value = values.get(name, "")
+    return value if isinstance(value, str) else ""

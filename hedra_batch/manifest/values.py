@@ -1,0 +1,231 @@
+"""What each single value of a manifest may be: a reader of it, and the JSON Schema that editors check it by.
+
+A reader takes whatever YAML made and raises ValueError with the end of a sentence that begins with the key. Nothing
+here imports the schema's library, which is slow to import, so that the name of a manifest is read without it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from unicodedata import normalize
+from urllib.parse import urlsplit
+
+from hedra_batch.inputs import Field, FieldValue, ValueType
+from hedra_batch.manifest.faults import kind, shown
+from hedra_batch.manifest.names import LONGEST_PATTERN, NAME_RULE, is_manifest_name, is_name
+from hedra_batch.manifest.output import check_template
+from hedra_batch.units import Rate, parse_credits, parse_duration_ms, parse_rate
+
+LONGEST_LINE = 2_000
+LONGEST_TEXT = 20_000
+LONGEST_QUANTITY = 30
+LONGEST_DURATION_MS = 10 * 60_000
+LONGEST_QUIET_WINDOW_MS = 24 * 3_600_000
+MOST_VARIATIONS = 100
+MOST_ATTEMPTS = 10
+MOST_AT_ONCE = 1_000
+#: The API says no more than "integer"; what has more than 64 bits surely does not arrive as it was written.
+SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1
+
+_ASPECT_RATIO = re.compile(r"[1-9][0-9]?:[1-9][0-9]?")
+_RESOLUTION = re.compile(r"[1-9][0-9]{2,3}p|[1-9]k")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://|data:", re.IGNORECASE)
+#: A time in JSON Schema.
+TIME_PATTERN = r"^[0-9]+(?:\.[0-9]+)? *(?:ms|s|min|m|h)$"
+
+
+@dataclass(frozen=True, slots=True)
+class ValueKind:
+    """How the values of one type are read, and how JSON Schema describes them."""
+
+    read: Callable[[object, Field], FieldValue]
+    schema: dict[str, object]
+    #: Follows the description of each field.
+    hint: str = ""
+
+
+def read_field(value: object, field: Field) -> FieldValue:
+    return KINDS[field.type].read(value, field)
+
+
+def describe_field(field: Field) -> dict[str, object]:
+    value_kind = KINDS[field.type]
+    schema = {**value_kind.schema, "description": field.description + value_kind.hint}
+    return {**schema, "examples": list(field.examples)} if field.examples else schema
+
+
+def _read_text(value: object, field: Field) -> str:
+    what = f"a {field.key.replace('_', ' ')} is text"
+    text = _require_text(value, f"is read by YAML as {kind(value)} ({what}: put the text in quotes)").strip()
+    if not text:
+        raise ValueError(f"is empty ({what})")
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"has {len(text):,} characters (at most {LONGEST_TEXT:,})")
+    if "{{" in text:
+        raise ValueError("has '{{' in it, which is reserved for templates (allowed: single braces)")
+    return text
+
+
+def _read_one_line(value: object, _: Field) -> str:
+    return read_line(value)
+
+
+def _read_media(value: object, field: Field) -> str:
+    source = read_line(value)
+    scheme = _SCHEME.match(source)
+    if scheme is None:
+        return source
+    if (scheme[1] or "").lower() != "https":
+        raise ValueError(f"{shown(source)} is no {field.medium} that can be sent (allowed: a path, or an https:// URL)")
+    try:
+        url = urlsplit(source)
+        is_usable = bool(url.hostname) and " " not in source
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ValueError(f"{shown(source)} is no URL (allowed: https://host/path)")
+    if "@" in url.netloc:
+        raise ValueError(
+            "has a user or a password in its URL, which would be sent and stored (allowed: https://host/path)"
+        )
+    return source
+
+
+def _read_aspect_ratio(value: object, _: Field) -> str:
+    if not isinstance(value, str) or not _ASPECT_RATIO.fullmatch(value):
+        raise ValueError(f"{shown(value)} is no ratio of width to height (allowed: 16:9, 9:16, 1:1 and the like)")
+    return value
+
+
+def _read_resolution(value: object, _: Field) -> str:
+    if not isinstance(value, str) or not _RESOLUTION.fullmatch(value):
+        raise ValueError(f"{shown(value)} is no resolution (allowed: 540p, 720p, 1080p, 4k and the like)")
+    return value
+
+
+def _read_duration_ms(value: object, _: Field) -> int:
+    allowed = "allowed: 5s or 5000ms; a bare 5000 would be 83 minutes if it were seconds"
+    return _read_time_ms(value, allowed, LONGEST_DURATION_MS, "10m")
+
+
+def _read_whole_number(value: object, _: Field) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
+        raise ValueError(
+            f"{shown(value)} is no whole number of at most 64 bits "
+            f"(allowed: {SMALLEST_INTEGER} to {LARGEST_INTEGER}, without quotes)"
+        )
+    return value
+
+
+#: A type of values that is new is a row here; a field that is new is one in the table of fields, and no change here.
+KINDS: dict[ValueType, ValueKind] = {
+    ValueType.TEXT: ValueKind(_read_text, {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}),
+    ValueType.LINE: ValueKind(_read_one_line, {"type": "string", "minLength": 1}),
+    ValueType.ASPECT_RATIO: ValueKind(_read_aspect_ratio, {"type": "string", "pattern": f"^{_ASPECT_RATIO.pattern}$"}),
+    ValueType.RESOLUTION: ValueKind(_read_resolution, {"type": "string", "pattern": f"^(?:{_RESOLUTION.pattern})$"}),
+    ValueType.DURATION: ValueKind(_read_duration_ms, {"type": "string", "pattern": TIME_PATTERN}),
+    ValueType.WHOLE_NUMBER: ValueKind(
+        _read_whole_number, {"type": "integer", "minimum": SMALLEST_INTEGER, "maximum": LARGEST_INTEGER}
+    ),
+    ValueType.MEDIA: ValueKind(
+        _read_media, {"type": "string", "minLength": 1}, " A path relative to the manifest, or an https URL."
+    ),
+}
+
+
+def read_name(value: object) -> str:
+    text = _require_text(value, f"must be a name, not {kind(value)} (if this is meant, put it in quotes)")
+    name = normalize("NFC", text)
+    if not is_name(name):
+        raise ValueError(f"{shown(value)} cannot be a name (allowed: {NAME_RULE})")
+    return name
+
+
+def read_manifest_name(value: object) -> str:
+    name = normalize("NFC", read_line(value))
+    if not is_manifest_name(name):
+        raise ValueError(f"{shown(value)} cannot name a folder (allowed: {NAME_RULE}, and spaces)")
+    return name
+
+
+def read_quiet_window_ms(value: object) -> int:
+    return _read_time_ms(value, "allowed: 600s or 10m", LONGEST_QUIET_WINDOW_MS, "24h")
+
+
+def read_version(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value != 1:
+        raise ValueError(f"{shown(value)} is not known here (allowed: 1)")
+    return value
+
+
+def read_variations(value: object) -> int:
+    return _read_count(value, MOST_VARIATIONS)
+
+
+def read_limit(value: object) -> int:
+    return _read_count(value, MOST_AT_ONCE)
+
+
+def read_attempts(value: object) -> int:
+    return _read_count(value, MOST_ATTEMPTS)
+
+
+def read_rate(value: object) -> Rate:
+    return parse_rate(_read_quantity(value, "allowed: 10/min, 1/s, 300/h"))
+
+
+def read_budget(value: object) -> int:
+    return parse_credits(_read_quantity(value, "write it as 500 credits"))
+
+
+def read_pattern(value: object) -> str:
+    pattern = normalize("NFC", read_line(value))
+    if len(pattern) > LONGEST_PATTERN:
+        raise ValueError(f"has {len(pattern)} characters (at most {LONGEST_PATTERN}, more than any id)")
+    return pattern
+
+
+def read_output(value: object) -> str:
+    return check_template(read_line(value))
+
+
+def read_line(value: object) -> str:
+    """Take one line of text, without the space around it."""
+    if value is None:
+        raise ValueError("has no value (give it one, or take the key out)")
+    text = _require_text(value, f"must be text, not {kind(value)} (put it in quotes)").strip()
+    if not text:
+        raise ValueError("is empty")
+    if len(text) > LONGEST_LINE:
+        raise ValueError(f"has {len(text):,} characters (at most {LONGEST_LINE:,})")
+    if not text.isprintable():
+        raise ValueError("has a line end, a tab or an invisible character (allowed: one line of text)")
+    return text
+
+
+def _require_text(value: object, refusal: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(refusal)  # noqa: TRY004 - all readers refuse by ValueError, which pydantic takes for that
+    return value
+
+
+def _read_quantity(value: object, allowed: str) -> str:
+    text = _require_text(value, f"is {kind(value)}, without a unit ({allowed})")
+    if len(text) > LONGEST_QUANTITY or not text.isascii():
+        raise ValueError(f"{shown(text)} is no quantity ({allowed})")
+    return text
+
+
+def _read_time_ms(value: object, allowed: str, longest_ms: int, longest: str) -> int:
+    milliseconds = parse_duration_ms(_read_quantity(value, allowed))
+    if milliseconds > longest_ms:
+        raise ValueError(f"{shown(value)} is too long (at most {longest})")
+    return milliseconds
+
+
+def _read_count(value: object, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ValueError(f"{shown(value)} is no number of these (allowed: 1 to {most:,})")
+    return value
