@@ -161,6 +161,14 @@ async def test_a_list_is_not_given_up_for_what_is_not_its_fault(
         assert api.reads_together > 1
 
 
+async def test_only_failures_in_a_row_count() -> None:
+    answers = iter([503, 503, make_list(make_item(A)), 503, 503])
+    async with open_scripted(list=lambda _: next(answers), status=answer_status) as (api, _):
+        for _each in range(5):
+            await read(api, [A])
+        assert api.reads_together > 1
+
+
 async def test_lists_that_fail_together_fail_once() -> None:
     async with open_scripted(list=lambda _: 503, status=answer_status) as (api, service):
         await asyncio.gather(*(read(api, [f"{number:08}"]) for number in range(LIST_FAILURES_LIMIT + 1)))
