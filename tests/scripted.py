@@ -76,6 +76,12 @@ async def open_api(url: str) -> AsyncIterator[HedraV2]:
         yield HedraV2(client, PlainCalls())
 
 
+@asynccontextmanager
+async def open_scripted(**scripts: Script) -> AsyncIterator[tuple[HedraV2, Service]]:
+    async with serve(**scripts) as service, open_api(service.url) as api:
+        yield api, service
+
+
 def _answer_by(service: Service, name: str, script: Script) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(request: web.Request) -> web.Response:
         service.counts[name] += 1
