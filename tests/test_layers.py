@@ -14,23 +14,26 @@ from test_ledger import make_job, open_ledger
 PACKAGE = Path(__file__).parents[1] / "hedra_batch"
 
 #: What each part may import of the others.
-GROUND = {"", "errors", "clock", "units", "durable", "sanitize"}
-CORE = GROUND | {"inputs", "job", "progress", "folder"}
-ALLOWED = {
-    **{key: set() for key in ("errors", "clock", "units", "durable", "sanitize", "__init__")},
+GROUND = {"", "errors", "clock", "units", "money", "durable", "sanitize"}
+RECORDS = GROUND | {"inputs", "state", "decide", "job"}
+ALLOWED: dict[str, set[str]] = {
+    **{ground: {"errors"} for ground in GROUND},
     "inputs": set(),
-    "job": {"inputs"},
-    "progress": GROUND | {"job"},
+    "state": set(),
+    "decide": {"state"},
+    "job": {"inputs", "money", "state"},
+    "progress": {"state"},
     "folder": GROUND,
     "manifest": GROUND | {"inputs", "job"},
-    "api": GROUND | {"inputs"},
-    "ledger": GROUND | {"job"},
-    "planning": GROUND | {"inputs", "job", "ledger"},
-    "run": CORE | {"api", "ledger", "planning"},
-    "report": GROUND | {"inputs", "job", "progress"},
+    "api": RECORDS - {"job"},
+    "ledger": RECORDS,
+    "planning": RECORDS | {"ledger"},
+    "run": RECORDS | {"progress", "folder", "api", "ledger", "planning"},
+    "report": RECORDS | {"progress"},
     "simulator": {"", "errors"},
-    "cli": CORE | {"manifest", "api", "ledger", "planning", "run", "report", "simulator"},
+    "cli": RECORDS | {"progress", "folder", "manifest", "api", "ledger", "planning", "run", "report", "simulator"},
     "__main__": {"cli"},
+    "__init__": set(),
 }
 
 
@@ -75,9 +78,14 @@ def test_the_simulator_and_the_client_share_no_code() -> None:
     assert {name for name in client & simulator if name.startswith("hedra_batch.")} <= {"hedra_batch.errors"}
 
 
-def test_no_sql_stands_outside_the_ledger() -> None:
-    others = [path for path in list_modules() if part_of(path) != "ledger"]
-    assert not [path for path in others if "sqlite3" in imports_of(path)]
+def test_no_sql_stands_outside_its_one_place() -> None:
+    importing = {path.parent for path in list_modules() if "sqlite3" in imports_of(path)}
+    assert importing == {PACKAGE / "ledger" / "sqlite"}
+
+
+def test_the_run_knows_a_version_of_the_api_in_its_wiring_only() -> None:
+    importing = {path.name for path in list_modules() if any(".api.v2" in name for name in imports_of(path))}
+    assert importing - {path.name for path in (PACKAGE / "api" / "v2").glob("*.py")} == {"wiring.py"}
 
 
 def test_only_the_api_and_the_simulator_import_aiohttp() -> None:

@@ -16,9 +16,13 @@ PACKAGE = Path(hedra_batch.__file__).parent
 #: What pytest is given: a test of this folder, and options. Narrow, so that all of it takes a minute.
 Suite = tuple[str, ...]
 
-#: Forty schedules each, on services that bill repeats, and on those that lost requests reach only after the window.
-BILLED: Suite = ("test_schedules.py", "-k", "bill-60-late", "--schedules", "1800")
-LATE: Suite = ("test_schedules.py", "-k", "refuse and too", "--schedules", "1800")
+#: Forty schedules each, on services that bill repeats, on those that lost requests reach only after the window, and on
+#: those that use the ids of another kind of request only.
+BILLED: Suite = ("test_schedules.py", "-k", "bill-60-late", "--schedules", "2160")
+LATE: Suite = ("test_schedules.py", "-k", "refuse and too", "--schedules", "2160")
+ONE_KIND: Suite = ("test_schedules.py", "-k", "one-kind-60-late", "--schedules", "2160")
+#: The program as it is, on paper.
+MODEL: Suite = ("test_model.py", "-k", "verdicts and after and window and not random and not derived")
 #: Killed before every fourth call.
 KILLS: Suite = ("test_kills.py", "-k", "0-before or 4-before")
 #: Killed before every call: what is to be seen lies between two of them.
@@ -30,6 +34,8 @@ ORDER_OF_END: Suite = (
 CUTS: Suite = ("test_cuts.py::test_no_cut_is_published_and_the_whole_file_is[padded-in_ended_chunks-False]",)
 LEAKS: Suite = ("test_leaks.py::test_an_api_that_answers_all_alike_gets_no_secret_out[307]",)
 
+#: What the model says of a way to be charged twice where there should be none.
+NOT_SAFE = "assert 'charged twice' == 'safe'"
 PAID_OR_SENT_AGAIN = r"was charged \d times|was sent again after"
 
 
@@ -72,17 +78,14 @@ PLANTED = (
     Bug(
         "a new id after a timeout",
         LATE,
-        "was charged and is in no row of the ledger",
+        PAID_OR_SENT_AGAIN,
         (
             Edit(
                 "run/stations/reconcile.py",
-                "return await self._ledger.resend(attempt, body)\n",
-                "return await self._ledger.release(await self._ledger.resend(attempt, body))\n",
-            ),
-            Edit(
-                "ledger/ledger.py",
-                "attempt.job_id, attempt.digest, attempt.number)",
-                "attempt.job_id, attempt.digest, attempt.number, attempt.resends)",
+                "        return await self._ledger.apply(attempt, events.plan_resend(body))\n",
+                "        key = (attempt.request_key or '').encode()\n"
+                "        body = body.replace(key, key[:-2] + b'%02x' % attempt.sends)\n"
+                "        return await self._ledger.apply(attempt, events.plan_resend(body))\n",
             ),
         ),
     ),
@@ -90,14 +93,7 @@ PLANTED = (
         "a 404 taken for absence at once",
         BILLED,
         PAID_OR_SENT_AGAIN,
-        (
-            Edit(
-                "run/stations/reconcile.py",
-                "                if remaining_seconds <= 0:\n"
-                "                    return await self._decide(attempt, job)\n",
-                "                return await self._decide(attempt, job)\n",
-            ),
-        ),
+        (Edit("run/stations/reconcile.py", "is_window_over=remaining_seconds <= 0", "is_window_over=True"),),
     ),
     Bug(
         "no record before the send",
@@ -106,14 +102,14 @@ PLANTED = (
         (
             Edit(
                 "run/stations/submit.py",
-                "        attempt = await self._ledger.begin_send(attempt)\n",
-                "        state.post = asyncio.create_task(self._client.submit(attempt.body or b''))\n"
+                "        attempt = await self._ledger.apply(attempt, events.begin_send(attempt.state, target))\n",
+                "        state.post = asyncio.create_task(self._api.submit(attempt.body or b''))\n"
                 "        await asyncio.wait({state.post})\n"
-                "        attempt = await self._ledger.begin_send(attempt)\n",
+                "        attempt = await self._ledger.apply(attempt, events.begin_send(attempt.state, target))\n",
             ),
             Edit(
                 "run/stations/submit.py",
-                '        state.post = asyncio.create_task(self._client.submit(attempt.body or b""), '
+                '        state.post = asyncio.create_task(self._api.submit(attempt.body or b""), '
                 'name=f"post {attempt.label}")\n',
                 "",
             ),
@@ -123,7 +119,7 @@ PLANTED = (
         "commits that a power cut takes back",
         ORDER_OF_SEND,
         "there is no 'SYNC ledger.sqlite3-wal'",
-        (Edit("ledger/writer.py", "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"),),
+        (Edit("ledger/sqlite/connection.py", "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"),),
     ),
     Bug(
         "a paid request repeated on a lost connection",
@@ -132,11 +128,11 @@ PLANTED = (
         (
             Edit(
                 "api/v2/client.py",
+                "        status, headers, text = await self._send_paid(body)\n",
+                "        try:\n"
+                "            status, headers, text = await self._send_paid(body)\n"
+                "        except UnknownOutcomeError:\n"
                 "            status, headers, text = await self._send_paid(body)\n",
-                "            try:\n"
-                "                status, headers, text = await self._send_paid(body)\n"
-                "            except aiohttp.ServerDisconnectedError:\n"
-                "                status, headers, text = await self._send_paid(body)\n",
             ),
         ),
     ),
@@ -163,9 +159,9 @@ PLANTED = (
         CUTS,
         r"cut at \d+ of \d+",
         (
-            Edit("run/stations/part.py", "                check_container(file)\n", ""),
+            Edit("run/part_file.py", "                check_container(file)\n", ""),
             Edit(
-                "run/stations/part.py",
+                "run/part_file.py",
                 "            publish(self._part, self._path)\n",
                 "            publish(self._part, self._path)\n"
                 "            with self._path.open('rb') as file:\n"
@@ -178,11 +174,11 @@ PLANTED = (
         KILLS_EVERYWHERE,
         "has no file videos/",
         (
-            Edit("run/stations/part.py", "            publish(self._part, self._path)\n", ""),
+            Edit("run/part_file.py", "            publish(self._part, self._path)\n", ""),
             Edit(
                 "run/stations/fetch.py",
-                "        attempt = await record(attempt, content_hash, size_bytes)\n",
-                "        attempt = await record(attempt, content_hash, size_bytes)\n"
+                "        attempt = await self._record(attempt, content_hash, size_bytes)\n",
+                "        attempt = await self._record(attempt, content_hash, size_bytes)\n"
                 "        from hedra_batch.durable import publish\n"
                 "        await asyncio.to_thread(publish, part._part, part._path)\n",
             ),
@@ -193,10 +189,17 @@ PLANTED = (
         LATE,
         "stands as refused",
         (
+            Edit("decide.py", "    if state is State.SENDING:\n", "    if state in _AFTER_FIRST_SENDS:\n"),
             Edit(
-                "run/stations/submit.py",
-                "        if attempt.unknown_sends or not isinstance(",
-                "        if not isinstance(",
+                "decide.py",
+                "def before_send(",
+                "_AFTER_FIRST_SENDS = (State.SENDING, State.RESENDING)\n\n\ndef before_send(",
+            ),
+            Edit(
+                "state.py",
+                "    State.RESENDING: {State.ACCEPTED: Cause.ANSWER,",
+                "    State.RESENDING: {State.REFUSED: Cause.ANSWER, State.RESERVED: Cause.ANSWER, "
+                "State.ACCEPTED: Cause.ANSWER,",
             ),
         ),
     ),
@@ -221,9 +224,45 @@ PLANTED = (
         (
             Edit(
                 "run/stations/track.py",
-                "        return await self._ledger.mark_stuck(attempt, message)\n",
-                '        return await self._ledger.fail(attempt, "internal", message, None)\n',
+                "        return await self._ledger.apply(attempt, events.mark_overdue(message))\n",
+                '        return await self._ledger.apply(attempt, events.fail("internal", message, None))\n',
             ),
         ),
+    ),
+    Bug(
+        "what one kind of request shows of a server, taken for another kind",
+        ONE_KIND,
+        PAID_OR_SENT_AGAIN,
+        (
+            Edit(
+                "ledger/ledger.py",
+                "        return self._deduplication.get(kind, Deduplication.UNPROVEN)\n",
+                "        return next(iter(self._deduplication.values()), Deduplication.UNPROVEN)\n",
+            ),
+        ),
+    ),
+    Bug(
+        "a decision: absence believed before the window has passed",
+        MODEL,
+        NOT_SAFE,
+        (Edit("decide.py", "    if not inquiry.is_window_over:\n        return None\n", ""),),
+    ),
+    Bug(
+        "a decision: a repeat sent to a server that gives ids of its own",
+        MODEL,
+        NOT_SAFE,
+        (
+            Edit(
+                "decide.py",
+                "    if inquiry.deduplication is Deduplication.NONE:\n        return Reason.NO_DEDUPLICATION\n",
+                "",
+            ),
+        ),
+    ),
+    Bug(
+        "a decision: a send that was under way at a crash taken for unsent",
+        MODEL,
+        NOT_SAFE,
+        (Edit("decide.py", "    State.SENDING: State.UNKNOWN,\n", "    State.SENDING: State.RESERVED,\n"),),
     ),
 )

@@ -214,8 +214,12 @@ def test_a_table_without_the_resend_wins_the_lost_cell() -> None:
     assert not find_double_charge(replace(LOST_CELL, table=table))
 
 
-#: A job that is not held waits in UNKNOWN all the same; what is not made again, given back or ordered goes on as it is.
+#: A job that is not held waits in UNKNOWN all the same, and one that is held goes on by it once keys are proven. What
+#: is not made again, laid aside or ordered goes on as it is.
 DISPENSABLE = {
+    (State.HELD_UNPROVEN, State.ACCEPTED),
+    (State.HELD_UNPROVEN, State.RESEND_ORDERED),
+    (State.HELD_UNKNOWN, State.RESEND_ORDERED),
     (State.UNKNOWN, State.HELD_UNKNOWN),
     (State.UNKNOWN, State.HELD_UNPROVEN),
     (State.RESERVED, State.NEW),

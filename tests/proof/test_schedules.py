@@ -28,8 +28,10 @@ from virtual import EPOCH, VirtualClock, VirtualLoop
 from hedra_batch.cli.logs import ROOT
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.running import prepare, run_batch
+from hedra_batch.decide import Deduplication
 from hedra_batch.errors import EXIT_DONE, EXIT_FAILED, EXIT_UNFINISHED, HedraBatchError, LedgerError
-from hedra_batch.ledger.identity import Identity, find_place, fingerprint
+from hedra_batch.ledger.identity import Binding, Identity, find_place, fingerprint
+from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.simulator.account import BillingRecord
 from hedra_batch.simulator.recording import RequestRecord
@@ -61,7 +63,12 @@ SENDS_SECONDS = RunSettings().limits.submit.interval_seconds
 ENDED_CODES = (EXIT_DONE, EXIT_FAILED)
 
 #: What a second submission under a known id meets; `ignore` is a service that does not use ids at all.
-KINDS = ("refuse", "replay", "error", "bill", "ignore")
+#: `one-kind` is one that uses the ids of another kind of request only, and is known for that.
+KINDS = ("refuse", "replay", "error", "bill", "ignore", "one-kind")
+#: What the program has been shown of such a service.
+PROVEN_KIND = "image"
+#: Services that make ids of their own for what the schedules ask for.
+IGNORING = ("ignore", "one-kind")
 READ_LAGS_SECONDS = (0.0, 5.0, 60.0)
 #: How much later than its connection was cut a request is processed, from and to.
 LATENESS_SECONDS = {"prompt": (0.0, 0.0), "late": (5.0, 40.0), "too late": (QUIET_WINDOW_SECONDS + 10, 900.0)}
@@ -86,7 +93,7 @@ WORDS = (*[""] * 9, "flaky", "doomed", "likeness", "forbidden")
 PRICE_CREDITS = 18
 
 #: A person must settle no more than these shares of the jobs that were sent; far less where ids are used.
-HELD_SHARES = {"refuse": 0.25, "replay": 0.25, "error": 0.25, "bill": 0.3, "ignore": 0.5}
+HELD_SHARES = {"refuse": 0.25, "replay": 0.25, "error": 0.25, "bill": 0.3, "ignore": 0.5, "one-kind": 0.5}
 UNKNOWN_SHARE = 0.15
 #: By how many jobs a share may be missed, since some schedules are few schedules.
 FEW = 5
@@ -126,7 +133,12 @@ class Schedule:
     @property
     def shows_ids(self) -> bool:
         """Whether reading finds what was accepted: under the id that it was asked for, or by the echo of that."""
-        return bool(self.service["honours_ids"] or self.service["echoes_ids"])
+        return self.uses_ids or bool(self.service["echoes_ids"])
+
+    @property
+    def uses_ids(self) -> bool:
+        """Whether what was accepted has the id that it was asked for."""
+        return self.kind not in IGNORING
 
 
 @dataclass(frozen=True)
@@ -160,8 +172,8 @@ def draw_schedule(seed: int, *, on_unknown: str | None = None) -> Schedule:
         seed=seed,
         kind=kind,
         service={
-            "repeat": "replay" if kind == "ignore" else kind,
-            "honours_ids": kind != "ignore",
+            "repeat": "replay" if kind in IGNORING else kind,
+            "honours_ids": frozenset({PROVEN_KIND}) if kind == "one-kind" else kind != "ignore",
             "echoes_ids": dice.random() < 0.5,
             "understands_ids": dice.random() < 0.7,
             "generation_seconds": 60.0,
@@ -230,7 +242,7 @@ class Course:
     async def go(self) -> Record:
         """Run through all storms, then in calm weather until a run changes nothing."""
         async with self.service:
-            self._prepare()
+            await self._prepare()
             for storm in self._schedule.storms:
                 await self._weather(storm)
             self._faults.clear()
@@ -240,7 +252,7 @@ class Course:
             self._check(is_over=True)
         return Record(self.service.billing, self.service.requests, *self._read_ledger())
 
-    def _prepare(self) -> None:
+    async def _prepare(self) -> None:
         (self._folder / "batch.yaml").write_text(self._schedule.manifest, "utf-8")
         (self._folder / "hero.png").write_bytes(make_png(0))
         identity_path = self._folder / "batch.out" / "identity.json"
@@ -249,6 +261,11 @@ class Course:
         batch_uuid = uuid.UUID(int=random.Random(self._schedule.seed).getrandbits(128))
         binding = ("batch", self.service.url, KEY_SALT, fingerprint(KEY_SALT, API_KEY), find_place(identity_path))
         Identity(str(batch_uuid), *binding).save(identity_path)
+        if self._schedule.kind == "one-kind":
+            owner = Binding("batch", self.service.url, API_KEY)
+            ledger = await Ledger.open(identity_path.with_name("ledger.sqlite3"), identity_path, owner)
+            await ledger.record_deduplication(PROVEN_KIND, Deduplication.PROVEN)
+            await ledger.close()
 
     async def _weather(self, storm: Storm) -> None:
         killing = self._loop.call_later(storm.after_seconds, self._kill) if storm.ending == "killed" else None
@@ -318,7 +335,7 @@ class Course:
             given_up = "(SELECT count(*) FROM attempts AS a WHERE a.job_id = b.job_id AND a.state = 'ABANDONED')"
             statement = f"SELECT {columns}, {given_up} AS given_up FROM attempts AS b WHERE latest = 1 ORDER BY job_id"
             rows = connection.execute(statement).fetchall()
-            verdict = connection.execute("SELECT verdict FROM deduplication").fetchone()
+            verdict = connection.execute("SELECT verdict FROM deduplication WHERE kind = 'video'").fetchone()
         return [dict(row) for row in rows], verdict[0] if verdict else "unproven"
 
 
@@ -348,7 +365,7 @@ def was_unknown(job: dict[str, Any]) -> bool:
 
 def find_wrong_verdict(schedule: Schedule, record: Record) -> Iterator[str]:
     """Say where the ledger is wrong about the service's use of ids, or has overlooked what shows it."""
-    if record.ids_verdict == ("none" if schedule.service["honours_ids"] else "proven"):
+    if record.ids_verdict == ("none" if schedule.uses_ids else "proven"):
         yield f"the service is said to have {record.ids_verdict} ids, which it has not"
     if record.ids_verdict == "unproven" and record.charged_ids and schedule.shows_ids:
         yield "something was charged and shown, and nothing is known of the service's use of ids"
@@ -446,7 +463,7 @@ def test_resending_pays_twice_where_repeats_are_billed_and_requests_arrive_after
 
 
 # A service that does not use our ids draws its own, and they decide how long it takes.
-@pytest.mark.parametrize("seed", [seed for seed in range(0, len(CELLS), 4) if CELLS[seed][0] != "ignore"])
+@pytest.mark.parametrize("seed", [seed for seed in range(0, len(CELLS), 4) if CELLS[seed][0] not in IGNORING])
 def test_the_same_seed_brings_the_same_course(seed: int) -> None:
     courses = [carry_out(draw_schedule(seed)).requests for _ in range(2)]
     first, second = ([(visit.at, visit.method, visit.status, visit.fault) for visit in course] for course in courses)
