@@ -46,7 +46,7 @@ async def test_a_request_is_found_by_its_id() -> None:
     async with open_scripted(status=lambda _: make_item(KEY)) as (api, service):
         found = await api.find(SENT)
     assert found
-    assert found.acceptance(KEY).deduplication is Deduplication.PROVEN
+    assert found.deduplication is Deduplication.PROVEN
     assert service.counts == {"status": 1}
 
 
@@ -63,7 +63,7 @@ async def test_a_request_is_found_by_its_echo_where_ids_may_not_be_used() -> Non
         found = await api.find(SENT)
     assert found
     assert found.remote_id == OTHER
-    assert found.acceptance(KEY).deduplication is Deduplication.NONE
+    assert found.deduplication is Deduplication.NONE
 
 
 async def test_a_server_that_uses_our_ids_has_nothing_under_another_one() -> None:

@@ -77,11 +77,6 @@ class Reading:
     #: The key that the echoed request bears.
     request_key: str | None = None
 
-    def acceptance(self, request_key: str | None) -> Acceptance:
-        """Take it for the acceptance of a request: whether it has the request's key tells how the server uses keys."""
-        shown = Deduplication.PROVEN if self.remote_id == request_key else Deduplication.NONE
-        return Acceptance(self.remote_id, self.asset_id, self.eta_seconds, None, shown)
-
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -100,6 +95,8 @@ class SentRequest:
     #: When it was last sent; None where that was lost with a ledger.
     submitted_at: str | None
     deduplication: Deduplication
+    #: The server's id, where it has been accepted once.
+    remote_id: str | None = None
 
 
 class Api(Protocol):
@@ -155,13 +152,13 @@ class Api(Protocol):
         to be read again at once. Raises any other StopRunError. Several reads may be under way together.
         """
 
-    async def find(self, request: SentRequest) -> Reading | None:
+    async def find(self, request: SentRequest) -> Acceptance | None:
         """Look for a request everywhere where it may show; None when it is in none of these places.
 
         Raises JobError where the server refuses to tell, UnfinishedError where it cannot be told now.
         """
 
-    async def find_elsewhere(self, request: SentRequest) -> Reading | None:
+    async def find_elsewhere(self, request: SentRequest) -> Acceptance | None:
         """Look for a request under an id that is not its key, before it is sent again; None also where that fails."""
 
     async def find_link(self, remote_id: str, asset_id: str | None) -> str:

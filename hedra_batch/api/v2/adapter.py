@@ -92,10 +92,10 @@ class HedraV2(Api):
     def read(self, ages_seconds: Mapping[str, float]) -> AsyncIterator[tuple[str, Reading | HedraBatchError]]:
         return self._reader.read(ages_seconds)
 
-    async def find(self, request: SentRequest) -> Reading | None:
+    async def find(self, request: SentRequest) -> Acceptance | None:
         return await self._finder.find(request)
 
-    async def find_elsewhere(self, request: SentRequest) -> Reading | None:
+    async def find_elsewhere(self, request: SentRequest) -> Acceptance | None:
         return await self._finder.find_elsewhere(request)
 
     async def find_link(self, remote_id: str, asset_id: str | None) -> str:

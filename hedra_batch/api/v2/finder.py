@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from datetime import timedelta
 
-from hedra_batch.api.protocol import Calls, Phase, Reading, SentRequest
+from hedra_batch.api.protocol import Acceptance, Calls, Phase, Reading, SentRequest
 from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.clock import from_text, to_text
 from hedra_batch.decide import Deduplication
@@ -35,24 +35,26 @@ class Finder:
         self._client = client
         self._calls = calls
 
-    async def find(self, request: SentRequest) -> Reading | None:
+    async def find(self, request: SentRequest) -> Acceptance | None:
         """Ask by id, then in the list: a generation just accepted may be in one of them only.
 
         On a server that is not known to use our ids it may be there under another one, and then the echo of the request
         shows it.
         """
+        known_id = request.remote_id or request.key
+        found: Reading | None
         try:
-            return await self._calls.until_answered(lambda: self._client.read_status(request.key))
+            found = await self._calls.until_answered(lambda: self._client.read_status(known_id))
         except NotFoundError:
-            found = _find(request.key, await self._list(request.key))
+            found = _find(known_id, await self._list(known_id))
         if found is None and request.deduplication is not Deduplication.PROVEN:
             found = await self._find_echo(request)
-        return found
+        return _accept(found, request.key)
 
-    async def find_elsewhere(self, request: SentRequest) -> Reading | None:
+    async def find_elsewhere(self, request: SentRequest) -> Acceptance | None:
         """Look once for the echo before anything is sent again: a server may have begun to give ids of its own."""
         try:
-            return await self._find_echo(request)
+            return _accept(await self._find_echo(request), request.key)
         except (JobError, UnfinishedError) as error:
             logger.debug("%s: the account's list cannot be searched: %s", request.key, error)
             return None
@@ -64,6 +66,8 @@ class Finder:
         except NotFoundError as error:
             message = f"The server does not know it any more: {error}"
             raise ResultDeniedError(error.code, message, error.request_id) from error
+        if reading.phase is Phase.FAILED:
+            raise ResultDeniedError("not_found", f"The server ended it after all: {reading.error or 'no reason'}")
         link = reading.link or await self._find_listed_link(remote_id)
         if not link and (known_id := reading.asset_id or asset_id):
             link = await self._find_asset_link(known_id, is_complete=reading.phase is Phase.COMPLETE)
@@ -111,6 +115,14 @@ class Finder:
         if unreadable or page.item_count:
             raise UnfinishedError(f"The account's list could not be searched to its end ({offset} generations).")
         return None
+
+
+def _accept(found: Reading | None, key: str) -> Acceptance | None:
+    """Take what was found for an acceptance: whether it has our key tells how the server uses keys."""
+    if found is None:
+        return None
+    shown = Deduplication.PROVEN if found.remote_id == key else Deduplication.NONE
+    return Acceptance(found.remote_id, found.asset_id, found.eta_seconds, None, shown)
 
 
 def _find(key: str, listed: Iterable[Reading]) -> Reading | None:

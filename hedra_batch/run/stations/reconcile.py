@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from hedra_batch.api.protocol import Api, Reading, SentRequest
+from hedra_batch.api.protocol import Acceptance, Api, SentRequest
 from hedra_batch.decide import (
     Finding,
     Inquiry,
@@ -31,6 +31,16 @@ logger = logging.getLogger(__name__)
 
 #: Writes the request of a job anew, with its files at the server.
 MakeBody = Callable[[Attempt, Job, str], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What looking for a request came to."""
+
+    inquiry: Inquiry
+    found: Acceptance | None
+    #: Why the server does not tell.
+    refusal: JobError | None
 
 
 class Reconciler:
@@ -63,9 +73,9 @@ class Reconciler:
         while True:
             # Counted before the look: only an absence after the end of the window is one.
             remaining_seconds = self._count_window(attempt)
-            reading, inquiry, refusal = await self._look(attempt, remaining_seconds)
-            if verdict := after_inquiry(inquiry, self._policy):
-                return await self._carry_out(attempt, job, verdict, inquiry, reading, refusal)
+            look = await self._look(attempt, remaining_seconds)
+            if verdict := after_inquiry(look.inquiry, self._policy):
+                return await self._follow(attempt, job, look, verdict)
             await asyncio.sleep(min(backoff.next_seconds(), max(remaining_seconds, 0)))
 
     async def recheck(self, attempt: Attempt, _job: Job | None) -> Attempt:
@@ -77,11 +87,11 @@ class Reconciler:
         if after_recheck(attempt.state, Finding.ABSENT, deduplication) is State.UNKNOWN:
             logger.info("%s: the server is now known to use our ids, so its outcome is read again", attempt.label)
             return await self._ledger.apply(attempt, events.look_again())
-        reading, inquiry, refusal = await self._look(attempt, 0.0)
-        if refusal:
-            raise UnfinishedError(f"What became of it cannot be read now: {refusal}") from refusal
-        if reading and after_recheck(attempt.state, inquiry.finding, deduplication) is State.ACCEPTED:
-            return await self._adopt(attempt, reading)
+        look = await self._look(attempt, 0.0)
+        if look.refusal:
+            raise UnfinishedError(f"What became of it cannot be read now: {look.refusal}") from look.refusal
+        if look.found and after_recheck(attempt.state, look.inquiry.finding, deduplication) is State.ACCEPTED:
+            return await self._adopt(attempt, look.found)
         raise UnfinishedError(attempt.error or "A person must decide.")
 
     async def order_resend(self, attempt: Attempt, job: Job | None) -> Attempt:
@@ -92,15 +102,15 @@ class Reconciler:
         if attempt.accepted_at:
             raise UnfinishedError("It was accepted, so another send could be paid for again. Abandon it, then retry.")
         remaining_seconds = self._count_window(attempt)
-        reading, inquiry, refusal = await self._look(attempt, remaining_seconds)
-        if refusal:
-            raise UnfinishedError(f"Whether it was accepted cannot be read now: {refusal}") from refusal
-        if reading:
-            return await self._adopt(attempt, reading)
+        look = await self._look(attempt, remaining_seconds)
+        if look.refusal:
+            raise UnfinishedError(f"Whether it was accepted cannot be read now: {look.refusal}") from look.refusal
+        if look.found:
+            return await self._adopt(attempt, look.found)
         if remaining_seconds > 0:
             raise UnfinishedError(f"It may still arrive: its quiet window lasts {remaining_seconds:.0f} s more.")
         body = await self._find_body(attempt, job)
-        if body is None or after_order(attempt.state, inquiry) is not State.RESEND_ORDERED:
+        if body is None or after_order(attempt.state, look.inquiry) is not State.RESEND_ORDERED:
             raise UnfinishedError("The request was lost with an earlier ledger, and its job is not in the manifest.")
         return await self._ledger.apply(attempt, events.order_resend(body))
 
@@ -109,18 +119,16 @@ class Reconciler:
         assert attempt.unknown_mark, "it is written with the state"
         return self._settings.quiet_window_seconds - self._settings.clock.least_seconds_since(attempt.unknown_mark)
 
-    async def _look(
-        self, attempt: Attempt, remaining_seconds: float
-    ) -> tuple[Reading | None, Inquiry, JobError | None]:
+    async def _look(self, attempt: Attempt, remaining_seconds: float) -> _Look:
         """Look for a request, and gather what counts besides. Raises UnfinishedError where that cannot be told now."""
-        reading, refusal = None, None
+        found, refusal = None, None
         try:
-            reading = await self._api.find(self._describe(attempt))
+            found = await self._api.find(self._describe(attempt))
         except JobError as error:
             refusal = error
-        if reading is None and refusal is None:
+        if found is None and refusal is None:
             await self._ledger.record_absent(attempt)
-        finding = Finding.FOUND if reading else Finding.UNTOLD if refusal else Finding.ABSENT
+        finding = Finding.FOUND if found else Finding.UNTOLD if refusal else Finding.ABSENT
         inquiry = Inquiry(
             finding=finding,
             is_window_over=remaining_seconds <= 0,
@@ -128,32 +136,25 @@ class Reconciler:
             is_wanted=self._is_wanted(attempt),
             resends=attempt.resends,
         )
-        return reading, inquiry, refusal
+        return _Look(inquiry, found, refusal)
 
     def _describe(self, attempt: Attempt) -> SentRequest:
         deduplication = self._ledger.deduplication(attempt.kind)
-        return SentRequest(attempt.remote_id or attempt.request_key or "", attempt.submitted_at, deduplication)
+        return SentRequest(attempt.request_key or "", attempt.submitted_at, deduplication, attempt.remote_id)
 
-    async def _carry_out(
-        self,
-        attempt: Attempt,
-        job: Job | None,
-        verdict: Verdict,
-        inquiry: Inquiry,
-        reading: Reading | None,
-        refusal: JobError | None,
-    ) -> Attempt:
-        if reading:
-            return await self._adopt(attempt, reading)
-        is_absent = inquiry.finding is Finding.ABSENT and verdict.state is not State.HELD_UNPROVEN
+    async def _follow(self, attempt: Attempt, job: Job | None, look: _Look, verdict: Verdict) -> Attempt:
+        """Do what a verdict says."""
+        if look.found:
+            return await self._adopt(attempt, look.found)
+        is_absent = look.inquiry.finding is Finding.ABSENT and verdict.state is not State.HELD_UNPROVEN
         if is_absent and (elsewhere := await self._api.find_elsewhere(self._describe(attempt))):
             # A server may have begun to give ids of its own.
             return await self._adopt(attempt, elsewhere)
         if verdict.state is State.RESEND_DUE:
-            return await self._resend(attempt, job, inquiry)
-        return await self._hold(attempt, verdict, refusal)
+            return await self._resend(attempt, job, look)
+        return await self._hold(attempt, verdict, look.refusal)
 
-    async def _resend(self, attempt: Attempt, job: Job | None, inquiry: Inquiry) -> Attempt:
+    async def _resend(self, attempt: Attempt, job: Job | None, look: _Look) -> Attempt:
         body, refusal = None, None
         try:
             body = await self._find_body(attempt, job)
@@ -161,7 +162,7 @@ class Reconciler:
             refusal = error
         if body is None:
             obstacle = Reason.FILE_REFUSED if refusal else Reason.REQUEST_LOST
-            verdict = after_inquiry(replace(inquiry, obstacle=obstacle), self._policy)
+            verdict = after_inquiry(replace(look.inquiry, obstacle=obstacle), self._policy)
             assert verdict, "the window is over"
             return await self._hold(attempt, verdict, refusal)
         logger.warning("%s: absent after the quiet window, so the same request is sent again", attempt.label)
@@ -175,10 +176,9 @@ class Reconciler:
             return None
         return await self._make_body(attempt, job, attempt.request_key or "")
 
-    async def _adopt(self, attempt: Attempt, reading: Reading) -> Attempt:
+    async def _adopt(self, attempt: Attempt, found: Acceptance) -> Attempt:
         """Take over what bears the key: made of the batch and the inputs, it is nobody else's."""
-        logger.info("%s: found at the server as %s; it was accepted", attempt.label, reading.remote_id)
-        found = reading.acceptance(attempt.request_key)
+        logger.info("%s: found at the server as %s; it was accepted", attempt.label, found.remote_id)
         event = events.accept(
             found.remote_id, asset_id=found.asset_id, eta_seconds=found.eta_seconds, shows=found.deduplication
         )
