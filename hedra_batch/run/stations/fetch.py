@@ -89,7 +89,7 @@ class Fetcher:
         """Count for how long the service has denied the result, over as many runs as that takes."""
         if attempt.state is not State.READY:
             raise UnfinishedError(f"The server does not have the result any more: {error}") from error
-        clock = self._settings.clock
+        clock, attempt = self._settings.clock, await self._ledger.attempt(attempt.key)
         missing_at = attempt.missing_at or clock.now_text()
         if attempt.missing_at is None:
             await self._ledger.record_missing(attempt.key, missing_at)
@@ -114,9 +114,7 @@ class Fetcher:
             self._room.release()
 
     async def _fetch(self, attempt: Attempt) -> Attempt:
-        link = self._links.pop(attempt.key, None)
-        if link is None:
-            link = await self._api.find_link(attempt.remote_id or "", attempt.asset_id)
+        link = self._links.pop(attempt.key, None) or await self._find_link(attempt)
         output = attempt.output or attempt.wanted_output
         part = PartFile(self._folder, output)
         try:
@@ -135,6 +133,12 @@ class Fetcher:
         attempt = await self._record(attempt, content_hash, size_bytes)
         logger.info("%s: done -> %s (%d bytes)", attempt.label, attempt.output, size_bytes)
         return attempt
+
+    async def _find_link(self, attempt: Attempt) -> str:
+        link = await self._api.find_link(attempt.remote_id or "", attempt.asset_id)
+        if attempt.missing_at:
+            await self._ledger.record_missing(attempt.key, None)
+        return link
 
     async def _record(self, attempt: Attempt, content_hash: str, size_bytes: int) -> Attempt:
         if attempt.state is State.DONE:
