@@ -9,6 +9,7 @@ import pytest
 from hedra_batch.inputs import Inputs
 from hedra_batch.job import Job
 from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.money import Money
 from hedra_batch.planning.plan import PlannedJob, Reason, Rules, Step, judge, judge_left, judge_retry
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.summary import PlanSummary
@@ -22,23 +23,22 @@ def stand(
     state: State,
     *,
     prompt: str = "A storm",
-    unknown_sends: int = 0,
     number: int = 1,
     code: str = "moderation_failed",
 ) -> LatestAttempt:
-    return LatestAttempt(7, "", "market", number, state, Inputs(prompt).digest, unknown_sends, None, code)
+    return LatestAttempt(7, "", "market", number, state, Inputs(prompt).digest, None, code)
 
 
 def plan_one(latest: LatestAttempt | None, rules: Rules = RULES) -> tuple[Reason, Step]:
-    entry = judge(JOB, latest, rules)
-    return entry.reason, entry.step
+    planned = judge(JOB, latest, rules)
+    return planned.reason, planned.step
 
 
-def survey(*entries: PlannedJob | None) -> PlanSummary:
-    taken = PlanSummary()
-    for entry in filter(None, entries):
-        taken.note(entry)
-    return taken
+def summarize(*planned_jobs: PlannedJob | None) -> PlanSummary:
+    summary = PlanSummary()
+    for planned in filter(None, planned_jobs):
+        summary.add(planned)
+    return summary
 
 
 def test_a_job_that_the_ledger_does_not_know_is_new() -> None:
@@ -49,16 +49,23 @@ def test_a_job_that_the_ledger_does_not_know_is_new() -> None:
     ("state", "reason", "step"),
     [
         (State.NEW, Reason.NEW, Step.REWRITE),
-        (State.RESERVED, Reason.NEW, Step.CARRY),
-        (State.SENDING, Reason.UNKNOWN, Step.CARRY),
-        (State.UNKNOWN, Reason.UNKNOWN, Step.CARRY),
-        (State.ACCEPTED, Reason.RUNNING, Step.CARRY),
-        (State.OVERDUE, Reason.RUNNING, Step.CARRY),
-        (State.READY, Reason.RUNNING, Step.CARRY),
+        (State.RESERVED, Reason.NEW, Step.PROCESS),
+        (State.RESEND_DUE, Reason.UNKNOWN, Step.PROCESS),
+        (State.RESEND_ORDERED, Reason.UNKNOWN, Step.PROCESS),
+        (State.SENDING, Reason.UNKNOWN, Step.PROCESS),
+        (State.RESENDING, Reason.UNKNOWN, Step.PROCESS),
+        (State.RESENDING_ORDERED, Reason.UNKNOWN, Step.PROCESS),
+        (State.UNKNOWN, Reason.UNKNOWN, Step.PROCESS),
+        (State.ACCEPTED, Reason.RUNNING, Step.PROCESS),
+        (State.OVERDUE, Reason.RUNNING, Step.PROCESS),
+        (State.READY, Reason.RUNNING, Step.PROCESS),
         (State.DONE, Reason.DONE, Step.LEAVE),
         (State.REFUSED, Reason.FAILED, Step.LEAVE),
         (State.FAILED, Reason.FAILED, Step.LEAVE),
-        (State.HELD, Reason.HELD, Step.CARRY),
+        (State.HELD_UNPROVEN, Reason.HELD, Step.PROCESS),
+        (State.HELD_UNKNOWN, Reason.HELD, Step.PROCESS),
+        (State.HELD_MISSING, Reason.HELD, Step.PROCESS),
+        (State.HELD_LOST, Reason.HELD, Step.PROCESS),
         (State.ABANDONED, Reason.FAILED, Step.LEAVE),
     ],
 )
@@ -67,31 +74,35 @@ def test_an_unchanged_job_goes_on_from_its_state(state: State, reason: Reason, s
 
 
 @pytest.mark.parametrize(
-    ("state", "unknown_sends", "plain", "rebuying"),
+    ("state", "plain", "rebuying"),
     [
-        (State.NEW, 0, (Reason.NEW, Step.REWRITE), (Reason.NEW, Step.REWRITE)),
-        (State.RESERVED, 0, (Reason.NEW, Step.REWRITE), (Reason.NEW, Step.REWRITE)),
-        (State.RESERVED, 1, (Reason.CHANGED, Step.LEAVE), (Reason.UNKNOWN, Step.CARRY)),
-        (State.UNKNOWN, 1, (Reason.CHANGED, Step.LEAVE), (Reason.UNKNOWN, Step.CARRY)),
-        (State.ACCEPTED, 0, (Reason.CHANGED, Step.LEAVE), (Reason.RUNNING, Step.CARRY)),
-        (State.HELD, 1, (Reason.CHANGED, Step.LEAVE), (Reason.HELD, Step.CARRY)),
-        (State.DONE, 0, (Reason.CHANGED, Step.LEAVE), (Reason.NEW, Step.ADD)),
-        (State.REFUSED, 0, (Reason.NEW, Step.ADD), (Reason.NEW, Step.ADD)),
-        (State.FAILED, 0, (Reason.NEW, Step.ADD), (Reason.NEW, Step.ADD)),
-        (State.ABANDONED, 1, (Reason.CHANGED, Step.LEAVE), (Reason.NEW, Step.ADD)),
+        (State.NEW, (Reason.NEW, Step.REWRITE), (Reason.NEW, Step.REWRITE)),
+        (State.RESERVED, (Reason.NEW, Step.REWRITE), (Reason.NEW, Step.REWRITE)),
+        (State.RESEND_DUE, (Reason.CHANGED, Step.LEAVE), (Reason.UNKNOWN, Step.PROCESS)),
+        (State.RESEND_ORDERED, (Reason.CHANGED, Step.LEAVE), (Reason.UNKNOWN, Step.PROCESS)),
+        (State.UNKNOWN, (Reason.CHANGED, Step.LEAVE), (Reason.UNKNOWN, Step.PROCESS)),
+        (State.ACCEPTED, (Reason.CHANGED, Step.LEAVE), (Reason.RUNNING, Step.PROCESS)),
+        (State.HELD_UNPROVEN, (Reason.CHANGED, Step.LEAVE), (Reason.HELD, Step.PROCESS)),
+        (State.HELD_UNKNOWN, (Reason.CHANGED, Step.LEAVE), (Reason.HELD, Step.PROCESS)),
+        (State.HELD_MISSING, (Reason.CHANGED, Step.LEAVE), (Reason.HELD, Step.PROCESS)),
+        (State.HELD_LOST, (Reason.CHANGED, Step.LEAVE), (Reason.HELD, Step.PROCESS)),
+        (State.DONE, (Reason.CHANGED, Step.LEAVE), (Reason.NEW, Step.ADD)),
+        (State.REFUSED, (Reason.NEW, Step.ADD), (Reason.NEW, Step.ADD)),
+        (State.FAILED, (Reason.NEW, Step.ADD), (Reason.NEW, Step.ADD)),
+        (State.ABANDONED, (Reason.CHANGED, Step.LEAVE), (Reason.NEW, Step.ADD)),
     ],
 )
 def test_an_edited_job_is_new_only_where_nothing_can_have_been_paid_for_it(
-    state: State, unknown_sends: int, plain: tuple[Reason, Step], rebuying: tuple[Reason, Step]
+    state: State, plain: tuple[Reason, Step], rebuying: tuple[Reason, Step]
 ) -> None:
-    latest = stand(state, prompt="A calm", unknown_sends=unknown_sends)
+    latest = stand(state, prompt="A calm")
     assert (plan_one(latest), plan_one(latest, Rules(rebuys_changed=True))) == (plain, rebuying)
 
 
 @pytest.mark.parametrize("state", list(State))
 def test_a_job_that_left_the_manifest_is_followed_only_when_it_was_sent_and_has_not_ended(state: State) -> None:
-    followed = {State.SENDING, State.UNKNOWN, State.ACCEPTED, State.OVERDUE, State.READY, State.HELD}
-    assert bool(judge_left(stand(state))) is (state in followed)
+    unsent_or_ended = {State.NEW, State.RESERVED, State.DONE, State.REFUSED, State.FAILED, State.ABANDONED}
+    assert bool(judge_left(stand(state))) is (state not in unsent_or_ended)
 
 
 @pytest.mark.parametrize(
@@ -99,22 +110,22 @@ def test_a_job_that_left_the_manifest_is_followed_only_when_it_was_sent_and_has_
     [
         (State.FAILED, 1, Step.ADD),
         (State.REFUSED, 2, Step.ADD),
-        (State.RESERVED, 2, Step.CARRY),
-        (State.ACCEPTED, 2, Step.CARRY),
+        (State.RESERVED, 2, Step.PROCESS),
+        (State.ACCEPTED, 2, Step.PROCESS),
         (State.ACCEPTED, 1, None),
         (State.NEW, 1, None),
         (State.DONE, 2, None),
     ],
 )
 def test_retry_takes_failed_jobs_and_what_an_earlier_retry_began(state: State, number: int, step: Step | None) -> None:
-    entry = judge_retry(JOB, stand(state, number=number), RULES, lambda _: True)
-    assert (entry and entry.step) == step
+    planned = judge_retry(JOB, stand(state, number=number), RULES, lambda _: True)
+    assert (planned and planned.step) == step
 
 
 def test_the_line_before_the_first_post_says_what_will_be_bought() -> None:
     jobs = [Job(f"job-{number}", "", Inputs("x"), "v.mp4") for number in range(240)]
-    taken = survey(*(judge(job, None, RULES) for job in jobs), judge_left(stand(State.ACCEPTED)))
-    said = [Quote({30: taken.bought}, 9120).describe(), *taken.describe_rest()]
+    summary = summarize(*(judge(job, None, RULES) for job in jobs), judge_left(stand(State.ACCEPTED)))
+    said = [Quote({Money(30): summary.bought}, Money(9120)).describe(), *summary.describe_rest()]
     assert ", ".join(said) == (
         "240 new videos, about 7200 credits (30 each), balance 9120, 0 running, 0 done, 1 left the manifest"
     )
@@ -141,12 +152,7 @@ def test_only_a_passing_reason_gets_another_attempt_by_itself(
 
 
 def test_after_a_lost_ledger_a_job_is_unknown_and_not_new() -> None:
-    assert plan_one(None, Rules(lost_attempts=1)) == (Reason.UNKNOWN, Step.ADD)
-
-
-@pytest.mark.parametrize(("number", "step"), [(1, Step.SEARCH), (2, Step.LEAVE)])
-def test_after_a_lost_ledger_a_failed_job_may_have_had_a_later_attempt(number: int, step: Step) -> None:
-    assert plan_one(stand(State.FAILED, number=number), Rules(lost_attempts=2))[1] is step
+    assert plan_one(None, Rules(lost_attempts=1)) == (Reason.UNKNOWN, Step.RECOVER)
 
 
 @pytest.mark.parametrize(
@@ -163,4 +169,9 @@ def test_after_a_lost_ledger_a_failed_job_may_have_had_a_later_attempt(number: i
 def test_a_price_that_is_not_known_is_said_and_not_counted_as_nothing(
     prices: list[int | None], balance: int | None, said: str
 ) -> None:
-    assert Quote(Counter(prices), balance).describe() == said
+    counted = Counter(to_money(price) for price in prices)
+    assert Quote(counted, to_money(balance)).describe() == said
+
+
+def to_money(amount: int | None) -> Money | None:
+    return None if amount is None else Money(amount)

@@ -103,8 +103,8 @@ def draw(progress: Progress) -> str:
 def test_the_live_view_shows_counts_and_the_running_jobs() -> None:
     progress = Progress()
     progress.begin(Counter(new=2, done=1))
-    progress.note(1, "market", State.NEW, State.ACCEPTED)
-    progress.note_fraction(1, 0.5)
+    progress.on_change(1, "market", State.NEW, State.ACCEPTED)
+    progress.on_fraction(1, 0.5)
     drawn = draw(progress)
     assert "1 done  1 running  1 waiting  0 failed  pace 10/min" in drawn
     assert "50%" in drawn
@@ -115,7 +115,7 @@ def test_the_live_view_counts_what_it_does_not_show() -> None:
     progress = Progress()
     progress.begin(Counter(new=20))
     for key in range(20):
-        progress.note(key, f"job-{key}", State.NEW, State.ACCEPTED)
+        progress.on_change(key, f"job-{key}", State.NEW, State.ACCEPTED)
     assert "… and 8 more" in draw(progress)
 
 
@@ -123,7 +123,7 @@ def test_the_live_view_counts_what_it_does_not_show() -> None:
 def test_the_live_view_estimates_the_time_left(age_seconds: float, words: str) -> None:
     progress = Progress()
     progress.begin(Counter(new=2))
-    progress.note(1, "a", State.NEW, State.DONE)
+    progress.on_change(1, "a", State.NEW, State.DONE)
     progress.started_time -= age_seconds
     assert words in draw(progress)
 
@@ -131,8 +131,8 @@ def test_the_live_view_estimates_the_time_left(age_seconds: float, words: str) -
 def test_a_job_that_ended_is_not_running_any_more() -> None:
     progress = Progress()
     progress.begin(Counter(new=1))
-    progress.note(1, "a", State.NEW, State.ACCEPTED)
-    progress.note(1, "a", State.ACCEPTED, State.FAILED)
+    progress.on_change(1, "a", State.NEW, State.ACCEPTED)
+    progress.on_change(1, "a", State.ACCEPTED, State.FAILED)
     assert (progress.running, progress.counts["failed"], progress.remaining) == ({}, 1, 0)
 
 

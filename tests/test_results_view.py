@@ -10,11 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from test_ledger import accept, make_job, make_ready, open_ledger, record, reserve
+from recorded import accept, complete, hold_missing, make_job, make_ready, open_ledger, record, refuse
 
 from hedra_batch.errors import ConfigurationError
-from hedra_batch.ledger.reading import PAGE_ROWS, LedgerReader, open_reader
+from hedra_batch.ledger.reading import LedgerReader, open_reader
 from hedra_batch.ledger.records import RESULT_COLUMNS
+from hedra_batch.ledger.sqlite.queries import PAGE_ROWS
 
 DOCUMENTED = (
     "id, edition, state, attempt, generation_id, asset_id, prompt_id, image_id, model, prompt, image, aspect_ratio, "
@@ -33,8 +34,7 @@ async def test_the_view_has_the_documented_columns(tmp_path: Path) -> None:
 
 async def test_a_job_is_shown_with_its_latest_attempt(tmp_path: Path) -> None:
     ledger = await open_ledger(tmp_path)
-    attempt = await ledger.begin_send(await reserve(ledger))
-    await ledger.reject(attempt, "invalid_argument", "No.", "request-1")
+    await refuse(ledger)
     await record(ledger, number=2)
     with open_reader(tmp_path / "ledger.sqlite3") as reader:
         assert reader
@@ -59,8 +59,8 @@ async def test_the_open_jobs_are_those_that_are_not_ended(tmp_path: Path) -> Non
     ledger = await open_ledger(tmp_path)
     await record(ledger, make_job("waiting"))
     await accept(ledger, make_job("running"))
-    await ledger.hold(await accept(ledger, make_job("held")), "not_found", "Look.")
-    await ledger.complete(await make_ready(ledger, make_job("done")), "00", 1)
+    await hold_missing(ledger, make_job("held"))
+    await complete(ledger, make_job("done"))
     await ledger.close()
     with open_reader(tmp_path / "ledger.sqlite3") as reader:
         assert reader
@@ -90,7 +90,7 @@ async def test_who_reads_slowly_does_not_keep_the_log_of_a_run_from_being_emptie
     ledger = await open_ledger(tmp_path)
     for number in range(3):
         await make_ready(ledger, make_job(f"ready{number}"))
-        await ledger.hold(await accept(ledger, make_job(f"held{number}")), "not_found", "Look.")
+        await hold_missing(ledger, make_job(f"held{number}"))
     with open_reader(tmp_path / "ledger.sqlite3") as reader:
         assert reader
         rows = iter(READINGS[name](reader))

@@ -1,4 +1,4 @@
-"""Which jobs a command is about, held page by page against a real ledger."""
+"""Which jobs a command is about, looked up page by page in a real ledger."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from test_ledger import accept, open_ledger
+from recorded import accept, fail, open_ledger
 
 from hedra_batch.inputs import Inputs
 from hedra_batch.job import Job
@@ -43,16 +43,16 @@ def make_selection(jobs: Jobs, pattern: str = "", first: int | None = None) -> M
 async def test_every_job_comes_once_in_pages(ledger: Ledger, jobs: Jobs) -> None:
     pages = [page async for page in page_through(make_selection(jobs), ledger)]
     assert [len(page) for page in pages] == [PAGE_JOBS, PAGE_JOBS, COUNT - 2 * PAGE_JOBS]
-    assert len({entry.identity for page in pages for entry in page}) == COUNT
+    assert len({planned.identity for page in pages for planned in page}) == COUNT
 
 
 async def test_each_job_is_judged_by_how_it_stands_when_it_is_come_to(ledger: Ledger, jobs: Jobs) -> None:
-    scope, last = make_selection(jobs), list(jobs)[-1]
+    selection, last = make_selection(jobs), list(jobs)[-1]
     reasons: list[Reason] = []
-    async for page in page_through(scope, ledger):
+    async for page in page_through(selection, ledger):
         if not reasons:
             await accept(ledger, last)
-        reasons += [entry.reason for entry in page]
+        reasons += [planned.reason for planned in page]
     assert reasons == [Reason.NEW] * (COUNT - 1) + [Reason.RUNNING]
 
 
@@ -60,11 +60,11 @@ async def test_what_the_manifest_does_not_have_is_followed_and_reviewed_whatever
     ledger: Ledger, jobs: Jobs
 ) -> None:
     left = await accept(ledger, Job("left", "", Inputs("A calm"), "videos/left.mp4"))
-    scope = make_selection(jobs)
-    survey = await summarize(scope, ledger)
-    await ledger.fail(left, "internal", "No.", None)
-    reviewed = await ledger.look(lambda reader: [latest for job, latest in scope.review(reader) if job is None])
-    assert [entry.label for entry in survey.sent] == ["left"]
+    selection = make_selection(jobs)
+    summary = await summarize(selection, ledger)
+    await fail(ledger, left)
+    reviewed = await ledger.look(lambda reader: [latest for job, latest in selection.review(reader) if job is None])
+    assert [planned.label for planned in summary.sent] == ["left"]
     assert [latest and latest.state for latest in reviewed] == [State.FAILED]
 
 
@@ -74,19 +74,19 @@ async def test_what_the_manifest_does_not_have_is_followed_and_reviewed_whatever
 async def test_only_what_is_selected_is_looked_at(
     ledger: Ledger, jobs: Jobs, pattern: str, first: int | None, selected: int
 ) -> None:
-    scope = make_selection(jobs, pattern, first)
+    selection = make_selection(jobs, pattern, first)
     await accept(ledger, list(jobs)[5])
-    survey = await summarize(scope, ledger)
-    found = [job for job in jobs if scope.find_job(job.id)]
-    assert (survey.selected, len(found), survey.left.total()) == (selected, selected, 0)
+    summary = await summarize(selection, ledger)
+    found = [job for job in jobs if selection.find_job(job.id)]
+    assert (summary.selected, len(found), summary.left.total()) == (selected, selected, 0)
 
 
 async def test_a_choice_stays_the_same_whatever_becomes_of_what_was_chosen(ledger: Ledger, jobs: Jobs) -> None:
     chosen = await accept(ledger, next(iter(jobs)))
-    scope = FixedSelection(lambda reader: make_selection(jobs, first=1).planned_jobs(reader))
-    before = await summarize(scope, ledger)
-    await ledger.fail(chosen, "internal", "No.", None)
-    again = await summarize(scope, ledger)
-    [(job, latest)] = await ledger.look(lambda reader: list(scope.review(reader)))
+    selection = FixedSelection(lambda reader: make_selection(jobs, first=1).planned_jobs(reader))
+    before = await summarize(selection, ledger)
+    await fail(ledger, chosen)
+    again = await summarize(selection, ledger)
+    [(job, latest)] = await ledger.look(lambda reader: list(selection.review(reader)))
     assert (before.reasons, again.reasons) == ({Reason.RUNNING: 1}, {Reason.RUNNING: 1})
     assert (job and job.id, latest and latest.state) == (chosen.job_id, State.FAILED)
