@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from hedra_batch.cli.execution import prepare, run_batch, spare_collector
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.running import prepare, run_batch, spare_collector
 from hedra_batch.run.settings import RunSettings
 
 #: How often somebody looks whether the loop is stalled, and after how long it counts as a stall worth a name.

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from hedra_batch.cli.execution import prepare, run_batch
+from hedra_batch.cli.fetch import fetch_results
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.recovering import fetch_results
-from hedra_batch.cli.running import prepare, run_batch
 from hedra_batch.cli.workspace import find_workspace
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.simulator.service import Simulator

@@ -111,15 +111,15 @@ async def test_out_of_credits_ends_submitting_and_follows_what_runs(tmp_path_fac
 #: Runs `batch.yaml` as if its API were not on this machine.
 FAR_RUN = """
 import asyncio, dataclasses, os, pathlib, sys
-from hedra_batch.cli import main, options, running
+from hedra_batch.cli import execution, main, options
 from hedra_batch.run.settings import RunSettings
 
 def run():
     told = options.RunOptions(pathlib.Path("batch.yaml"), is_confirmed="--yes" in sys.argv)
-    batch = running.prepare(told, RunSettings(), os.environ)
+    batch = execution.prepare(told, RunSettings(), os.environ)
     batch.folder.create()
     far = dataclasses.replace(batch.workspace, is_local=False)
-    return asyncio.run(running.run_batch(dataclasses.replace(batch, workspace=far)))
+    return asyncio.run(execution.run_batch(dataclasses.replace(batch, workspace=far)))
 
 sys.exit(main.guard(run))
 """

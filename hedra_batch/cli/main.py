@@ -62,7 +62,7 @@ def run(**options: Any) -> int:
     The same line again goes on where the last run was: what is done is skipped, what runs is followed, what is
     missing is fetched. Failed jobs stay failed; see `retry`.
     """
-    from hedra_batch.cli.running import execute
+    from hedra_batch.cli.execution import execute
 
     return execute(RunOptions(**options))
 
@@ -79,7 +79,7 @@ def run(**options: Any) -> int:
 @run_options
 def retry(error_codes: tuple[str, ...], **options: Any) -> int:
     """Make a new attempt for the failed jobs of MANIFEST, and only for those."""
-    from hedra_batch.cli.running import execute
+    from hedra_batch.cli.execution import execute
 
     return execute(RunOptions(**options, retried_codes=error_codes or ("*",)))
 
@@ -117,7 +117,7 @@ def resolve(recheck: bool, resend: bool, abandon: bool, **options: Any) -> int:
         from hedra_batch.cli.settling import abandon_jobs
 
         return abandon_jobs(told)
-    from hedra_batch.cli.running import execute
+    from hedra_batch.cli.execution import execute
 
     return execute(told)
 
@@ -132,7 +132,7 @@ def resolve(recheck: bool, resend: bool, abandon: bool, **options: Any) -> int:
 @loudness_options
 def fetch(**options: Any) -> int:
     """Get results again by their ids, at no cost: files that were deleted or damaged, or did not arrive yet."""
-    from hedra_batch.cli.recovering import fetch
+    from hedra_batch.cli.fetch import fetch
 
     return fetch(RunOptions(**options))
 
@@ -143,7 +143,7 @@ def fetch(**options: Any) -> int:
 @place_options
 def verify(**options: Any) -> int:
     """Check every result against its hash; without network."""
-    from hedra_batch.cli.verifying import verify
+    from hedra_batch.cli.verify import verify
 
     return verify(RunOptions(**options))
 
@@ -247,7 +247,7 @@ def schema() -> int:
 )
 def simulate(faults: tuple[str, ...], rate: Rate | None, **settings: Any) -> int:
     """Serve a simulated Hedra API on this machine, until interrupted."""
-    from hedra_batch.cli.simulating import serve
+    from hedra_batch.cli.simulate import serve
 
     return serve(faults, rate, **settings)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 
+from hedra_batch.cli.execution import prepare
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.running import prepare
 from hedra_batch.cli.selection import make_selection, require_selected
 from hedra_batch.cli.session import Batch
 from hedra_batch.cli.workspace import open_workspace

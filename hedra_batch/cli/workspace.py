@@ -64,7 +64,7 @@ def find_workspace(options: RunOptions, name: str, environment: Mapping[str, str
 async def open_workspace(workspace: Workspace, settings: RunSettings) -> AsyncIterator[tuple[Workspace, Ledger]]:
     """Open the ledger of a site whose folder is locked; for a trial, with the simulated API beside it."""
     if workspace.options.is_simulated:
-        from hedra_batch.cli.simulating import TRIAL_KEY, make_trial
+        from hedra_batch.cli.simulate import TRIAL_KEY, make_trial
 
         async with make_trial(workspace.folder.simulator) as simulator:
             workspace = replace(workspace, api_key=TRIAL_KEY, base_url=simulator.url)

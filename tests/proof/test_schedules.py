@@ -25,9 +25,9 @@ from checker import check
 from conftest import make_png
 from virtual import EPOCH, VirtualClock, VirtualLoop
 
+from hedra_batch.cli.execution import prepare, run_batch
 from hedra_batch.cli.logs import ROOT
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.running import prepare, run_batch
 from hedra_batch.errors import EXIT_DONE, EXIT_FAILED, EXIT_UNFINISHED, HedraBatchError, LedgerError
 from hedra_batch.job import ENDED_BADLY, UNSENT, State
 from hedra_batch.ledger.identity import Identity, find_place, fingerprint

@@ -9,7 +9,7 @@ import os
 from hedra_batch.cli.logs import log_to
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.signals import Stop
-from hedra_batch.cli.verifying import Condition, inspect_files
+from hedra_batch.cli.verify import Condition, inspect_files
 from hedra_batch.cli.workspace import Workspace, find_workspace, open_workspace
 from hedra_batch.errors import EXIT_DONE, EXIT_SIGNAL_BASE, EXIT_UNFINISHED
 from hedra_batch.ledger.ledger import Ledger
