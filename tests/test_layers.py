@@ -29,7 +29,8 @@ ALLOWED = {
     "run": CORE | {"api", "ledger", "planning"},
     "report": GROUND | {"inputs", "job", "progress"},
     "simulator": {"", "errors"},
-    "cli": CORE | {"manifest", "api", "ledger", "planning", "run", "report", "simulator"},
+    "batch": CORE | {"manifest", "api", "ledger", "planning", "run"},
+    "cli": CORE | {"manifest", "api", "ledger", "planning", "run", "batch", "report", "simulator"},
     "__main__": {"cli"},
 }
 

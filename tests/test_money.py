@@ -13,7 +13,7 @@ import pytest
 from conftest import Desk, wait_until
 from test_faults import count_states, list_charged, open_desk
 
-from hedra_batch.cli.session import UNCONFIRMED_LIMIT
+from hedra_batch.cli.execution import UNCONFIRMED_LIMIT
 from hedra_batch.simulator.service import Simulator
 
 PRICED = "defaults: {model: fal/grok-video-t2v, duration: 5s, resolution: 720p}"
@@ -116,10 +116,9 @@ from hedra_batch.run.settings import RunSettings
 
 def run():
     told = options.RunOptions(pathlib.Path("batch.yaml"), is_confirmed="--yes" in sys.argv)
-    batch = execution.prepare(told, RunSettings(), os.environ)
-    batch.folder.create()
-    far = dataclasses.replace(batch.workspace, is_local=False)
-    return asyncio.run(execution.run_batch(dataclasses.replace(batch, workspace=far)))
+    near = execution.prepare(told, RunSettings(), os.environ)
+    far = dataclasses.replace(near.workspace, is_local=False)
+    return asyncio.run(execution.run_batch(dataclasses.replace(near, workspace=far)))
 
 sys.exit(main.guard(run))
 """

@@ -5,55 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hedra_batch.planning.plan import Settlement
+from hedra_batch.errors import EXIT_CODES
 from hedra_batch.units import Rate, parse_credits, parse_duration_ms, parse_rate
 
+if TYPE_CHECKING:
+    from hedra_batch.batch.request import PlanRequest
+    from hedra_batch.planning.plan import Settlement
+
 F = TypeVar("F", bound=Callable[..., Any])
+Q = TypeVar("Q")
+
+EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>5}  {meaning}" for code, meaning in EXIT_CODES)
 
 
-class RateType(click.ParamType[Rate]):
-    """`10/min`."""
+class QuantityType(click.ParamType[Q]):
+    """A quantity with its unit, by a parser that raises ValueError with what to write."""
 
-    name = "rate"
+    def __init__(self, name: str, parse: Callable[[str], Q]) -> None:
+        self.name = name
+        self._parse = parse
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Rate:
-        """Read the text, or say what to write."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Q:
         try:
-            return value if isinstance(value, Rate) else parse_rate(value)
+            return self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class DurationType(click.ParamType[float]):
-    """`50m`, as seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read the text, or say what to write."""
-        try:
-            return value if isinstance(value, float) else parse_duration_ms(value) / 1000
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class CreditsType(click.ParamType[int]):
-    """`500` or `500 credits`, as whole credits."""
-
-    name = "credits"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the text, or say what to write."""
-        try:
-            return (
-                value if isinstance(value, int) else parse_credits(f"{value} credits" if value.isdecimal() else value)
-            )
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+#: `10/min`; `50m`, as seconds; `500` or `500 credits`.
+RATE = QuantityType("rate", parse_rate)
+DURATION = QuantityType("duration", lambda text: parse_duration_ms(text) / 1000)
+CREDITS = QuantityType("credits", lambda text: parse_credits(f"{text} credits" if text.isdecimal() else text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +70,13 @@ class RunOptions:
     is_quiet: bool = False
     #: How often -v was given.
     verbosity: int = 0
+
+    @property
+    def request(self) -> PlanRequest:
+        """What a plan is to cover."""
+        from hedra_batch.batch.request import PlanRequest
+
+        return PlanRequest(self.ids, self.first, self.rebuys_changed, self.retried_codes, self.settlement)
 
 
 def combine(options: list[Callable[[F], F]]) -> Callable[[F], F]:
@@ -123,7 +116,7 @@ base_url_option = click.option("--base-url", metavar="URL", help="The API's addr
 quiet_window_option = click.option(
     "--quiet-window",
     "quiet_window_seconds",
-    type=DurationType(),
+    type=DURATION,
     metavar="TIME",
     help="How long a request with an unknown outcome may still arrive [default: 10m].",
 )
@@ -150,12 +143,12 @@ run_options = combine(
         ids_option,
         first_option,
         folder_option,
-        click.option("--submit", type=RateType(), metavar="RATE", help="Submissions, spread evenly: 10/min."),
+        click.option("--submit", type=RATE, metavar="RATE", help="Submissions, spread evenly: 10/min."),
         click.option("--in-flight", type=click.IntRange(min=1), metavar="N", help="Generations at the server at once."),
         click.option(
             "--budget",
             "budget_credits",
-            type=CreditsType(),
+            type=CREDITS,
             metavar="CREDITS",
             help="The most that this edition may cost, all its runs together; goes over the manifest's.",
         ),
@@ -165,7 +158,7 @@ run_options = combine(
         click.option(
             "--max-runtime",
             "max_runtime_seconds",
-            type=DurationType(),
+            type=DURATION,
             metavar="TIME",
             help="Stop after 50m; the next run goes on.",
         ),

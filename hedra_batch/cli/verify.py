@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from enum import StrEnum
+from typing import Any
 
-from hedra_batch.cli.inspecting import find_used_folder
-from hedra_batch.cli.matching import matches
-from hedra_batch.cli.options import RunOptions
-from hedra_batch.durable import hash_file
-from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, DamagedFilesError, LedgerError
-from hedra_batch.folder import RunFolder
-from hedra_batch.job import State
-from hedra_batch.ledger.reading import ResultFile, open_reader
+import click
+
+from hedra_batch.cli.options import RunOptions, ids_option, manifest_argument, place_options
+from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, DamagedFilesError
 
 
-class Condition(StrEnum):
-    """How a result is on disk."""
+@click.command()
+@manifest_argument
+@ids_option
+@place_options
+def verify(**options: Any) -> int:
+    """Check every result against its hash; without network."""
+    from hedra_batch.batch.verification import Condition, inspect_files
+    from hedra_batch.cli.workspace import find_used_folder
 
-    GOOD = "good"
-    #: The server has it, and no run has fetched it yet.
-    READY = "not fetched"
-    MISSING = "missing"
-    #: Its bytes are not those that were verified.
-    DAMAGED = "damaged"
-
-
-def verify(options: RunOptions) -> int:
-    """Check every result against its hash, without network. Raises DamagedFilesError when some are not as they were."""
-    folder = find_used_folder(options)
+    told = RunOptions(**options)
+    folder = find_used_folder(told)
     counts: Counter[Condition] = Counter()
-    for file, condition in inspect_files(folder, options):
+    for file, condition in inspect_files(folder, told.ids):
         counts[condition] += 1
         if condition is not Condition.GOOD:
             print(f"{condition}: {file.label}: {folder.path / file.output}")
@@ -43,25 +35,3 @@ def verify(options: RunOptions) -> int:
             "`hedra-batch fetch` gets them again by their ids, at no cost."
         )
     return EXIT_UNFINISHED if counts[Condition.READY] else EXIT_DONE
-
-
-def inspect_files(folder: RunFolder, options: RunOptions) -> Iterator[tuple[ResultFile, Condition]]:
-    """Yield every selected result with how it is on disk. Raises LedgerError for a file that cannot be read."""
-    with open_reader(folder.ledger) as reader:
-        for file in reader.files() if reader else ():
-            if matches(file.job_id, options.ids):
-                yield file, _find_condition(folder, file)
-
-
-def _find_condition(folder: RunFolder, file: ResultFile) -> Condition:
-    path = folder.path / file.output
-    if file.state is State.READY:
-        return Condition.READY
-    try:
-        return Condition.GOOD if hash_file(path) == file.sha256 else Condition.DAMAGED
-    except FileNotFoundError:
-        return Condition.MISSING
-    except IsADirectoryError:
-        return Condition.DAMAGED
-    except OSError as error:
-        raise LedgerError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -289,10 +289,9 @@ class Course:
             overdue_seconds=self._schedule.overdue_seconds,
             overdue_factor=0.1,
         )
-        batch = prepare(told, settings, {"HEDRA_API_KEY": API_KEY})
-        batch.folder.create()
+        prepared = prepare(told, settings, {"HEDRA_API_KEY": API_KEY})
         try:
-            self._code = await run_batch(batch)
+            self._code = await run_batch(prepared)
         except LedgerError as error:
             if not self._loop.is_disk_gone:
                 raise
