@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from hedra_batch.cli.execution import prepare, run_batch, spare_collector
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.running import prepare, run_batch, spare_collector
 from hedra_batch.run.settings import RunSettings
 
 #: How often somebody looks whether the loop is stalled, and after how long it counts as a stall worth a name.
@@ -92,14 +92,13 @@ def _name_place(frame: FrameType | None) -> str:
 def run_watched(manifest: Path, folder: Path, base_url: str) -> dict[str, float | str]:
     """Run a manifest to its end, and tell of its worst stall."""
     options = RunOptions(manifest, folder=folder, base_url=base_url, is_quiet=True)
-    batch = prepare(options, RunSettings(), os.environ)
-    batch.folder.create()
+    prepared = prepare(options, RunSettings(), os.environ)
     spare_collector()
     selector = WatchedSelector()
     lookout = Lookout(selector)
     lookout.start()
-    with batch.folder.lock(), asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
-        exit_code = runner.run(run_batch(batch))
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        exit_code = runner.run(run_batch(prepared))
     if exit_code:
         sys.exit(exit_code)
     return {

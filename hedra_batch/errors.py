@@ -6,7 +6,8 @@ translated at the seam that calls them and raised `from` their cause.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 #: Exit code and meaning, in the order of `--help`. Codes of 64 and above follow sysexits.h.
 EXIT_CODES: tuple[tuple[str, str], ...] = (
@@ -153,10 +154,27 @@ class DamagedFilesError(HedraBatchError):
     exit_code = EXIT_LOOK
 
 
+@dataclass(frozen=True, slots=True)
+class JobChange:
+    """What was sent for a job, and what the manifest asks for now, field by field."""
+
+    label: str
+    sent: Mapping[str, str | int]
+    wanted: Mapping[str, str | int]
+
+
 class JobsChangedError(StopRunError):
-    """Jobs were edited after they were paid for, and a new purchase was not asked for."""
+    """Jobs were edited after they were paid for, and a new purchase was not asked for.
+
+    `changes` has the first of them; `count` is how many there are.
+    """
 
     exit_code = EXIT_LOOK
+
+    def __init__(self, count: int, changes: Sequence[JobChange]) -> None:
+        super().__init__(f"Edited after they were sent, so nothing is sent now ({count} of the jobs).")
+        self.count = count
+        self.changes = tuple(changes)
 
 
 # Fail this job: the server's answer ends the attempt.

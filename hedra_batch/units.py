@@ -1,15 +1,17 @@
-"""Quantities with a unit, as people write them: durations, rates, credits. Pure; raises ValueError with a sentence."""
+"""Quantities with a unit, as people write them: durations, rates, money. Pure; raises ValueError with a sentence."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from hedra_batch.money import CREDITS, Money
+
 _MS_PER_UNIT = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|sec|second|min|m|minute|h|hour)")
 _SECONDS_PER_RATE_UNIT = {"s": 1, "min": 60, "m": 60, "h": 3600, "sec": 1, "second": 1, "minute": 60, "hour": 3600}
-_CREDITS = re.compile(r"(\d+)\s*credits?")
+_MONEY = re.compile(r"(\d+)\s*credits?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,9 @@ def parse_rate(text: str) -> Rate:
     return Rate(float(match[1]), _SECONDS_PER_RATE_UNIT[match[2]])
 
 
-def parse_credits(text: str) -> int:
+def parse_money(text: str) -> Money:
     """Read `500 credits` as a whole number of credits."""
-    match = _CREDITS.fullmatch(text.strip())
+    match = _MONEY.fullmatch(text.strip())
     if not match:
         raise ValueError(f"{text!r} is no sum of credits (write a whole number with its unit: 500 credits)")
-    return int(match[1])
+    return Money(int(match[1]), CREDITS)

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from simulated import Service, running
 
+from hedra_batch.cli.execution import prepare, run_batch
+from hedra_batch.cli.fetch import fetch_results
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.recovering import fetch_results
-from hedra_batch.cli.running import prepare, run_batch
 from hedra_batch.cli.workspace import find_workspace
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.simulator.service import Simulator
@@ -96,14 +96,13 @@ class Desk:
     async def run_here(self, settings: RunSettings = IMPATIENT, **options: Any) -> int:
         """Run `batch.yaml` in this process, so that its pauses are settings; returns the exit code."""
         told = RunOptions(self.folder / "batch.yaml", base_url=self.base_url, **options)
-        batch = prepare(told, settings, {"HEDRA_API_KEY": "key-of-the-tests"})
-        batch.folder.create()
-        return await run_batch(batch)
+        return await run_batch(prepare(told, settings, {"HEDRA_API_KEY": "key-of-the-tests"}))
 
     async def fetch_here(self, settings: RunSettings = IMPATIENT) -> int:
         """Fetch the results of `batch.yaml` in this process; returns the exit code."""
         told = RunOptions(self.folder / "batch.yaml", base_url=self.base_url)
-        return await fetch_results(find_workspace(told, "batch", {"HEDRA_API_KEY": "key-of-the-tests"}), settings)
+        workspace = find_workspace(told, "batch", {"HEDRA_API_KEY": "key-of-the-tests"})
+        return await fetch_results(workspace, told, settings)
 
     async def start(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
         """Start a command and leave it running."""

@@ -15,9 +15,9 @@ import pytest
 from conftest import SPEED, Desk, wait_until
 
 from hedra_batch import errors
+from hedra_batch.cli.execution import execute
 from hedra_batch.cli.main import guard
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.running import execute
 from hedra_batch.errors import EXIT_CODES, HedraBatchError
 from hedra_batch.folder import RunFolder
 from hedra_batch.planning.result import find_exit_code

@@ -31,7 +31,9 @@ ALLOWED: dict[str, set[str]] = {
     "run": RECORDS | {"progress", "folder", "api", "ledger", "planning"},
     "report": RECORDS | {"progress"},
     "simulator": {"", "errors"},
-    "cli": RECORDS | {"progress", "folder", "manifest", "api", "ledger", "planning", "run", "report", "simulator"},
+    "batch": RECORDS | {"progress", "folder", "manifest", "ledger", "planning", "run"},
+    "cli": RECORDS
+    | {"progress", "folder", "manifest", "api", "ledger", "planning", "run", "batch", "report", "simulator"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -13,7 +13,8 @@ import pytest
 from conftest import Desk, wait_until
 from test_faults import count_states, list_charged, open_desk
 
-from hedra_batch.cli.session import UNCONFIRMED_LIMIT
+from hedra_batch.cli.execution import UNCONFIRMED_LIMIT
+from hedra_batch.money import Money
 from hedra_batch.simulator.service import Simulator
 
 PRICED = "defaults: {model: fal/grok-video-t2v, duration: 5s, resolution: 720p}"
@@ -61,17 +62,17 @@ async def test_what_waited_for_credits_is_bought_as_the_manifest_has_it_now(desk
     scenes = [f"  - {{id: job-{number}, prompt: Scene {number}}}" for number in range(1, 30)]
     jobs = "\n".join(["  - {id: job-0, prompt: A forbidden scene}", *scenes])
     desk.write_manifest(f"{PRICED}\njobs:\n{jobs}")
-    assert await desk.run_here(budget_credits=30) == 6
+    assert await desk.run_here(budget=Money(30)) == 6
     desk.write_manifest(f"{PRICED}\njobs:\n{jobs.replace('Scene', 'Edited')}")
-    assert await desk.run_here(budget_credits=35) == 6
+    assert await desk.run_here(budget=Money(35)) == 6
     assert [record.prompt.split()[0] for record in simulator.billing] == ["Edited"]
 
 
 async def test_the_flag_goes_over_the_manifest_and_counts_earlier_runs(desk: Desk, simulator: Simulator) -> None:
     write_jobs(desk, 4, f"{PRICED}\nbudget: 100 credits")
     await desk.run_here()
-    assert (await desk.run_here(budget_credits=139), len(list_charged(simulator))) == (6, 3)
-    assert (await desk.run_here(budget_credits=140), len(list_charged(simulator))) == (0, 4)
+    assert (await desk.run_here(budget=Money(139)), len(list_charged(simulator))) == (6, 3)
+    assert (await desk.run_here(budget=Money(140)), len(list_charged(simulator))) == (0, 4)
 
 
 async def test_with_the_budget_used_up_exactly_the_run_is_simply_done(desk: Desk, simulator: Simulator) -> None:
@@ -111,15 +112,14 @@ async def test_out_of_credits_ends_submitting_and_follows_what_runs(tmp_path_fac
 #: Runs `batch.yaml` as if its API were not on this machine.
 FAR_RUN = """
 import asyncio, dataclasses, os, pathlib, sys
-from hedra_batch.cli import main, options, running
+from hedra_batch.cli import execution, main, options
 from hedra_batch.run.settings import RunSettings
 
 def run():
     told = options.RunOptions(pathlib.Path("batch.yaml"), is_confirmed="--yes" in sys.argv)
-    batch = running.prepare(told, RunSettings(), os.environ)
-    batch.folder.create()
-    far = dataclasses.replace(batch.workspace, is_local=False)
-    return asyncio.run(running.run_batch(dataclasses.replace(batch, workspace=far)))
+    near = execution.prepare(told, RunSettings(), os.environ)
+    far = dataclasses.replace(near.workspace, is_local=False)
+    return asyncio.run(execution.run_batch(dataclasses.replace(near, workspace=far)))
 
 sys.exit(main.guard(run))
 """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hedra_batch.units import Rate, parse_credits, parse_duration_ms, parse_rate
+from hedra_batch.money import Money
+from hedra_batch.units import Rate, parse_duration_ms, parse_money, parse_rate
 
 
 @pytest.mark.parametrize(
@@ -39,10 +40,10 @@ def test_a_rate_is_written_as_it_is_read() -> None:
 
 
 def test_credits_are_whole_and_have_their_unit() -> None:
-    assert parse_credits("500 credits") == 500
+    assert parse_money("500 credits") == Money(500)
 
 
 @pytest.mark.parametrize("text", ["500", "5.5 credits", "$5", "-1 credits"])
 def test_anything_else_is_no_sum_of_credits(text: str) -> None:
     with pytest.raises(ValueError, match="500 credits"):
-        parse_credits(text)
+        parse_money(text)

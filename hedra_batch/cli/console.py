@@ -1,4 +1,4 @@
-"""What a run tells: its plan, its live view or its lines, and its last line."""
+"""Everything that a run says to a person: its plan, its questions, its live view or its lines, and how it ended."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ import asyncio
 import logging
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from hedra_batch.batch.ending import FinishedRun
+from hedra_batch.batch.workspace import Workspace
 from hedra_batch.cli.logs import RedactingFormatter, log_to, redact
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.place import shown
-from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, HedraBatchError, UnconfirmedError, UnfinishedError
-from hedra_batch.folder import RunFolder
+from hedra_batch.cli.workspace import describe_path
+from hedra_batch.errors import (
+    EXIT_DONE,
+    EXIT_UNFINISHED,
+    HedraBatchError,
+    JobsChangedError,
+    UnconfirmedError,
+    UnfinishedError,
+)
 from hedra_batch.ledger.budget import Spending
-from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.money import Money
 from hedra_batch.planning.quote import Quote
-from hedra_batch.planning.result import RunResult
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Progress
-from hedra_batch.report.summary import NAMED_LIMIT, Trouble, write_last_line, write_troubles
+from hedra_batch.report.summary import NAMED_LIMIT, Trouble, describe_change, write_last_line, write_troubles
 from hedra_batch.state import HELD, State
 from hedra_batch.units import Rate
 
@@ -44,11 +50,11 @@ EDIT_CODES = frozenset(
 class Console:
     """Speaks to the person: words on stderr, nothing on stdout."""
 
-    def __init__(self, name: str, folder: RunFolder, options: RunOptions, secrets: Sequence[str]) -> None:
-        self._name = name
-        self._folder = folder
+    def __init__(self, workspace: Workspace, options: RunOptions) -> None:
+        self._name = workspace.name
+        self._folder = workspace.folder
         self._options = options
-        self._secrets = secrets
+        self._secrets = [workspace.api_key]
         self._is_live = not options.is_quiet and sys.stderr.isatty()
 
     @contextmanager
@@ -76,8 +82,8 @@ class Console:
             finally:
                 root.removeHandler(handler)
 
-    def tell_plan(self, summary: PlanSummary, quote: Quote, budget: Money | None, spending: Spending | None) -> None:
-        """Say what will be bought, before the first POST."""
+    def write_plan(self, summary: PlanSummary, quote: Quote, budget: Money | None, spending: Spending | None) -> None:
+        """Say what will be bought, before the first paid request."""
         parts = [quote.describe(), *summary.describe_rest()]
         if budget is not None and spending is not None:
             parts.append(f"budget {budget} ({spending.spent.amount} spent)")
@@ -95,19 +101,31 @@ class Console:
         if (await _read_answer()).strip().casefold() not in ("y", "yes"):
             raise UnfinishedError("Nothing was bought: it was not confirmed.")
 
-    def tell_end(self, outcome: RunResult, reader: LedgerReader | None, reasons: Sequence[HedraBatchError]) -> None:
-        """Print why it ended, the last line, and under it what a person may want to settle."""
-        if self._options.is_quiet and outcome.exit_code in QUIET_CODES:
+    def write_end(self, finished: FinishedRun) -> None:
+        """Say why it ended, the last line, and under it what a person may want to settle."""
+        result, reasons = finished.result, finished.reasons
+        if self._options.is_quiet and result.exit_code in QUIET_CODES:
             return
-        for reason in reasons:
-            self._print(f"hedra-batch: {reason}")
-        videos = shown(self._folder.path / "videos")
-        last_line = write_last_line(self._name, outcome.counts, outcome.exit_code, videos)
-        self._print(last_line)
-        latest_attempts = [*outcome.first_held, *outcome.first_failed]
-        troubles = [self._explain(latest, reader) for latest in latest_attempts[:NAMED_LIMIT] if reader]
-        for line in write_troubles(troubles, outcome.troubled - len(troubles), self.command("results")):
+        # What closed submitting was said when it happened, but to those who asked for quiet.
+        for reason in (reasons.stopped_by, reasons.closed_by if self._options.is_quiet else None):
+            if reason:
+                self._print(f"hedra-batch: {self._describe_reason(reason)}")
+        videos = describe_path(self._folder.path / "videos")
+        self._print(write_last_line(self._name, result.counts, result.exit_code, videos))
+        troubles = [self._describe_trouble(latest, message) for latest, message in finished.troubles[:NAMED_LIMIT]]
+        for line in write_troubles(troubles, result.troubled - len(troubles), self.command("results")):
             self._print(line)
+
+    def _describe_reason(self, reason: HedraBatchError) -> str:
+        if not isinstance(reason, JobsChangedError):
+            return str(reason)
+        lines = [f"Edited after they were sent, so nothing is sent now ({reason.count} of the jobs):"]
+        lines += [f"  {change.label}: {describe_change(change.sent, change.wanted)}" for change in reason.changes]
+        if others := reason.count - len(reason.changes):
+            lines.append(f"  … and {others} more: {self.command('plan')}")
+        lines.append("Undo the edits, give the jobs new ids, or buy them anew:")
+        lines.append(f"  {self.command('run', '--rebuy-changed')}")
+        return "\n".join(lines)
 
     def command(self, name: str, *further: str, edition: str | None = None) -> str:
         """Write a command line for the same batch, ready to paste."""
@@ -124,14 +142,9 @@ class Console:
             words += ["--edition", edition]
         return shlex.join([*words, *further])
 
-    def _explain(self, latest: LatestAttempt, reader: LedgerReader) -> Trouble:
+    def _describe_trouble(self, latest: LatestAttempt, message: str) -> Trouble:
         code = latest.error_code or "unknown"
-        return Trouble(
-            label=latest.label,
-            code=code,
-            message=reader.read_error(latest.attempt_key),
-            command=self._suggest_command(latest, code),
-        )
+        return Trouble(latest.label, code, message, self._suggest_command(latest, code))
 
     def _suggest_command(self, latest: LatestAttempt, code: str) -> str:
         if latest.state in HELD:

@@ -5,55 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hedra_batch.decide import Settlement
-from hedra_batch.units import Rate, parse_credits, parse_duration_ms, parse_rate
+from hedra_batch.errors import EXIT_CODES
+from hedra_batch.money import Money
+from hedra_batch.units import Rate, parse_duration_ms, parse_money, parse_rate
+
+if TYPE_CHECKING:
+    from hedra_batch.batch.request import PlanRequest
+    from hedra_batch.decide import Settlement
 
 F = TypeVar("F", bound=Callable[..., Any])
+Q = TypeVar("Q")
+
+EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>5}  {meaning}" for code, meaning in EXIT_CODES)
 
 
-class RateType(click.ParamType[Rate]):
-    """`10/min`."""
+class QuantityType(click.ParamType[Q]):
+    """A quantity with its unit, by a parser that raises ValueError with what to write."""
 
-    name = "rate"
+    def __init__(self, name: str, parse: Callable[[str], Q]) -> None:
+        self.name = name
+        self._parse = parse
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Rate:
-        """Read the text, or say what to write."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Q:
         try:
-            return value if isinstance(value, Rate) else parse_rate(value)
+            return self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class DurationType(click.ParamType[float]):
-    """`50m`, as seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read the text, or say what to write."""
-        try:
-            return value if isinstance(value, float) else parse_duration_ms(value) / 1000
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class CreditsType(click.ParamType[int]):
-    """`500` or `500 credits`, as whole credits."""
-
-    name = "credits"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the text, or say what to write."""
-        try:
-            return (
-                value if isinstance(value, int) else parse_credits(f"{value} credits" if value.isdecimal() else value)
-            )
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+#: `10/min`; `50m`, as seconds; `500` or `500 credits`.
+RATE = QuantityType("rate", parse_rate)
+DURATION = QuantityType("duration", lambda text: parse_duration_ms(text) / 1000)
+MONEY = QuantityType("credits", lambda text: parse_money(f"{text} credits" if text.isdecimal() else text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +58,7 @@ class RunOptions:
     is_simulated: bool = False
     max_runtime_seconds: float | None = None
     quiet_window_seconds: float | None = None
-    budget_credits: int | None = None
+    budget: Money | None = None
     #: Whether a person has said that any number may be bought.
     is_confirmed: bool = False
     rebuys_changed: bool = False
@@ -84,6 +71,13 @@ class RunOptions:
     is_quiet: bool = False
     #: How often -v was given.
     verbosity: int = 0
+
+    @property
+    def request(self) -> PlanRequest:
+        """What a plan is to cover."""
+        from hedra_batch.batch.request import PlanRequest
+
+        return PlanRequest(self.ids, self.first, self.rebuys_changed, self.retried_codes, self.settlement)
 
 
 def combine(options: list[Callable[[F], F]]) -> Callable[[F], F]:
@@ -123,7 +117,7 @@ base_url_option = click.option("--base-url", metavar="URL", help="The API's addr
 quiet_window_option = click.option(
     "--quiet-window",
     "quiet_window_seconds",
-    type=DurationType(),
+    type=DURATION,
     metavar="TIME",
     help="How long a request with an unknown outcome may still arrive [default: 10m].",
 )
@@ -150,12 +144,12 @@ run_options = combine(
         ids_option,
         first_option,
         folder_option,
-        click.option("--submit", type=RateType(), metavar="RATE", help="Submissions, spread evenly: 10/min."),
+        click.option("--submit", type=RATE, metavar="RATE", help="Submissions, spread evenly: 10/min."),
         click.option("--in-flight", type=click.IntRange(min=1), metavar="N", help="Generations at the server at once."),
         click.option(
             "--budget",
-            "budget_credits",
-            type=CreditsType(),
+            "budget",
+            type=MONEY,
             metavar="CREDITS",
             help="The most that this edition may cost, all its runs together; goes over the manifest's.",
         ),
@@ -165,7 +159,7 @@ run_options = combine(
         click.option(
             "--max-runtime",
             "max_runtime_seconds",
-            type=DurationType(),
+            type=DURATION,
             metavar="TIME",
             help="Stop after 50m; the next run goes on.",
         ),

@@ -1,94 +1,112 @@
-"""Where a command works and for whom: run folder, key and address, and the ledger opened for writing in it."""
+"""Where a command works: the run folder of a manifest, the key, the address, and the simulated API of a trial."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
 
-from hedra_batch.api.addresses import check_base_url, is_loopback
+from hedra_batch.batch.workspace import Workspace
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.place import DEFAULT_BASE_URL, SIMULATED, find_folder, find_key
 from hedra_batch.errors import ConfigurationError, UsageError
 from hedra_batch.folder import RunFolder
-from hedra_batch.ledger.identity import Binding
-from hedra_batch.ledger.ledger import Ledger
-from hedra_batch.run.settings import RunSettings
-from hedra_batch.run.wiring import Account
 
-
-@dataclass(frozen=True, slots=True)
-class Workspace:
-    """The run folder of a manifest, and the account at the API that it belongs to."""
-
-    name: str
-    folder: RunFolder
-    options: RunOptions
-    #: Empty until the simulated API of a trial is there.
-    api_key: str = field(repr=False)
-    base_url: str
-    #: Whether the API is on this machine, so that nothing can be paid for.
-    is_local: bool
-
-    @property
-    def binding(self) -> Binding:
-        """What the run folder must belong to."""
-        address = SIMULATED if self.options.is_simulated else self.base_url
-        return Binding(self.name, address, self.api_key)
-
-    def require_ledger(self) -> None:
-        """Raise ConfigurationError where no run has been."""
-        if not self.folder.ledger.exists():
-            raise ConfigurationError(
-                f"{self.folder.path} has no ledger, so it is not known what was bought. Begin a run."
-            )
-
-    @property
-    def account(self) -> Account:
-        """Where requests go, and as whom."""
-        return Account(self.base_url, self.api_key)
+DEFAULT_BASE_URL = "https://api.hedra.com/web-app/public"
+#: A trial shows in seconds what takes the real API minutes.
+TRIAL_SPEED = 60.0
+TRIAL_KEY = "a-key-of-the-simulated-account"
 
 
 def find_workspace(options: RunOptions, name: str, environment: Mapping[str, str]) -> Workspace:
-    """Settle folder, address and key. Raises ConfigurationError."""
-    folder = find_folder(options.manifest, name, options.folder, is_simulated=options.is_simulated)
+    """Settle folder, address and key of a manifest. Raises ConfigurationError and UsageError."""
+    folder = find_folder(options, name)
     if options.is_simulated and options.base_url:
         raise UsageError("--simulate brings its own API, so it does not go with --base-url.")
     if options.is_simulated:
-        return Workspace(name, folder, options, "", "", is_local=True)
-    base_url = check_base_url(options.base_url or environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL)
-    return Workspace(name, folder, options, find_key(environment), base_url, is_local=is_loopback(base_url))
+        base_url, key, is_local, start_api = "", TRIAL_KEY, True, start_trial
+    else:
+        from hedra_batch.api.addresses import check_base_url, is_loopback
+
+        base_url = check_base_url(options.base_url or environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL)
+        key, is_local, start_api = find_key(environment), is_loopback(base_url), None
+    return Workspace(name, folder, base_url, key, is_local, start_api, options.same_account, options.is_moved)
 
 
-@asynccontextmanager
-async def open_workspace(workspace: Workspace, settings: RunSettings) -> AsyncIterator[tuple[Workspace, Ledger]]:
-    """Open the ledger of a site whose folder is locked; for a trial, with the simulated API beside it."""
-    if workspace.options.is_simulated:
-        from hedra_batch.cli.simulating import TRIAL_KEY, make_trial
+def find_used_folder(options: RunOptions) -> RunFolder:
+    """Find the run folder of a manifest, whose jobs may have faults. Raises ConfigurationError for half of a pair."""
+    from hedra_batch.manifest.heading import load_name
 
-        async with make_trial(workspace.folder.simulator) as simulator:
-            workspace = replace(workspace, api_key=TRIAL_KEY, base_url=simulator.url)
-            async with _open_ledger(workspace, settings) as ledger:
-                yield workspace, ledger
-        return
-    async with _open_ledger(workspace, settings) as ledger:
-        yield workspace, ledger
+    folder = find_folder(options, load_name(options.manifest))
+    check_folder(folder)
+    return folder
 
 
-@asynccontextmanager
-async def _open_ledger(workspace: Workspace, settings: RunSettings) -> AsyncIterator[Ledger]:
-    options, folder = workspace.options, workspace.folder
-    ledger = await Ledger.open(
-        folder.ledger,
-        folder.identity,
-        workspace.binding,
-        last_run=folder.read_last_run(),
-        same_account=options.same_account,
-        is_moved=options.is_moved,
-        budget=settings.budget,
-        clock=settings.clock,
-    )
+def find_folder(options: RunOptions, name: str) -> RunFolder:
+    """Choose the folder that was named, or the one beside the manifest."""
+    ending = "sim" if options.is_simulated else "out"
+    return RunFolder(options.folder or options.manifest.parent / f"{name}.{ending}")
+
+
+def check_folder(folder: RunFolder) -> None:
+    """Refuse to look at half of the pair of ledger and identity. Raises ConfigurationError."""
+    from hedra_batch.ledger.identity import Identity
+    from hedra_batch.ledger.opening import check_pair
+
+    check_pair(folder.ledger, Identity.load(folder.identity))
+
+
+def find_edition(label: str) -> str:
+    """Settle a label: `today` becomes the local date. Loading the manifest checks whether it can be part of a path."""
+    if label == "today":
+        return datetime.now().astimezone().date().isoformat()
+    return label
+
+
+def find_key(environment: Mapping[str, str]) -> str:
+    """Read the API key, from the environment or from the file it names. Raises ConfigurationError."""
+    key = environment.get("HEDRA_API_KEY", "").strip()
+    named = environment.get("HEDRA_API_KEY_FILE", "").strip()
+    if not key and named:
+        key = _read_key_file(Path(named))
+    if not key:
+        raise ConfigurationError(
+            "There is no API key. Set HEDRA_API_KEY, or HEDRA_API_KEY_FILE to a file that holds it, or try --simulate."
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError("The API key has characters that no key has. Copy it again, alone on its line.")
+    return key
+
+
+def _read_key_file(path: Path) -> str:
     try:
-        yield ledger
-    finally:
-        await ledger.close()
+        if path.exists() and not path.is_file():
+            raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} is no regular file.")
+        key = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        # A name without a folder may be the key itself, by mistake.
+        named = path if path.parent.name or path.is_absolute() else "the file that it names"
+        reason = (error.strerror if isinstance(error, OSError) else None) or "it is no text"
+        raise ConfigurationError(f"HEDRA_API_KEY_FILE: {named} cannot be read ({reason}).") from error
+    if not key:
+        raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} is empty. Write the API key into it.")
+    return key
+
+
+@asynccontextmanager
+async def start_trial(folder: Path) -> AsyncIterator[str]:
+    """Start the API of a trial, with its state in the run folder, so that an interrupted trial goes on."""
+    from hedra_batch.simulator.service import Simulator
+    from hedra_batch.simulator.settings import SimulatorSettings
+
+    async with Simulator(SimulatorSettings(folder=folder, speed=TRIAL_SPEED)) as simulator:
+        yield simulator.url
+
+
+def describe_path(path: Path) -> str:
+    """Write a path as a person would type it from here."""
+    try:
+        return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
+    except OSError:
+        return str(path)

@@ -43,6 +43,7 @@ from hedra_batch.manifest.values import (
     read_variations,
     read_version,
 )
+from hedra_batch.money import Money
 from hedra_batch.units import Limits, Rate
 
 #: Of one list; a fault in each of them is found in two seconds.
@@ -112,7 +113,7 @@ RequestRate = Annotated[
     _described("string", "How many in a unit of time, spread evenly.", examples=["10/min", "1/s", "300/h"]),
 ]
 Budget = Annotated[
-    int | None,
+    Money | None,
     PlainValidator(read_budget),
     _described(
         "string",

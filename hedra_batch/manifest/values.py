@@ -16,7 +16,8 @@ from hedra_batch.inputs import Field, FieldValue, ValueType
 from hedra_batch.manifest.faults import kind, shown
 from hedra_batch.manifest.names import LONGEST_PATTERN, NAME_RULE, is_manifest_name, is_name
 from hedra_batch.manifest.output import check_template
-from hedra_batch.units import Rate, parse_credits, parse_duration_ms, parse_rate
+from hedra_batch.money import Money
+from hedra_batch.units import Rate, parse_duration_ms, parse_money, parse_rate
 
 LONGEST_LINE = 2_000
 LONGEST_TEXT = 20_000
@@ -176,8 +177,8 @@ def read_rate(value: object) -> Rate:
     return parse_rate(_read_quantity(value, "allowed: 10/min, 1/s, 300/h"))
 
 
-def read_budget(value: object) -> int:
-    return parse_credits(_read_quantity(value, "write it as 500 credits"))
+def read_budget(value: object) -> Money:
+    return parse_money(_read_quantity(value, "write it as 500 credits"))
 
 
 def read_pattern(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hedra_batch.inputs import FIELDS_BY_NAME
@@ -42,7 +42,7 @@ def write_troubles(troubles: Sequence[Trouble], others: int, results_command: st
         yield f"  … and {others} more: {results_command}"
 
 
-def describe_change(before: dict[str, str | int], after: dict[str, str | int]) -> str:
+def describe_change(before: Mapping[str, str | int], after: Mapping[str, str | int]) -> str:
     """Say what differs between the inputs that were paid for and those of the manifest."""
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return "; ".join(_describe_field(name, before.get(name), after.get(name)) for name in names)

@@ -27,9 +27,9 @@ import pytest
 from checker import check
 from conftest import IMPATIENT, make_png
 
+from hedra_batch.cli.execution import execute
 from hedra_batch.cli.main import guard
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.running import execute
 from hedra_batch.simulator.service import Simulator
 
 SOURCE = Path(__file__).with_name("interpose.c")

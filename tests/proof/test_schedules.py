@@ -25,9 +25,9 @@ from checker import check
 from conftest import make_png
 from virtual import EPOCH, VirtualClock, VirtualLoop
 
+from hedra_batch.cli.execution import prepare, run_batch
 from hedra_batch.cli.logs import ROOT
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.running import prepare, run_batch
 from hedra_batch.decide import Deduplication
 from hedra_batch.errors import EXIT_DONE, EXIT_FAILED, EXIT_UNFINISHED, HedraBatchError, LedgerError
 from hedra_batch.ledger.identity import Binding, Identity, find_place, fingerprint
@@ -306,10 +306,9 @@ class Course:
             overdue_seconds=self._schedule.overdue_seconds,
             overdue_factor=0.1,
         )
-        batch = prepare(told, settings, {"HEDRA_API_KEY": API_KEY})
-        batch.folder.create()
+        prepared = prepare(told, settings, {"HEDRA_API_KEY": API_KEY})
         try:
-            self._code = await run_batch(batch)
+            self._code = await run_batch(prepared)
         except LedgerError as error:
             if not self._loop.is_disk_gone:
                 raise

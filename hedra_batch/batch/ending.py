@@ -1,0 +1,93 @@
+"""How a run of a batch ended: judged once, and written into the ledger and summary.json so that both agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from hedra_batch import __version__
+from hedra_batch.batch.session import Session
+from hedra_batch.clock import CLOCK, to_text
+from hedra_batch.errors import HedraBatchError, WriteError
+from hedra_batch.ledger.reading import LedgerReader, open_reader
+from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.planning.result import RunResult, judge
+from hedra_batch.planning.selection import Selection
+
+#: How long a job may be overdue before a person must look.
+OVERDUE_LIMIT = timedelta(hours=24)
+#: What summary.json counts.
+COUNTED = ("done", "failed", "running", "held", "unknown", "new", "overdue", "changed")
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why a run ended before everything was done."""
+
+    #: Why it could not go on.
+    stopped_by: HedraBatchError | None = None
+    #: Why it submitted nothing more, though it went on.
+    closed_by: HedraBatchError | None = None
+    signal_number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """How a run ended, as the ledger and summary.json have it."""
+
+    result: RunResult
+    reasons: Reasons
+    #: The first jobs that are held or failed, each with what the ledger says of why.
+    troubles: Sequence[tuple[LatestAttempt, str]] = field(default_factory=list)
+
+
+async def record_end(session: Session, name: str, edition: str, selection: Selection, reasons: Reasons) -> FinishedRun:
+    """Judge the selected jobs as they stand now, and write it down, whatever ended the run.
+
+    What cannot be written becomes the reason of the end. Raises LedgerError where the ledger cannot even be read.
+    """
+    folder = session.workspace.folder
+    # Through a reader of its own, since the ledger itself may be what failed.
+    with open_reader(folder.ledger) as reader:
+        result = _judge(session, selection, reader, reasons)
+        latest_attempts = [*result.first_held, *result.first_failed] if reader else []
+        troubles = [(latest, reader.read_error(latest.attempt_key)) for latest in latest_attempts if reader]
+        try:
+            await session.end(result.exit_code)
+        except WriteError as error:
+            reasons = replace(reasons, stopped_by=reasons.stopped_by or error)
+            result = _judge(session, selection, reader, reasons)
+        try:
+            folder.write_summary(_summarize(session, name, edition, result, reader))
+        except WriteError as error:
+            reasons = replace(reasons, stopped_by=reasons.stopped_by or error)
+            result = _judge(session, selection, reader, reasons)
+    return FinishedRun(result, reasons, troubles)
+
+
+def _judge(session: Session, selection: Selection, reader: LedgerReader | None, reasons: Reasons) -> RunResult:
+    return judge(
+        selection.review(reader),
+        overdue_before=to_text(session.settings.clock.now() - OVERDUE_LIMIT),
+        stopped_by=reasons.stopped_by,
+        closed_by=reasons.closed_by,
+        signal_number=reasons.signal_number,
+    )
+
+
+def _summarize(
+    session: Session, name: str, edition: str, result: RunResult, reader: LedgerReader | None
+) -> dict[str, Any]:
+    return {
+        "manifest": name,
+        "edition": edition,
+        "exit_code": result.exit_code,
+        "counts": {counted: result.counts[counted] for counted in COUNTED},
+        "credits": reader.sum_credits(edition) if reader else {},
+        "run": session.ledger.run_number,
+        "started_at": session.started_at,
+        "ended_at": CLOCK.now_text(),
+        "version": __version__,
+    }

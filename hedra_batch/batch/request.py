@@ -1,0 +1,91 @@
+"""What is wanted of a batch: which jobs, and what may be done with them. No network library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import islice
+
+from hedra_batch.decide import Settlement
+from hedra_batch.errors import UsageError
+from hedra_batch.ledger.reading import LedgerReader
+from hedra_batch.planning.plan import PlannedJob, Rules, judge_retry, judge_settled
+from hedra_batch.planning.selection import FixedSelection, JobSource, ManifestSelection, Selection, pair
+from hedra_batch.planning.summary import PlanSummary
+from hedra_batch.state import HELD, SETTLEABLE
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What a plan is to cover; left alone, every job of the manifest that is not made yet.
+
+    The edition is that of the jobs, which a manifest is loaded for.
+    """
+
+    #: Patterns of the shell for ids; all jobs where there are none.
+    ids: tuple[str, ...] = ()
+    #: Only so many jobs, in the order of the manifest.
+    first: int | None = None
+    #: Whether jobs that were edited after they may have been paid for are bought anew.
+    rebuys_changed: bool = False
+    #: Patterns for the error codes of failed jobs, which alone are made anew; None to retry none.
+    retried_codes: tuple[str, ...] | None = None
+    #: What a person has decided about held and overdue jobs, which alone are processed; None where nothing is decided.
+    settlement: Settlement | None = None
+
+
+def matches(text: str, patterns: Sequence[str]) -> bool:
+    """Tell whether a text is like one of the patterns of the shell, or there are none."""
+    return not patterns or any(fnmatchcase(text, pattern) for pattern in patterns)
+
+
+def make_selection(jobs: JobSource, request: PlanRequest, rules: Rules) -> Selection:
+    if request.settlement is not None:
+        settlement = request.settlement
+        return FixedSelection(lambda reader: _choose_settled(jobs, request.ids, settlement, reader))
+    if request.retried_codes is not None:
+        codes = request.retried_codes
+        return FixedSelection(lambda reader: _choose_retried(jobs, request, codes, rules, reader))
+    rules = replace(rules, rebuys_changed=request.rebuys_changed)
+    return ManifestSelection(jobs, rules, lambda job_id: matches(job_id, request.ids), request.first)
+
+
+def require_selected(summary: PlanSummary, jobs: JobSource, request: PlanRequest) -> None:
+    """Raise UsageError where the ids of a request select nothing."""
+    if summary.selected or not request.ids:
+        return
+    wanted = " or ".join(request.ids)
+    if request.settlement is not None:
+        edition = f" in the edition {jobs.edition}" if jobs.edition else ""
+        raise UsageError(f"No held job has an id like {wanted}{edition}. `hedra-batch resolve` lists them.")
+    if request.retried_codes is None or not any(matches(job.id, request.ids) for job in jobs):
+        raise UsageError(f"No job has an id like {wanted}. `hedra-batch plan` lists them.")
+
+
+def _choose_retried(
+    jobs: JobSource, request: PlanRequest, codes: Sequence[str], rules: Rules, reader: LedgerReader | None
+) -> Iterator[PlannedJob]:
+    """Choose the failed jobs that ids and error codes select, and what an earlier retry began."""
+    wanted = [code.casefold() for code in codes]
+    matching = (job for job in jobs if matches(job.id, request.ids))
+    judged = (
+        judge_retry(job, latest, rules, lambda code: matches(code.casefold(), wanted))
+        for job, latest in pair(matching, reader)
+    )
+    return islice(filter(None, judged), request.first)
+
+
+def _choose_settled(
+    jobs: JobSource, ids: Sequence[str], settlement: Settlement, reader: LedgerReader | None
+) -> Iterator[PlannedJob]:
+    """Choose the held and overdue jobs that a person has decided about.
+
+    What may cost is decided for one edition; looking once more is for all of them, unless one is named.
+    """
+    states = HELD if settlement is Settlement.RESEND else SETTLEABLE
+    is_for_all = settlement is Settlement.RECHECK and not jobs.edition
+    for latest in reader.find_in_states(states) if reader else ():
+        if matches(latest.job_id, ids) and (is_for_all or latest.edition == jobs.edition):
+            job = jobs.find(latest.job_id) if latest.edition == jobs.edition else None
+            yield judge_settled(job, latest)

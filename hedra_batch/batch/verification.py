@@ -1,0 +1,52 @@
+"""Whether the results are on disk as they were when they were done. No network library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+
+from hedra_batch.batch.request import matches
+from hedra_batch.durable import hash_file
+from hedra_batch.errors import LedgerError
+from hedra_batch.folder import RunFolder
+from hedra_batch.ledger.reading import open_reader
+from hedra_batch.ledger.records import ResultFile
+from hedra_batch.state import State
+
+
+class Condition(StrEnum):
+    """How a result is on disk."""
+
+    GOOD = "good"
+    #: The server has it, and no run has fetched it yet.
+    READY = "not fetched"
+    MISSING = "missing"
+    #: Its bytes are not those that were verified.
+    DAMAGED = "damaged"
+
+
+def inspect_files(folder: RunFolder, ids: Sequence[str] = ()) -> Iterator[tuple[ResultFile, Condition]]:
+    """Yield every selected result with how it is on disk. Raises LedgerError for a file that cannot be read."""
+    with open_reader(folder.ledger) as reader:
+        for file in reader.files() if reader else ():
+            if matches(file.job_id, ids):
+                yield file, _find_condition(folder, file)
+
+
+def list_unfetched(folder: RunFolder, ids: Sequence[str] = ()) -> list[ResultFile]:
+    """List the selected results that are not on disk as they should be. Raises LedgerError."""
+    return [file for file, condition in inspect_files(folder, ids) if condition is not Condition.GOOD]
+
+
+def _find_condition(folder: RunFolder, file: ResultFile) -> Condition:
+    path = folder.path / file.output
+    if file.state is State.READY:
+        return Condition.READY
+    try:
+        return Condition.GOOD if hash_file(path) == file.sha256 else Condition.DAMAGED
+    except FileNotFoundError:
+        return Condition.MISSING
+    except IsADirectoryError:
+        return Condition.DAMAGED
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -1,0 +1,147 @@
+"""What `run`, `retry` and `resolve` share: a batch run for a person, with signals, logs, questions and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from hedra_batch import __version__
+from hedra_batch.batch.batch import Batch, apply_manifest, open_batch
+from hedra_batch.batch.workspace import Workspace
+from hedra_batch.cli.console import Console
+from hedra_batch.cli.options import RunOptions
+from hedra_batch.cli.signals import Stop
+from hedra_batch.cli.workspace import TRIAL_SPEED, find_edition, find_workspace
+from hedra_batch.errors import HedraBatchError, LockedError, UsageError
+from hedra_batch.manifest.loading import Manifest, load_manifest
+from hedra_batch.planning.summary import PlanSummary
+from hedra_batch.run.settings import RunSettings
+
+logger = logging.getLogger(__name__)
+
+#: New videos that a run buys without a budget and without being asked.
+UNCONFIRMED_LIMIT = 10
+#: Objects that are made, and not let go, before the collector looks for circles among them.
+GARBAGE_THRESHOLD = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """Everything that is settled before the run folder is touched."""
+
+    options: RunOptions
+    manifest: Manifest
+    workspace: Workspace
+    settings: RunSettings
+
+
+def execute(options: RunOptions, settings: RunSettings | None = None) -> int:
+    """Run a manifest and return the exit code. Raises UserError before anything is sent."""
+    # Everything that a run writes is for its owner only.
+    os.umask(0o077)
+    prepared = prepare(options, settings or RunSettings(), os.environ)
+    spare_collector()
+    try:
+        return asyncio.run(run_batch(prepared))
+    except LockedError as error:
+        if options.is_quiet:
+            return error.exit_code
+        raise
+
+
+def spare_collector() -> None:
+    """Have the garbage collector look at what a run makes only, and not all the time.
+
+    What was loaded until now stays anyway; to walk through it again and again holds up everything that is under way.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
+
+
+def prepare(options: RunOptions, settings: RunSettings, environment: Mapping[str, str]) -> PreparedRun:
+    """Read everything that can be wrong, in the order in which a person would mend it. Raises UserError."""
+    options = replace(options, edition=find_edition(options.edition))
+    manifest = load_manifest(options.manifest, edition=options.edition)
+    workspace = find_workspace(options, manifest.name, environment)
+    return PreparedRun(options, manifest, workspace, _merge_settings(settings, manifest, options))
+
+
+def _merge_settings(settings: RunSettings, manifest: Manifest, options: RunOptions) -> RunSettings:
+    """Put flags over the manifest over the defaults."""
+    settings = apply_manifest(manifest, settings)
+    if options.is_simulated:
+        settings = replace(settings, overdue_seconds=settings.overdue_seconds / TRIAL_SPEED)
+    limits = settings.limits
+    return replace(
+        settings,
+        limits=replace(limits, submit=options.submit or limits.submit, in_flight=options.in_flight or limits.in_flight),
+        budget=options.budget or settings.budget,
+        quiet_window_seconds=options.quiet_window_seconds or settings.quiet_window_seconds,
+    )
+
+
+async def run_batch(prepared: PreparedRun) -> int:
+    """Run what was prepared, and return the exit code."""
+    async with open_batch(prepared.workspace, prepared.manifest, prepared.settings) as batch:
+        return await _Execution(batch, prepared.options).run()
+
+
+class _Execution:
+    """One run before the eyes of a person."""
+
+    def __init__(self, batch: Batch, options: RunOptions) -> None:
+        self._batch = batch
+        self._options = options
+        self._console = Console(batch.session.workspace, options)
+        self._stop = Stop()
+
+    async def run(self) -> int:
+        with self._console.open_log(), self._stop.watch(self._options.max_runtime_seconds):
+            self._log_start()
+            stopped_by = await self._run_to_its_end()
+            finished = await self._batch.finish(stopped_by, signal_number=self._stop.signal_number)
+            self._console.write_end(finished)
+        return finished.result.exit_code
+
+    def _log_start(self) -> None:
+        ledger = self._batch.session.ledger
+        logger.debug("hedra-batch %s, run %d: %s", __version__, ledger.run_number, self._options)
+        if ledger.loss:
+            logger.debug("a ledger was lost: attempts up to %d are looked for", ledger.loss.highest_attempt)
+
+    async def _run_to_its_end(self) -> HedraBatchError | None:
+        """Plan and run; returns what stopped it. Raises UsageError."""
+        try:
+            await self._plan_and_run()
+        except UsageError:
+            raise
+        except HedraBatchError as error:
+            return error
+        except Exception as error:
+            logger.exception("internal error")
+            return HedraBatchError(f"internal error ({error!r}): please report it with the last log.")
+        return None
+
+    async def _plan_and_run(self) -> None:
+        batch = self._batch
+        summary = await batch.plan(self._options.request)
+        await self._stop.guard(self._offer(summary))
+        if not self._stop.is_stopped:
+            with self._console.show(batch.session.progress, batch.session.settings.limits.submit):
+                await self._stop.guard(batch.run(summary))
+
+    async def _offer(self, summary: PlanSummary) -> None:
+        """Say what would be bought and for how much, and have it confirmed where nothing else bounds it."""
+        quote = await self._batch.quote(summary)
+        session = self._batch.session
+        budget = session.settings.budget
+        spending = await self._batch.read_spending() if budget is not None else None
+        self._console.write_plan(summary, quote, budget, spending)
+        is_bounded = budget is not None or self._options.is_confirmed or session.workspace.is_local
+        if quote.count > UNCONFIRMED_LIMIT and not is_bounded:
+            await self._console.confirm(quote)

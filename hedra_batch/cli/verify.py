@@ -1,0 +1,37 @@
+"""`verify`: whether the results are on disk as they were when they were done. No network library."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import Any
+
+import click
+
+from hedra_batch.cli.options import RunOptions, ids_option, manifest_argument, place_options
+from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, DamagedFilesError
+
+
+@click.command()
+@manifest_argument
+@ids_option
+@place_options
+def verify(**options: Any) -> int:
+    """Check every result against its hash; without network."""
+    from hedra_batch.batch.verification import Condition, inspect_files
+    from hedra_batch.cli.workspace import find_used_folder
+
+    told = RunOptions(**options)
+    folder = find_used_folder(told)
+    counts: Counter[Condition] = Counter()
+    for file, condition in inspect_files(folder, told.ids):
+        counts[condition] += 1
+        if condition is not Condition.GOOD:
+            print(f"{condition}: {file.label}: {folder.path / file.output}")
+    print(f"{counts[Condition.GOOD]} of {counts.total()} results are good", file=sys.stderr)
+    if counts[Condition.MISSING] or counts[Condition.DAMAGED]:
+        raise DamagedFilesError(
+            f"{counts[Condition.MISSING]} files are missing and {counts[Condition.DAMAGED]} damaged. "
+            "`hedra-batch fetch` gets them again by their ids, at no cost."
+        )
+    return EXIT_UNFINISHED if counts[Condition.READY] else EXIT_DONE
