@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "hedra_batch"
 GROUND = {"", "errors", "clock", "units", "money", "durable", "sanitize"}
 RECORDS = GROUND | {"inputs", "state", "decide", "job"}
 ALLOWED: dict[str, set[str]] = {
-    **{ground: {"errors"} for ground in GROUND},
+    **{ground: {"errors", "money"} - {ground} for ground in GROUND},
     "inputs": set(),
     "state": set(),
     "decide": {"state"},

@@ -30,7 +30,7 @@ WIRES = {field.wire for field in FIELDS}
 OF_COLUMNS = ("ledger/", "report/", "cli/")
 COLUMNS = {"generation_id"}
 #: Where a run is given its implementation.
-WIRING = {"cli/workspace.py": {"HedraV2"}}
+WIRING = {"run/wiring.py": {"HedraV2"}}
 
 
 def list_modules() -> list[str]:

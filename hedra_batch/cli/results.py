@@ -13,7 +13,7 @@ from hedra_batch.cli.options import RunOptions, manifest_argument, place_options
 from hedra_batch.errors import EXIT_DONE
 
 if TYPE_CHECKING:
-    from hedra_batch.ledger.sqlite.queries import Results
+    from hedra_batch.ledger.reading import Results
 
 
 @click.command()

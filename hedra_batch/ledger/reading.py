@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from hedra_batch.ledger.sqlite.queries import LedgerReader, open_reader
+from hedra_batch.ledger.sqlite.queries import LedgerReader, Results, open_reader
 
-__all__ = ["LedgerReader", "open_reader"]
+__all__ = ["LedgerReader", "Results", "open_reader"]
