@@ -10,6 +10,10 @@ from hedra_batch.inputs import FIELDS, Inputs, MediaInput, find_price_key
 
 #: As versions before this one took them: a change would make every job that is paid for look edited.
 GOLDEN = [
+    (
+        Inputs("A storm", model="fal/grok-video-t2v", aspect_ratio="16:9", duration_ms=5000),
+        "v1:308abb781358f4dde1ae8095505da8ef52a6eb6679aaab55ded8ff810ee498b1",
+    ),
     (Inputs("A storm"), "v1:30fc86dc6ae34184220e040a3f20eefa1a4528bdc04317096e79cfdc4b3e4c04"),
     (
         Inputs(
@@ -40,6 +44,28 @@ GOLDEN = [
 @pytest.mark.parametrize(("inputs", "digest"), GOLDEN)
 def test_the_digest_of_what_earlier_versions_knew_stays(inputs: Inputs, digest: str) -> None:
     assert inputs.digest == digest
+
+
+def test_the_digest_takes_an_image_by_its_content() -> None:
+    first = Inputs("x", image=MediaInput("a.png", Path("a.png"), "00ff"))
+    renamed = Inputs("x", image=MediaInput("b.png", Path("b.png"), "00ff"))
+    assert first.digest == renamed.digest
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Inputs("y"),
+        Inputs("x", model="m"),
+        Inputs("x", aspect_ratio="1:1"),
+        Inputs("x", resolution="720p"),
+        Inputs("x", duration_ms=5000),
+        Inputs("x", image=MediaInput("a.png", Path("a.png"), "00ff")),
+        Inputs("x", end_image=MediaInput("https://example.com/a.png")),
+    ],
+)
+def test_any_other_input_gives_another_digest(other: Inputs) -> None:
+    assert other.digest != Inputs("x").digest
 
 
 @pytest.mark.parametrize("field", [{"negative_prompt": "text"}, {"seed": 7}, {"seed": 0}])

@@ -22,9 +22,9 @@ TOO_MANY = errors.ThrottledError("Too many")
 AWAY = errors.NotSentError("The connection was refused")
 
 
-def make_lanes(settings: RunSettings = SETTINGS) -> tuple[Lane, Lane]:
-    """Make the lanes of submissions and of reads, both at 10/s."""
-    guard, cooldown, rate = OutageGuard(settings), Cooldown(), Rate(10, 1)
+def make_lanes(settings: RunSettings = SETTINGS, rate: Rate = Rate(10, 1)) -> tuple[Lane, Lane]:
+    """Make the lanes of submissions and of reads, both of the same rate."""
+    guard, cooldown = OutageGuard(settings), Cooldown()
     return (
         Lane("submit", rate, settings, guard, cooldown, own_cooldown=Cooldown("submissions")),
         Lane("poll", rate, settings, guard, cooldown, own_cooldown=Cooldown("reads")),
