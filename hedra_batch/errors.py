@@ -172,7 +172,7 @@ class JobsChangedError(StopRunError):
     exit_code = EXIT_LOOK
 
     def __init__(self, count: int, changes: Sequence[JobChange]) -> None:
-        super().__init__(f"Edited after they were sent, so nothing is sent now ({count} of the jobs).")
+        super().__init__(f"Nothing is sent, since {count} of the jobs were edited after they were sent.")
         self.count = count
         self.changes = tuple(changes)
 

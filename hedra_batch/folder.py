@@ -41,28 +41,24 @@ A file that ends in .part is not a result yet; it may be deleted when no run is 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Where everything that a run writes is."""
+    """Everything that a run writes is in it."""
 
     path: Path
 
     @property
     def ledger(self) -> Path:
-        """The ledger's file."""
         return self.path / "ledger.sqlite3"
 
     @property
     def identity(self) -> Path:
-        """The identity file, which belongs to the ledger."""
         return self.path / "identity.json"
 
     @property
     def lock_file(self) -> Path:
-        """The file whose lock says that a run is going."""
         return self.path / "run.lock"
 
     @property
     def simulator(self) -> Path:
-        """Where a trial keeps the state of the simulated API."""
         return self.path / "simulator"
 
     def create(self) -> None:
@@ -120,19 +116,18 @@ class RunFolder:
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {CLOCK.now_text()}\n")
             file.flush()
             yield
-            # Who holds it is told by the lock alone; on a full disk the note may stay.
+            # The lock alone decides whether it is held; on a full disk the note may stay.
             with suppress(OSError):
                 file.truncate(0)
 
     def read_holder(self) -> str:
-        """Who noted that it holds the lock."""
         try:
             return self.lock_file.read_text("utf-8").strip() or "it does not say who it is"
         except OSError:
             return "it does not say who it is"
 
     def is_locked(self) -> bool:
-        """Whether a run is going."""
+        """Tell whether a run is going."""
         try:
             with self.lock_file.open("r", encoding="utf-8") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""How a run is getting on, for whoever looks: kept by the run, read by the live view."""
+"""How far a run is: kept by the run, read by the live view."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ class Progress:
     started_time: float = field(default_factory=time.monotonic)
 
     def begin(self, states: Counter[str]) -> None:
-        """Begin a plan: how many of its jobs stand in each public state."""
+        """Take over how many jobs of a plan stand in each public state."""
         self.counts = Counter(states)
 
     def on_change(self, key: int, label: str, before: State, after: State) -> None:
-        """An attempt went from one state to another."""
         self.counts[PUBLIC_STATES[before]] -= 1
         self.counts[PUBLIC_STATES[after]] += 1
         if after in IN_FLIGHT or after is State.READY:
@@ -46,7 +45,6 @@ class Progress:
         self.finished += after is State.DONE
 
     def on_fraction(self, key: int, fraction: float) -> None:
-        """The server said how far a generation is."""
         if key in self.running:
             self.running[key].fraction = fraction
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import Desk, wait_until
 
+from hedra_batch.cli.main import COMMANDS, cli
 from hedra_batch.simulator.service import Simulator
 
 JOBS = """jobs:
@@ -162,6 +163,16 @@ async def test_a_manifest_may_be_looked_at_though_its_images_are_gone(desk: Desk
     await desk.call("run", "batch.yaml")
     (desk.folder / "hero.png").unlink()
     assert (await desk.call("results", "batch.yaml")).code == (await desk.call("status", "batch.yaml")).code == 0
+
+
+async def test_a_command_that_is_misspelt_is_named(desk: Desk) -> None:
+    assert "No such command 'statu'. Did you mean 'status'?" in (await desk.call("statu", "batch.yaml")).err
+
+
+def test_every_command_is_a_module_of_its_name() -> None:
+    assert {command.callback.__module__ for command in cli.commands.values() if command.callback} == {
+        f"hedra_batch.cli.{name}" for name in COMMANDS
+    }
 
 
 async def test_the_simulated_api_lists_its_faults(desk: Desk) -> None:

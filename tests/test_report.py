@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
+from hedra_batch.errors import JobChange, JobsChangedError
 from hedra_batch.progress import Progress
 from hedra_batch.report.live import View, show_live
 from hedra_batch.report.rows import to_csv, to_json_lines, to_table
-from hedra_batch.report.summary import Trouble, describe_change, write_last_line, write_troubles
+from hedra_batch.report.summary import Trouble, describe_change, write_changes, write_last_line, write_troubles
 from hedra_batch.state import State
 
 
@@ -36,6 +37,17 @@ def test_a_change_is_said_field_by_field() -> None:
     after: dict[str, str | int] = {"prompt": "b", "image": "sha256:2", "model": "m"}
     said = "prompt 'a' -> 'b'; image has other content; duration_ms '5000' -> (none); model (none) -> 'm'"
     assert describe_change(before, after) == said
+
+
+def test_edited_jobs_are_named_with_what_can_be_done() -> None:
+    error = JobsChangedError(3, [JobChange("market", {"prompt": "a"}, {"prompt": "b"})])
+    assert list(write_changes(error, "see plan", "buy anew")) == [
+        "Edited after they were sent, so nothing is sent now (3 of the jobs):",
+        "  market: prompt 'a' -> 'b'",
+        "  … and 2 more: see plan",
+        "Undo the edits, give the jobs new ids, or buy them anew:",
+        "  buy anew",
+    ]
 
 
 def test_a_table_leaves_out_columns_that_are_empty_everywhere() -> None:

@@ -28,7 +28,7 @@ from hedra_batch.money import Money
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Progress
-from hedra_batch.report.summary import NAMED_LIMIT, Trouble, describe_change, write_last_line, write_troubles
+from hedra_batch.report.summary import NAMED_LIMIT, Trouble, write_changes, write_last_line, write_troubles
 from hedra_batch.state import HELD, State
 from hedra_batch.units import Rate
 
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 #: Ends of a run that cron need not mail.
 QUIET_CODES = (EXIT_DONE, EXIT_UNFINISHED)
-#: Records of this go to the log file only: the person has been told already.
+#: Its records go to the log file only: the terminal has them already.
 transcript = logging.getLogger("hedra_batch.transcript")
 
 #: Commands that need no network.
@@ -88,7 +88,7 @@ class Console:
         if budget is not None and spending is not None:
             parts.append(f"budget {budget} ({spending.spent.amount} spent)")
         line = f"{self._name}: {', '.join(parts)}"
-        self._say(line if summary.processed or summary.changed else f"{line}: nothing to do")
+        self._write_line(line if summary.processed or summary.changed else f"{line}: nothing to do")
 
     async def confirm(self, quote: Quote) -> None:
         """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""
@@ -106,7 +106,7 @@ class Console:
         result, reasons = finished.result, finished.reasons
         if self._options.is_quiet and result.exit_code in QUIET_CODES:
             return
-        # What closed submitting was said when it happened, but to those who asked for quiet.
+        # With --quiet, what closed submitting has not been printed yet.
         for reason in (reasons.stopped_by, reasons.closed_by if self._options.is_quiet else None):
             if reason:
                 self._print(f"hedra-batch: {self._describe_reason(reason)}")
@@ -119,13 +119,7 @@ class Console:
     def _describe_reason(self, reason: HedraBatchError) -> str:
         if not isinstance(reason, JobsChangedError):
             return str(reason)
-        lines = [f"Edited after they were sent, so nothing is sent now ({reason.count} of the jobs):"]
-        lines += [f"  {change.label}: {describe_change(change.sent, change.wanted)}" for change in reason.changes]
-        if others := reason.count - len(reason.changes):
-            lines.append(f"  … and {others} more: {self.command('plan')}")
-        lines.append("Undo the edits, give the jobs new ids, or buy them anew:")
-        lines.append(f"  {self.command('run', '--rebuy-changed')}")
-        return "\n".join(lines)
+        return "\n".join(write_changes(reason, self.command("plan"), self.command("run", "--rebuy-changed")))
 
     def command(self, name: str, *further: str, edition: str | None = None) -> str:
         """Write a command line for the same batch, ready to paste."""
@@ -157,7 +151,7 @@ class Console:
             return f"edit the job, then: {self.command('run', edition=latest.edition)}"
         return self.command("retry", "--id", latest.job_id, edition=latest.edition)
 
-    def _say(self, line: str) -> None:
+    def _write_line(self, line: str) -> None:
         logger.info("%s", line)
         if self._is_live:
             self._print(line)

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 @simulate_option
 @binding_options
 @loudness_options
-def fetch(**options: Any) -> int:
+def fetch(**flags: Any) -> int:
     """Get results again by their ids, at no cost: files that were deleted or damaged, or did not arrive yet."""
     import asyncio
 
@@ -46,10 +46,10 @@ def fetch(**options: Any) -> int:
     from hedra_batch.run.settings import RunSettings
 
     os.umask(0o077)
-    told = RunOptions(**options)
-    workspace = find_workspace(told, load_name(told.manifest), os.environ)
+    options = RunOptions(**flags)
+    workspace = find_workspace(options, load_name(options.manifest), os.environ)
     workspace.require_ledger()
-    return asyncio.run(fetch_results(workspace, told, RunSettings()))
+    return asyncio.run(fetch_results(workspace, options, RunSettings()))
 
 
 async def fetch_results(workspace: Workspace, options: RunOptions, settings: RunSettings) -> int:

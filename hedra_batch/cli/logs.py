@@ -28,7 +28,6 @@ class RedactingFormatter(logging.Formatter):
         self._secrets = list(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format the record, then redact."""
         return redact(super().format(record), self._secrets)
 
 
@@ -41,7 +40,7 @@ class LogFile(logging.FileHandler):
         self._is_urgent = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; warnings reach the file at once."""
+        """Write a record; a warning is flushed at once."""
         self._is_urgent = record.levelno >= logging.WARNING
         super().emit(record)
 
@@ -53,7 +52,6 @@ class LogFile(logging.FileHandler):
             super().flush()
 
     def close(self) -> None:
-        """Flush and close."""
         self._is_urgent = True
         super().close()
 
@@ -96,7 +94,6 @@ def log_to(path: Path, secrets: Sequence[str], verbosity: int, *, has_lines: boo
 
 
 def make_line_handler(secrets: Sequence[str], verbosity: int) -> logging.Handler:
-    """Plain dated lines on stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter("%(asctime)s %(message)s", secrets))
     # One line a change by default; the steps between with -v, every request with -vv.

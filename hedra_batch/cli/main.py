@@ -40,28 +40,16 @@ HELP = """Run a manifest of prompts and images through Hedra's video API, paying
 The API key comes from HEDRA_API_KEY, or from a file named by HEDRA_API_KEY_FILE."""
 
 
-class Commands(click.Group):
-    """Imports a command when it is asked for, so that the help and the quick commands stay quick."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = getattr(import_module(f"hedra_batch.cli.{cmd_name}"), cmd_name)
-        return command
-
-
 @click.group(
-    cls=Commands,
-    help=HELP,
-    epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help=HELP, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
 @click.version_option(__version__, prog_name="hedra-batch")
 def cli() -> None:
     pass
+
+
+for name in COMMANDS:
+    cli.add_command(getattr(import_module(f"hedra_batch.cli.{name}"), name))
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ MONEY = QuantityType("credits", lambda text: parse_money(f"{text} credits" if te
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a command was told; None where nothing was said."""
+    """The command line of any command; None where it does not say."""
 
     manifest: Path
     edition: str = ""
@@ -111,7 +111,7 @@ first_option = click.option(
     "--first", type=click.IntRange(min=1), metavar="N", help="Only the first N jobs of the manifest."
 )
 
-place_options = combine([folder_option, simulate_option])
+workspace_options = combine([folder_option, simulate_option])
 
 base_url_option = click.option("--base-url", metavar="URL", help="The API's address [env: HEDRA_BASE_URL].")
 quiet_window_option = click.option(

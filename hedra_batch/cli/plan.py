@@ -13,7 +13,7 @@ from hedra_batch.cli.options import (
     first_option,
     ids_option,
     manifest_argument,
-    place_options,
+    workspace_options,
 )
 from hedra_batch.errors import EXIT_DONE
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 @manifest_argument
 @edition_option
 @ids_option
-@place_options
+@workspace_options
 @first_option
 @click.option("--rebuy-changed", "rebuys_changed", is_flag=True, help="As for run.")
-def plan(**options: Any) -> int:
+def plan(**flags: Any) -> int:
     """Print what a run would do, each job with its reason; without network."""
     from hedra_batch.batch.request import make_selection, require_selected
     from hedra_batch.cli.workspace import check_folder, find_edition, find_folder
@@ -41,16 +41,16 @@ def plan(**options: Any) -> int:
     from hedra_batch.planning.quote import Quote
     from hedra_batch.planning.summary import PlanSummary
 
-    told = RunOptions(**options)
-    manifest = load_manifest(told.manifest, edition=find_edition(told.edition))
-    folder = find_folder(told, manifest.name)
+    options = RunOptions(**flags)
+    manifest = load_manifest(options.manifest, edition=find_edition(options.edition))
+    folder = find_folder(options, manifest.name)
     check_folder(folder)
     with open_reader(folder.ledger) as reader:
         rules = Rules(attempts=manifest.attempts, lost_attempts=reader.read_lost_attempts() if reader else 0)
         summary = PlanSummary()
-        planned_jobs = make_selection(manifest.jobs, told.request, rules).planned_jobs(reader)
+        planned_jobs = make_selection(manifest.jobs, options.request, rules).planned_jobs(reader)
         sys.stdout.writelines(_write_plan(planned_jobs, summary, manifest.jobs.edition))
-    require_selected(summary, manifest.jobs, told.request)
+    require_selected(summary, manifest.jobs, options.request)
     bought = Quote({None: summary.bought}).describe_count()
     print(", ".join([bought, *summary.describe_rest()]), file=sys.stderr)
     if manifest.budget is not None:

@@ -45,7 +45,7 @@ HINT = """. Look into the account's history at the times above, then say one of:
 @quiet_window_option
 @binding_options
 @loudness_options
-def resolve(recheck: bool, resend: bool, abandon: bool, **options: Any) -> int:
+def resolve(recheck: bool, resend: bool, abandon: bool, **flags: Any) -> int:
     """List the jobs that are held or overdue, with what is known of each, or settle those that --id selects."""
     from hedra_batch.decide import Settlement
 
@@ -54,16 +54,16 @@ def resolve(recheck: bool, resend: bool, abandon: bool, **options: Any) -> int:
     if len(chosen) > 1:
         raise UsageError("Decide one thing at a time: --recheck, --resend-same-id and --abandon exclude each other.")
     settlement = chosen[0] if chosen else None
-    told = RunOptions(**options, settlement=settlement)
+    options = RunOptions(**flags, settlement=settlement)
     if settlement is None:
-        return list_held(told)
-    if settlement is not Settlement.RECHECK and not told.ids:
+        return list_held(options)
+    if settlement is not Settlement.RECHECK and not options.ids:
         raise UsageError("Name the jobs to settle with --id; --id '*' is all of them.")
     if settlement is Settlement.ABANDON:
-        return abandon_jobs(told)
+        return abandon_jobs(options)
     from hedra_batch.cli.execution import execute
 
-    return execute(told)
+    return execute(options)
 
 
 def list_held(options: RunOptions) -> int:

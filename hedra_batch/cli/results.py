@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hedra_batch.cli.options import RunOptions, manifest_argument, place_options
+from hedra_batch.cli.options import RunOptions, manifest_argument, workspace_options
 from hedra_batch.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @manifest_argument
-@place_options
+@workspace_options
 @click.option(
     "--format", "form", type=click.Choice(["table", "jsonl", "csv"]), help="[default: table on a terminal, else jsonl]"
 )
 @click.option("--attempts", "has_all_attempts", is_flag=True, help="Every attempt, not only the latest of each job.")
-def results(form: str | None, has_all_attempts: bool, **options: Any) -> int:
+def results(form: str | None, has_all_attempts: bool, **flags: Any) -> int:
     """Print what the ledger knows of each job."""
     from hedra_batch.cli.workspace import describe_path, find_used_folder
     from hedra_batch.ledger.reading import open_reader
@@ -36,7 +36,7 @@ def results(form: str | None, has_all_attempts: bool, **options: Any) -> int:
         "csv": partial(to_csv, columns=RESULT_COLUMNS),
     }
     chosen = form or ("table" if sys.stdout.isatty() else "jsonl")
-    folder = find_used_folder(RunOptions(**options))
+    folder = find_used_folder(RunOptions(**flags))
     with open_reader(folder.ledger) as reader:
         if reader is None:
             print(f"{describe_path(folder.path)}: no run has been here yet.", file=sys.stderr)

@@ -19,8 +19,8 @@ from hedra_batch.cli.options import EPILOG, RunOptions, manifest_argument, run_o
     help="Only jobs that failed with this code; may be repeated.",
 )
 @run_options
-def retry(error_codes: tuple[str, ...], **options: Any) -> int:
+def retry(error_codes: tuple[str, ...], **flags: Any) -> int:
     """Make a new attempt for the failed jobs of MANIFEST, and only for those."""
     from hedra_batch.cli.execution import execute
 
-    return execute(RunOptions(**options, retried_codes=error_codes or ("*",)))
+    return execute(RunOptions(**flags, retried_codes=error_codes or ("*",)))

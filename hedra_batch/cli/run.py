@@ -12,7 +12,7 @@ from hedra_batch.cli.options import EPILOG, RunOptions, manifest_argument, run_o
 @click.command(epilog=EPILOG)
 @manifest_argument
 @run_options
-def run(**options: Any) -> int:
+def run(**flags: Any) -> int:
     """Make every video of MANIFEST that is not made yet.
 
     The same line again goes on where the last run was: what is done is skipped, what runs is followed, what is
@@ -20,4 +20,4 @@ def run(**options: Any) -> int:
     """
     from hedra_batch.cli.execution import execute
 
-    return execute(RunOptions(**options))
+    return execute(RunOptions(**flags))

@@ -58,7 +58,6 @@ class Stop:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether anything has asked for the end."""
         return self.signal_number is not None or self.is_time_up
 
     def _on_signal(self, number: int) -> None:

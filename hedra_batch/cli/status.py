@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hedra_batch.cli.options import RunOptions, manifest_argument, place_options
+from hedra_batch.cli.options import RunOptions, manifest_argument, workspace_options
 from hedra_batch.errors import EXIT_DONE
 
 #: Public states in the order in which they are counted.
@@ -19,14 +19,14 @@ COLUMNS = ("id", "edition", "state", "attempt", "generation_id", "submitted_at",
 
 @click.command()
 @manifest_argument
-@place_options
-def status(**options: Any) -> int:
+@workspace_options
+def status(**flags: Any) -> int:
     """Print counts and the jobs that are not ended, also while a run is going."""
     from hedra_batch.cli.workspace import describe_path, find_used_folder
     from hedra_batch.ledger.reading import open_reader
     from hedra_batch.report.rows import to_table
 
-    folder = find_used_folder(RunOptions(**options))
+    folder = find_used_folder(RunOptions(**flags))
     with open_reader(folder.ledger) as reader:
         if reader is None:
             print(f"{describe_path(folder.path)}: no run has been here yet.", file=sys.stderr)

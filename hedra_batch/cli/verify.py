@@ -8,23 +8,23 @@ from typing import Any
 
 import click
 
-from hedra_batch.cli.options import RunOptions, ids_option, manifest_argument, place_options
+from hedra_batch.cli.options import RunOptions, ids_option, manifest_argument, workspace_options
 from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, DamagedFilesError
 
 
 @click.command()
 @manifest_argument
 @ids_option
-@place_options
-def verify(**options: Any) -> int:
+@workspace_options
+def verify(**flags: Any) -> int:
     """Check every result against its hash; without network."""
     from hedra_batch.batch.verification import Condition, inspect_files
     from hedra_batch.cli.workspace import find_used_folder
 
-    told = RunOptions(**options)
-    folder = find_used_folder(told)
+    options = RunOptions(**flags)
+    folder = find_used_folder(options)
     counts: Counter[Condition] = Counter()
-    for file, condition in inspect_files(folder, told.ids):
+    for file, condition in inspect_files(folder, options.ids):
         counts[condition] += 1
         if condition is not Condition.GOOD:
             print(f"{condition}: {file.label}: {folder.path / file.output}")

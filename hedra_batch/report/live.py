@@ -40,7 +40,6 @@ class View:
         self._pace = pace
 
     def __rich__(self) -> Group:
-        """Draw the picture of this moment."""
         table = Table.grid(padding=(0, 2))
         running = list(self._progress.running.values())
         for row in running[:ROWS_LIMIT]:
@@ -52,7 +51,7 @@ class View:
     def _headline(self) -> Text:
         counts = self._progress.counts
         seconds = self._progress.estimate_seconds_left()
-        left = f", about {_say_duration(seconds)} left" if seconds else ""
+        left = f", about {_describe_duration(seconds)} left" if seconds else ""
         running = counts["running"] + counts["unknown"]
         return Text.assemble(
             (f"{self._name}  ", "bold"),
@@ -100,7 +99,7 @@ def _draw_bar(row: Running) -> Text:
     return Text.assemble(("━" * filled, "green"), ("━" * (BAR_WIDTH - filled), "bright_black"), f" {row.fraction:4.0%}")
 
 
-def _say_duration(seconds: float) -> str:
+def _describe_duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     if minutes < 1:
         return f"{seconds:.0f} s"

@@ -1,11 +1,12 @@
-"""The end of a run in words: the last line, and the failures under it with what settles each. Pure."""
+"""The end of a run in words: why it ended, the last line, and failures with what settles each. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from hedra_batch.errors import JobsChangedError
 from hedra_batch.inputs import FIELDS_BY_NAME
 
 #: Failures that are named under the last line.
@@ -33,13 +34,24 @@ def write_last_line(name: str, counts: Counter[str], exit_code: int, videos: str
     return f"{name}: {' '.join(shown)} exit={exit_code} -> {videos}"
 
 
-def write_troubles(troubles: Sequence[Trouble], others: int, results_command: str) -> Iterable[str]:
+def write_troubles(troubles: Sequence[Trouble], others: int, results_command: str) -> Iterator[str]:
     """Name each with its code and the command that settles it, and say where the others are."""
     for trouble in troubles:
         yield f"  {trouble.label}: {trouble.code}: {trouble.message}"
         yield f"      {trouble.command}"
     if others:
         yield f"  … and {others} more: {results_command}"
+
+
+def write_changes(error: JobsChangedError, plan_command: str, rebuy_command: str) -> Iterator[str]:
+    """Name each job that was edited after it was sent with what differs, and say what can be done."""
+    yield f"Edited after they were sent, so nothing is sent now ({error.count} of the jobs):"
+    for change in error.changes:
+        yield f"  {change.label}: {describe_change(change.sent, change.wanted)}"
+    if others := error.count - len(error.changes):
+        yield f"  … and {others} more: {plan_command}"
+    yield "Undo the edits, give the jobs new ids, or buy them anew:"
+    yield f"  {rebuy_command}"
 
 
 def describe_change(before: Mapping[str, str | int], after: Mapping[str, str | int]) -> str:
