@@ -12,7 +12,6 @@ from hedra_batch.ledger.backend import ConflictError, Tables, TakenError
 from hedra_batch.ledger.events import UNKNOWN_OUTCOME, Event
 from hedra_batch.ledger.records import (
     ATTEMPT_COLUMNS,
-    CHANGING_COLUMNS,
     evolve,
     job_columns,
     make_attempt,
@@ -64,16 +63,17 @@ def change(tables: Tables, attempt: Attempt, event: Event, clock: Clock) -> Atte
     should get; then nothing is changed.
     """
     changes = _list_changes(tables, attempt, event, clock)
+    # Since when it is missing is recorded beside the record that the caller has.
+    shown = ("missing_at",) if attempt.accepted_at else ()
     try:
-        row = tables.compare_and_set(
-            attempt.key, attempt.state, money_columns(changes), event.adds, shown=CHANGING_COLUMNS
-        )
+        row = tables.compare_and_set(attempt.key, attempt.state, money_columns(changes), event.adds, shown)
     except ConflictError as error:
         raise type(error)(f"{_describe(attempt, event)} is against the ledger's rules ({error}).") from error
     if row is None:
         raise ConflictError(f"{attempt.label}: attempt {attempt.number} is not in {attempt.state} any more.")
+    changes |= {name: getattr(attempt, name) + added for name, added in event.adds.items()}
     # Reading the whole row again would tell nothing new, and cost as much as the change.
-    return evolve(attempt, {**changes, **dict(zip(CHANGING_COLUMNS, row, strict=True))})
+    return evolve(attempt, changes | dict(zip(shown, row, strict=True)))
 
 
 def require_source(attempt: Attempt, event: Event) -> None:

@@ -67,6 +67,9 @@ def _leading_to(target: State) -> frozenset[State]:
     return frozenset(source for source, targets in TRANSITIONS.items() if target in targets)
 
 
+_BEFORE_ACCEPTED = _leading_to(State.ACCEPTED)
+
+
 def reserve(request_key: str, body: bytes, price: Money | None, eta_seconds: float | None = None) -> Event:
     """Key, body and price are on disk before anything is sent."""
     sets = {"request_key": request_key, "body": body, "estimated": price, "eta_seconds": eta_seconds}
@@ -97,7 +100,7 @@ def accept(
     if eta_seconds is not None:
         sets["eta_seconds"] = eta_seconds
     return Event(
-        _leading_to(State.ACCEPTED),
+        _BEFORE_ACCEPTED,
         State.ACCEPTED,
         sets,
         stamps=("accepted_at",),

@@ -20,8 +20,6 @@ ATTEMPT_COLUMNS = (
     "submitted_at", "accepted_at", "accepted_mark", "missing_at", "eta_seconds", "output", "sha256",
     "estimated", "charged", "error_code", "error", "unit",
 )  # fmt: skip
-#: What may have changed beside the record that a caller has, though the state did not.
-CHANGING_COLUMNS = ("sends", "unknown_sends", "resends", "missing_at")
 
 #: The columns of `results`, in its order; the view, the JSON and the CSV have the same.
 RESULT_COLUMNS = (

@@ -98,6 +98,9 @@ _RENAMED = _case("state", WORDS_OF_4)
 _CASES = " ".join(f"WHEN state = '{before}' AND {condition} THEN '{after}'" for before, condition, after in STATES_OF_4)
 _MAPPED = f"CASE {_CASES} ELSE {_RENAMED} END"
 
+#: Columns that came while schemas 1 and 2 were young, without a number of their own.
+_LATE_COLUMNS = {"resends": "INTEGER NOT NULL DEFAULT 0", "missing_at": "TEXT", "accepted_mark": "TEXT"}
+
 #: Those first that refer to others.
 _TABLES_OF_3 = ("history", "attempts", "states", "transitions", "spending", "servers", "assets", "info", "runs")
 
@@ -161,6 +164,7 @@ def _migrate_to_3(connection: sqlite3.Connection, _: Clock) -> None:
 
 def _migrate_to_4(connection: sqlite3.Connection, clock: Clock) -> None:
     """Make all tables anew beside the old ones, and take the rows over."""
+    _add_late_columns(connection, clock)
     _set_aside(connection)
     tables, rules = read_schema()
     run_script(connection, tables)
@@ -172,9 +176,18 @@ def _migrate_to_4(connection: sqlite3.Connection, clock: Clock) -> None:
     sum_spending(connection)
 
 
+def _add_late_columns(connection: sqlite3.Connection, clock: Clock) -> None:
+    present = {row[1] for row in connection.execute("PRAGMA table_info(attempts)")}
+    for name in _LATE_COLUMNS.keys() - present:
+        connection.execute(f"ALTER TABLE attempts ADD COLUMN {name} {_LATE_COLUMNS[name]}")
+    unmarked = "accepted_at IS NOT NULL AND accepted_mark IS NULL"
+    connection.execute(f"UPDATE attempts SET accepted_mark = ? WHERE {unmarked}", (clock.mark(),))
+
+
 def _set_aside(connection: sqlite3.Connection) -> None:
     """Rename the tables, and drop what has a name beside them."""
-    run_script(connection, "DROP VIEW results; DROP VIEW results_by_attempt;")
+    for name in ("results", "results_by_attempt"):
+        connection.execute(f"DROP VIEW IF EXISTS {name}")
     marks = ", ".join("?" * len(_TABLES_OF_3))
     parts = connection.execute(
         "SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'index') AND sql IS NOT NULL "

@@ -9,11 +9,11 @@ from hedra_batch.state import LIABILITIES, PUBLIC_STATES, TRANSITIONS, State
 
 SCHEMA_VERSION = 4
 
-_RULES = "-- Rules and views:"
+_RULES = "-- Indexes, rules and views:"
 
 
 def read_schema() -> tuple[str, str]:
-    """Read the script that makes the tables, and the one for the rules that act on their changes."""
+    """Read the script that makes the tables, and the one for their indexes and rules."""
     text = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
     tables, mark, rules = text.partition(_RULES)
     return tables, mark + rules

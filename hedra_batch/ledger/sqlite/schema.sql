@@ -90,13 +90,6 @@ CREATE TABLE attempts (
     ),
     UNIQUE (edition, bought_as, number)
 ) STRICT;
-CREATE UNIQUE INDEX attempts_latest ON attempts (edition, job_id) WHERE latest = 1;
--- Few attempts are not the first of their job.
-CREATE INDEX attempts_later ON attempts (edition, job_id, number) WHERE number > 1;
-CREATE INDEX attempts_by_state ON attempts (state) WHERE latest = 1;
-CREATE UNIQUE INDEX attempts_by_output ON attempts (output) WHERE output IS NOT NULL;
-CREATE UNIQUE INDEX attempts_by_request ON attempts (request_key) WHERE request_key IS NOT NULL;
-CREATE UNIQUE INDEX attempts_by_remote ON attempts (remote_id) WHERE remote_id IS NOT NULL;
 
 CREATE TABLE history (
     attempt_key INTEGER NOT NULL REFERENCES attempts (attempt_key),
@@ -117,7 +110,15 @@ CREATE TABLE spending (
     PRIMARY KEY (edition, unit, liability)
 ) STRICT, WITHOUT ROWID;
 
--- Rules and views: a migration makes them when the rows are in place.
+-- Indexes, rules and views: a migration makes them when the rows are in place.
+
+CREATE UNIQUE INDEX attempts_latest ON attempts (edition, job_id) WHERE latest = 1;
+-- Few attempts are not the first of their job.
+CREATE INDEX attempts_later ON attempts (edition, job_id, number) WHERE number > 1;
+CREATE INDEX attempts_by_state ON attempts (state) WHERE latest = 1;
+CREATE UNIQUE INDEX attempts_by_output ON attempts (output) WHERE output IS NOT NULL;
+CREATE UNIQUE INDEX attempts_by_request ON attempts (request_key) WHERE request_key IS NOT NULL;
+CREATE UNIQUE INDEX attempts_by_remote ON attempts (remote_id) WHERE remote_id IS NOT NULL;
 
 CREATE TRIGGER attempts_known_transitions BEFORE UPDATE OF state ON attempts
 WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE from_state = OLD.state AND to_state = NEW.state)
