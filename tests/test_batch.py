@@ -21,10 +21,10 @@ from hedra_batch.batch.session import open_session
 from hedra_batch.batch.verification import Condition, inspect_files, list_unfetched
 from hedra_batch.batch.workspace import Workspace
 from hedra_batch.cli.signals import STOPPING
+from hedra_batch.decide import Settlement
 from hedra_batch.errors import ConfigurationError, JobsChangedError, LockedError, UsageError, WriteError
 from hedra_batch.folder import RunFolder
 from hedra_batch.manifest.loading import load_manifest
-from hedra_batch.planning.plan import Settlement
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 
@@ -57,7 +57,7 @@ async def test_a_batch_is_planned_priced_and_run(desk: Desk, simulator: Simulato
     async with open_desk_batch(desk) as batch:
         summary = await batch.plan()
         quote = await batch.quote(summary)
-        assert (summary.bought, quote.count, quote.credits, list_charged(simulator)) == (1, 1, 35, [])
+        assert (summary.bought, quote.count, quote.total, list_charged(simulator)) == (1, 1, 35, [])
         await batch.run(summary)
         finished = await batch.finish()
     assert (finished.result.exit_code, finished.result.counts["done"], len(list_charged(simulator))) == (0, 1, 1)
@@ -154,9 +154,9 @@ async def test_the_budget_is_the_manifests_and_what_was_spent_can_be_read(desk: 
     desk.write_manifest(f"budget: 40 credits\n{PRICED}")
     await run_once(desk)
     async with open_desk_batch(desk) as batch:
-        assert (batch.session.settings.budget_credits, (await batch.read_spending()).credits) == (40, 35)
+        assert (batch.session.settings.budget, (await batch.read_spending()).spent) == (Money(40), Money(35))
     async with open_desk_batch(desk, edition="june") as batch:
-        assert (await batch.read_spending()).credits == 0
+        assert (await batch.read_spending()).spent == Money(0)
 
 
 async def test_failed_jobs_are_named_with_their_reason(desk: Desk) -> None:
