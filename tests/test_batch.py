@@ -25,6 +25,7 @@ from hedra_batch.decide import Settlement
 from hedra_batch.errors import ConfigurationError, JobsChangedError, LockedError, UsageError, WriteError
 from hedra_batch.folder import RunFolder
 from hedra_batch.manifest.loading import load_manifest
+from hedra_batch.money import Money
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 
