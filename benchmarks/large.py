@@ -48,6 +48,7 @@ def _make_new(first: dict[str, Any], job: Job) -> dict[str, Any]:
     return {
         **columns,
         "job_id": job.id,
+        "bought_as": job.id,
         "state": "NEW",
         "digest": job.inputs.digest,
         "fields": json.dumps(job.inputs.fields, ensure_ascii=False),
@@ -59,7 +60,8 @@ def _make_new(first: dict[str, Any], job: Job) -> dict[str, Any]:
 
 
 def _make_done(first: dict[str, Any], job: Job) -> dict[str, Any]:
-    own = {"generation_id": str(uuid.uuid4()), "asset_id": str(uuid.uuid4()), "output": job.output, "state": "DONE"}
+    key = str(uuid.uuid4())
+    own = {"request_key": key, "remote_id": key, "asset_id": str(uuid.uuid4()), "output": job.output, "state": "DONE"}
     row = {**first, **_make_new(first, job), **own}
     del row["attempt_key"]
     return row

@@ -26,7 +26,7 @@ _TARGET_MEDIAN = 0.03
 _TARGET_LATE = 0.08
 _LATE_SHARE = 0.95
 _READY = (
-    "SELECT attempts.generation_id, history.at FROM history JOIN attempts USING (attempt_key) "
+    "SELECT attempts.remote_id, history.at FROM history JOIN attempts USING (attempt_key) "
     "WHERE history.to_state = 'READY'"
 )
 
@@ -88,8 +88,8 @@ def _find_delay(generation: Generation, ready_at: float) -> float:
 
 def _read_ready(ledger: Path) -> Iterator[tuple[str, float]]:
     with closing(sqlite3.connect(ledger)) as connection:
-        for generation_id, at in connection.execute(_READY):
-            yield generation_id, datetime.fromisoformat(at).timestamp()
+        for remote_id, at in connection.execute(_READY):
+            yield remote_id, datetime.fromisoformat(at).timestamp()
 
 
 @contextmanager

@@ -39,9 +39,13 @@ async def send(ledger: Ledger, job: Job | None = None) -> Attempt:
     return await ledger.apply(await reserve(ledger, job), events.begin_send(State.RESERVED, State.SENDING))
 
 
-async def refuse(ledger: Ledger, job: Job | None = None) -> Attempt:
+async def refuse_sent(ledger: Ledger, sending: Attempt) -> Attempt:
     event = events.end_send(State.SENDING, Reply.REFUSED, "invalid_argument", "No.", request_id="request-1")
-    return await ledger.apply(await send(ledger, job), event)
+    return await ledger.apply(sending, event)
+
+
+async def refuse(ledger: Ledger, job: Job | None = None) -> Attempt:
+    return await refuse_sent(ledger, await send(ledger, job))
 
 
 async def accept(ledger: Ledger, job: Job | None = None) -> Attempt:

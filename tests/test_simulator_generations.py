@@ -120,3 +120,16 @@ async def test_a_charge_that_a_kill_kept_from_the_log_is_made_up_for(tmp_path: P
     (tmp_path / "billing.jsonl").unlink()
     async with running(folder=tmp_path) as service:
         assert charges(service) == [("charge", 35)]
+
+
+async def test_a_result_can_be_lost_and_found_again(service: Service) -> None:
+    lost, other = [await service.finished() for _ in range(2)]
+    service.simulator.lose_result(lost["id"])
+    assert (await service.get(f"/generations/{lost['id']}/status")).status == 404
+    assert (await service.download(lost["download_url"])).status == 404
+    assert [item["id"] for item in (await service.get("/generations")).json["data"]] == [other["id"]]
+    assert [item["id"] for item in (await service.get("/assets?type=video")).json] == [other["asset_id"]]
+    assert (await service.submit(generation_id=lost["id"])).status == 409
+    assert charges(service) == [("charge", 35)] * 2
+    service.simulator.find_result_again(lost["id"])
+    assert (await service.status(lost["id"]))["status"] == "complete"

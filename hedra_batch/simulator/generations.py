@@ -96,6 +96,7 @@ class Generations:
         self._by_id: dict[str, Generation] = {}
         self._by_asset: dict[str, Generation] = {}
         self._flaky_prompts: set[str] = set()
+        self._lost: set[str] = set()
         #: A heap of when each running generation ends.
         self._running: list[tuple[float, str]] = []
         for generation in journal.records:
@@ -130,6 +131,13 @@ class Generations:
             return []
         return [self._by_id[wanted] for wanted in ids if wanted in self._by_id]
 
+    def lose(self, generation_id: str) -> None:
+        """Show it nowhere any more, though it was billed and a repeat of it is recognised; until a restart."""
+        self._lost.add(generation_id)
+
+    def find_again(self, generation_id: str) -> None:
+        self._lost.discard(generation_id)
+
     def find(self, generation_id: str) -> Generation | None:
         """Find one that can be read by now."""
         generation = self._by_id.get(generation_id)
@@ -138,7 +146,9 @@ class Generations:
     def find_video(self, asset_id: str) -> Generation | None:
         """Find the one whose finished video is this asset."""
         generation = self._by_asset.get(asset_id)
-        return generation if generation and generation.status(self._settings.clock()) == "complete" else None
+        if generation is None or generation.id in self._lost:
+            return None
+        return generation if generation.status(self._settings.clock()) == "complete" else None
 
     def list_videos(self, ids: tuple[str, ...] | None) -> Iterator[Generation]:
         """Finished videos only: newest first, or in the order of the asset ids."""
@@ -160,7 +170,7 @@ class Generations:
 
     def _is_readable(self, generation: Generation) -> bool:
         lag_seconds = self._settings.real_seconds(self._settings.read_lag_seconds)
-        return self._settings.clock() >= generation.created_at + lag_seconds
+        return generation.id not in self._lost and self._settings.clock() >= generation.created_at + lag_seconds
 
     def _candidates(self, query: ListQuery) -> Iterator[Generation]:
         if query.ids is None or not self._settings.understands_ids:

@@ -97,6 +97,13 @@ class Simulator:
     def forget_assets(self) -> None:
         self._state.assets.forget()
 
+    def lose_result(self, generation_id: str) -> None:
+        """Deny a generation and its video, as a service that has lost them does; what was billed stays billed."""
+        self._state.generations.lose(generation_id)
+
+    def find_result_again(self, generation_id: str) -> None:
+        self._state.generations.find_again(generation_id)
+
     async def start(self) -> None:
         recorder = Recorder(self._state.requests, self.settings.clock)
         media = MediaHost(self._state.generations, self._links, self._faults)

@@ -13,18 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hedra_batch.run.stations.container import check_container
 
 from hedra_batch.api.media import MediaClient
+from hedra_batch.api.v2.adapter import HedraV2
 from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.errors import DownloadError, UnfinishedError
 from hedra_batch.folder import RunFolder
 from hedra_batch.inputs import Inputs
 from hedra_batch.job import Attempt, Job
+from hedra_batch.ledger import events
 from hedra_batch.ledger.identity import Binding
 from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.money import Money
+from hedra_batch.run.container import check_container
+from hedra_batch.run.pacing.lane import Lane
 from hedra_batch.run.pacing.outage import OutageGuard
-from hedra_batch.run.pacing.rate import Backlog, Cooldown, RateLimiter
+from hedra_batch.run.pacing.rate import Backlog, Cooldown
 from hedra_batch.run.pacing.retrying import RetryingClient
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.run.stations.fetch import Fetcher
@@ -161,19 +165,20 @@ async def open_fetcher(folder: Path, host: Host) -> AsyncIterator[tuple[Fetcher,
     ledger = await Ledger.open(folder / "ledger.sqlite3", folder / "identity.json", Binding("cuts", host.url, "key"))
     attempt = await make_ready(ledger)
     client, media = HedraClient(host.url, "key"), MediaClient(allows_private_hosts=True)
-    pause = Cooldown()
-    reader = RetryingClient(ONE_TRY, OutageGuard(ONE_TRY), RateLimiter(Rate(10_000, 1), pause), pause)
+    lane = Lane("poll", Rate(10_000, 1), ONE_TRY, OutageGuard(ONE_TRY), Cooldown(), own_cooldown=Cooldown())
+    api = HedraV2(client, RetryingClient(ONE_TRY, lane))
     async with client, media:
-        yield Fetcher(ledger, client, media, reader, RunFolder(folder), Backlog(), ONE_TRY), ledger, attempt
+        yield Fetcher(ledger, api, media, RunFolder(folder), Backlog(), ONE_TRY), ledger, attempt
     await ledger.close()
 
 
 async def make_ready(ledger: Ledger) -> Attempt:
     [attempt] = await ledger.record([(Job("market", "", Inputs("A storm"), "videos/market.mp4"), 1)])
-    generation_id = ledger.derive_generation_id(attempt)
-    attempt = await ledger.begin_send(await ledger.reserve(attempt, generation_id, b"{}", 25))
-    attempt = await ledger.accept(attempt, generation_id=generation_id)
-    return await ledger.mark_ready(attempt, iter([attempt.wanted_output]), None, 25)
+    request_key = ledger.derive_request_key(attempt)
+    attempt = await ledger.apply(attempt, events.reserve(request_key, b"{}", Money(25)))
+    attempt = await ledger.apply(attempt, events.begin_send(State.RESERVED, State.SENDING))
+    attempt = await ledger.apply(attempt, events.accept(request_key))
+    return await ledger.apply(attempt, events.make_ready([attempt.wanted_output], None, Money(25)))
 
 
 def list_published(folder: Path) -> list[Path]:

@@ -1,0 +1,130 @@
+"""Results that the service has completed and lost: held after a day, looked for by each run, given up by a person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from conftest import IMPATIENT, Desk
+from test_faults import count_states, list_charged, list_history, read_results
+
+from hedra_batch.clock import Clock
+from hedra_batch.decide import Settlement
+from hedra_batch.run.settings import RunSettings
+from hedra_batch.simulator.service import Simulator
+
+
+class LaterClock(Clock):
+    """The wall clock some hours later."""
+
+    def __init__(self, hours: float) -> None:
+        self._ahead = timedelta(hours=hours)
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+
+def after(hours: float) -> RunSettings:
+    """One try of a download, so that a cut one leaves its result at the server, some hours later."""
+    return replace(IMPATIENT, download_tries=1, clock=LaterClock(hours))
+
+
+async def run_after(hours: float, desk: Desk) -> str:
+    """Run some hours later; returns the state that the job is in then."""
+    # What is still to be done is a person's matter once it was accepted a day ago.
+    assert await desk.run_here(after(hours)) == (3 if hours < 24 else 4)
+    return list_history(desk, "scene")[-1]
+
+
+async def lose_ready(desk: Desk, simulator: Simulator) -> str:
+    """Leave a result at the server, which then loses it; returns its id."""
+    desk.write_manifest("jobs: [{id: scene, prompt: One scene}]")
+    simulator.plan_fault("cut-download")
+    assert await run_after(0, desk) == "READY"
+    [generation_id] = list_charged(simulator)
+    simulator.lose_result(generation_id)
+    return generation_id
+
+
+async def hold_lost(desk: Desk, simulator: Simulator) -> str:
+    generation_id = await lose_ready(desk, simulator)
+    assert (await run_after(1, desk), await run_after(26, desk)) == ("READY", "HELD_LOST")
+    return generation_id
+
+
+def count_looks(simulator: Simulator, generation_id: str) -> int:
+    return sum(each.path.endswith(f"/{generation_id}/status") for each in simulator.requests)
+
+
+async def test_a_result_that_is_denied_for_less_than_a_day_stays_ready(desk: Desk, simulator: Simulator) -> None:
+    await lose_ready(desk, simulator)
+    # Counted from the first denial, whenever the result was made.
+    assert [await run_after(hours, desk) for hours in (30, 31, 53)] == ["READY"] * 3
+    assert count_states(desk) == {"running": 1}
+
+
+async def test_a_result_that_is_denied_for_a_day_is_held_as_lost(desk: Desk, simulator: Simulator) -> None:
+    await hold_lost(desk, simulator)
+    [row] = read_results(desk)
+    assert (row["state"], row["error_code"], len(list_charged(simulator))) == ("held", "result_lost", 1)
+
+
+async def test_a_denial_counts_from_the_last_time_that_the_result_was_there(desk: Desk, simulator: Simulator) -> None:
+    generation_id = await lose_ready(desk, simulator)
+    assert await run_after(1, desk) == "READY"
+    simulator.find_result_again(generation_id)
+    simulator.plan_fault("cut-download")
+    assert await run_after(13, desk) == "READY"
+    simulator.lose_result(generation_id)
+    assert [await run_after(hours, desk) for hours in (26, 49, 51)] == ["READY", "READY", "HELD_LOST"]
+
+
+async def test_each_later_run_looks_once_more_and_buys_nothing(desk: Desk, simulator: Simulator) -> None:
+    generation_id = await hold_lost(desk, simulator)
+    for _ in range(3):
+        looks = count_looks(simulator, generation_id)
+        assert (await desk.run_here(), count_states(desk)) == (4, {"held": 1})
+        assert count_looks(simulator, generation_id) == looks + 1
+    assert len(list_charged(simulator)) == 1
+
+
+@pytest.mark.parametrize("settlement", [None, Settlement.RECHECK])
+async def test_what_is_back_is_fetched(desk: Desk, simulator: Simulator, settlement: Settlement | None) -> None:
+    simulator.find_result_again(await hold_lost(desk, simulator))
+    assert (await desk.run_here(settlement=settlement), count_states(desk)) == (0, {"done": 1})
+    assert (list_history(desk, "scene")[-3:], len(list_charged(simulator))) == (["HELD_LOST", "READY", "DONE"], 1)
+    assert (desk.folder / "batch.out" / "videos" / "scene.mp4").exists()
+
+
+async def test_what_is_back_and_lost_again_has_a_day_again(desk: Desk, simulator: Simulator) -> None:
+    generation_id = await hold_lost(desk, simulator)
+    simulator.find_result_again(generation_id)
+    simulator.plan_fault("cut-download")
+    assert await run_after(50, desk) == "READY"
+    simulator.lose_result(generation_id)
+    assert [await run_after(hours, desk) for hours in (51, 74, 76)] == ["READY", "READY", "HELD_LOST"]
+
+
+async def test_resolve_says_that_a_result_is_lost(desk: Desk, simulator: Simulator) -> None:
+    generation_id = await hold_lost(desk, simulator)
+    listed = await desk.call("resolve", "batch.yaml")
+    assert (listed.code, listed.out.startswith("scene: held, attempt 1\n")) == (4, True)
+    assert f"    id       {generation_id}\n" in listed.out
+    assert "    why      It was made and paid for, and the server does not have the result any more" in listed.out
+    assert "still running" not in listed.out
+
+
+async def test_what_was_paid_for_and_lost_is_not_sent_again_under_its_key(desk: Desk, simulator: Simulator) -> None:
+    await hold_lost(desk, simulator)
+    code = await desk.run_here(settlement=Settlement.RESEND, ids=("scene",), quiet_window_seconds=0.01)
+    assert (code, count_states(desk), len(list_charged(simulator))) == (4, {"held": 1}, 1)
+
+
+async def test_what_is_given_up_is_bought_anew_by_retry(desk: Desk, simulator: Simulator) -> None:
+    await hold_lost(desk, simulator)
+    given_up = await desk.call("resolve", "batch.yaml", "--abandon", "--id", "scene")
+    assert (given_up.code, given_up.out) == (0, "scene: abandoned\n")
+    assert (await desk.run_here(), len(list_charged(simulator))) == (1, 1)
+    retried = await desk.call("retry", "batch.yaml", "--error", "abandoned")
+    assert (retried.code, count_states(desk), len(set(list_charged(simulator)))) == (0, {"done": 1}, 2)
