@@ -303,7 +303,7 @@ async def test_an_id_that_another_job_has_is_refused_and_the_ledger_goes_on(ledg
 
 async def test_a_refused_resend_leaves_the_unknown_send_before_it_unknown(ledger: Ledger) -> None:
     resent = await resend(ledger)
-    refused = events.end_send(resent.state, Reply.NOT_ACCEPTED, "not_accepted", "429", lost_sends=0)
+    refused = events.end_send(resent.state, Reply.NOT_ACCEPTED, "not_accepted", "429")
     again = await apply(ledger, resent, refused)
     assert (again.state, again.sends, again.unknown_sends, again.resends) == (State.UNKNOWN, 2, 1, 0)
 
