@@ -18,6 +18,7 @@ from test_ledger import apply, begin_send, make_job, opened
 
 from hedra_batch.clock import CLOCK
 from hedra_batch.decide import Deduplication
+from hedra_batch.errors import ConfigurationError
 from hedra_batch.job import Attempt
 from hedra_batch.ledger import events
 from hedra_batch.ledger.budget import Spending
@@ -348,3 +349,23 @@ def test_a_migration_that_is_killed_leaves_a_whole_ledger(tmp_path: Path, steps:
     assert (version < SCHEMA_VERSION) is ("SUBMITTING" in words)
     migrate_file(path)
     assert read(path, "SELECT state FROM attempts WHERE job_id = 'sending'") == [("SENDING",)]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_it_can_be_looked_at_before_a_run_has_brought_it_up_to_date(tmp_path: Path, schema: int) -> None:
+    path = take(schema, tmp_path)
+    before = path.read_bytes()
+    with open_reader(path) as reader:
+        assert reader
+        told = (reader.count_states()["held"], {row["state"] for row in reader.held()}, reader.sum_credits("june"))
+    held = {State.HELD_MISSING, State.HELD_UNKNOWN, State.HELD_UNPROVEN, State.OVERDUE}
+    assert told == (3, held, {"estimated": 60, "charged": 65, "may_be_charged": 65, "unpriced": 0})
+    assert path.read_bytes() == before
+
+
+def test_a_ledger_of_a_newer_program_is_not_looked_at(tmp_path: Path) -> None:
+    path = take(3, tmp_path)
+    with connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(ConfigurationError, match="newer version"), open_reader(path):
+        pass

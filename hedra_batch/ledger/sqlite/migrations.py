@@ -150,7 +150,8 @@ def migrate(connection: sqlite3.Connection, version: int, clock: Clock) -> None:
             connection.execute(f"PRAGMA user_version = {older + 1}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
 
 

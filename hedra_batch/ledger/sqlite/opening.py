@@ -11,7 +11,7 @@ from hedra_batch.ledger.identity import Identity
 from hedra_batch.ledger.records import Loss
 from hedra_batch.ledger.sqlite.connection import SqliteBackend, open_connection
 from hedra_batch.ledger.sqlite.migrations import migrate
-from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, load_tables, read_schema, run_script
+from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, load_tables, read_schema, require_known, run_script
 
 
 def open_backend(path: Path, identity: Identity, clock: Clock) -> tuple[SqliteBackend, Loss | None]:
@@ -40,11 +40,7 @@ def open_backend(path: Path, identity: Identity, clock: Clock) -> tuple[SqliteBa
 
 def _prepare(connection: sqlite3.Connection, identity: Identity, clock: Clock, *, is_new: bool) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise ConfigurationError(
-            f"The ledger was written by a newer version of this program (schema {version}, this one knows "
-            f"{SCHEMA_VERSION}). Nothing was sent. Update the program."
-        )
+    require_known(version)
     if version == 0 and identity.highest_attempt and not is_new:
         raise ConfigurationError(
             f"The ledger is empty, but {identity.run_counter} runs have used this folder. Nothing was sent. Put "

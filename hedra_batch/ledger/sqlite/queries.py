@@ -9,13 +9,16 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hedra_batch.clock import CLOCK
 from hedra_batch.errors import ConfigurationError, LedgerError
 from hedra_batch.ledger.records import RESULT_COLUMNS, JobIdentity, LatestAttempt, ResultFile, read_state
+from hedra_batch.ledger.sqlite.migrations import migrate
+from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, require_known
 from hedra_batch.money import CREDITS
 from hedra_batch.state import PUBLIC_STATES, SETTLEABLE, UNDER_WAY, Liability, State
 
@@ -207,14 +210,25 @@ def open_reader(path: Path) -> Iterator[LedgerReader | None]:
         yield None
         return
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
-        try:
-            # A run that was killed in its first moments leaves a file without a schema.
-            has_schema = connection.execute("PRAGMA user_version").fetchone()[0] > 0
-            yield LedgerReader(connection) if has_schema else None
-        finally:
-            connection.close()
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            require_known(version)
+            if 0 < version < SCHEMA_VERSION:
+                with closing(_copy_migrated(connection, version)) as copy:
+                    yield LedgerReader(copy)
+            else:
+                # A run that was killed in its first moments leaves a file without a schema.
+                yield LedgerReader(connection) if version else None
     except sqlite3.OperationalError as error:
         raise LedgerError(f"{path}: the ledger cannot be read ({error}).") from error
     except sqlite3.DatabaseError as error:
         raise ConfigurationError(f"{path} is damaged or no ledger ({error}).") from error
+
+
+def _copy_migrated(connection: sqlite3.Connection, version: int) -> sqlite3.Connection:
+    """Copy a ledger of an older schema and bring the copy up to date: only a run may change the file."""
+    # Without a name it is a temporary file that nobody else sees.
+    copy = sqlite3.connect("", isolation_level=None)
+    connection.backup(copy)
+    migrate(copy, version, CLOCK)
+    return copy

@@ -5,11 +5,21 @@ from __future__ import annotations
 import sqlite3
 from importlib import resources
 
+from hedra_batch.errors import ConfigurationError
 from hedra_batch.state import LIABILITIES, PUBLIC_STATES, TRANSITIONS, State
 
 SCHEMA_VERSION = 4
 
 _RULES = "-- Indexes, rules and views:"
+
+
+def require_known(version: int) -> None:
+    """Refuse a ledger of a later schema. Raises ConfigurationError."""
+    if version > SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"The ledger was written by a newer version of this program (schema {version}, this one knows "
+            f"{SCHEMA_VERSION}). Nothing was sent. Update the program."
+        )
 
 
 def read_schema() -> tuple[str, str]:
