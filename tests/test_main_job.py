@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
+from contextlib import closing
 
 from conftest import Desk, wait_until
 
@@ -31,6 +33,13 @@ def count_posts(simulator: Simulator, ending: str = "") -> int:
 
 def count_charges(simulator: Simulator) -> int:
     return sum(1 for record in simulator.billing if record.kind == "charge")
+
+
+def read_body(desk: Desk) -> bytes:
+    """Read the bytes of the one request that was sent."""
+    with closing(sqlite3.connect(desk.folder / "batch.out" / "ledger.sqlite3")) as connection:
+        [[body]] = connection.execute("SELECT body FROM attempts").fetchall()
+    return bytes(body)
 
 
 def list_videos(desk: Desk, folder: str = "batch.out") -> list[str]:
@@ -191,6 +200,18 @@ async def test_raising_variations_buys_only_the_new_ones(desk: Desk, simulator: 
     desk.write_manifest("jobs: [{id: market, prompt: A market, variations: 3}]")
     assert (await desk.run_here(), count_charges(simulator)) == (0, 3)
     assert list_videos(desk) == ["market.mp4", "market.v2.mp4", "market.v3.mp4"]
+
+
+async def test_what_to_avoid_and_a_seed_reach_the_service_and_an_edit_of_them_is_noticed(desk: Desk) -> None:
+    job = "jobs: [{id: calm, prompt: A calm sea, negative_prompt: ships, seed: 7}]"
+    desk.write_manifest(job)
+    await desk.run_here()
+    body = json.loads(read_body(desk))
+    inputs = body["generated_video_inputs"]
+    assert inputs == {"text_prompt": "A calm sea", "negative_prompt": "ships", "seed": 7}
+    desk.write_manifest(job.replace("ships", "birds").replace("7", "8"))
+    edited = await desk.call("run", "batch.yaml")
+    assert (edited.code, "negative_prompt 'ships' -> 'birds'; seed '7' -> '8'" in edited.err) == (4, True)
 
 
 async def test_a_vanished_asset_is_uploaded_again(desk: Desk, simulator: Simulator) -> None:
