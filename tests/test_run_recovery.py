@@ -162,13 +162,13 @@ async def test_what_is_recovered_once_is_not_looked_for_by_the_next_run(batch: B
 
 
 async def test_a_later_attempt_is_looked_for_only_when_none_can_still_arrive(tmp_path: Path) -> None:
-    settings = SimulatorSettings(speed=SPEED, arrival_delay_seconds=300.0)
+    settings = SimulatorSettings(speed=SPEED, arrival_delay_seconds=800.0)
     async with Simulator(settings) as simulator, open_api(simulator.url) as api:
         batch = Batch(tmp_path, api)
         simulator.plan_fault("lost-answer")
         await batch.submit((A, 2))
         assert simulator.billing == []
-        async with batch.recovered(A, window_seconds=1.0) as (_, rows):
+        async with batch.recovered(A, window_seconds=2.0) as (_, rows):
             assert [row.number for row in rows] == [2]
 
 

@@ -15,14 +15,14 @@ WORDS = {**dict.fromkeys(HELD, "held"), State.OVERDUE: "overdue"}
 
 def write_held(row: dict[str, Any]) -> Iterator[str]:
     """Write one job in a few lines: its id, when it was sent, what was read since, what it may cost."""
-    price = row["credits_estimated"]
+    price, doubt = row["credits_estimated"], "" if row["accepted_at"] else ", if it was accepted"
     yield f"{to_label(row['edition'], row['id'])}: {WORDS[row['state']]}, attempt {row['number']}\n"
     yield f"    prompt   {to_line(row['prompt'] or '', PROMPT_LENGTH)}\n"
     yield f"    id       {row['generation_id']}\n"
     times = f"{row['sends']} time{'' if row['sends'] == 1 else 's'} in all"
     yield f"    sent     {row['submitted_at'] or 'before the ledger was lost'} ({times})\n"
     yield f"    read     {_describe_reading(row)}\n"
-    yield f"    cost     {'unknown' if price is None else f'{price} credits'}, if it was accepted\n"
+    yield f"    cost     {'unknown' if price is None else f'{price} credits'}{doubt}\n"
     yield f"    why      {row['error']}\n"
 
 
