@@ -1,6 +1,6 @@
-"""The phase after the loss of a ledger: whatever may have been sent gets a row again, and the runner does the rest.
+"""After the loss of a ledger: whatever may have been sent gets a row again, and the runner does the rest.
 
-It ends before anything is sent, so that all of it counts towards the budget.
+The phase ends before anything is sent, so that all of it counts towards the budget.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 
 from hedra_batch.api.protocol import Api, SentRequest
 from hedra_batch.decide import Deduplication
-from hedra_batch.errors import JobError
+from hedra_batch.errors import JobError, UnfinishedError
 from hedra_batch.job import Job
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.planning.plan import Step
@@ -22,41 +22,49 @@ from hedra_batch.state import State
 logger = logging.getLogger(__name__)
 
 
-async def recover(selection: Selection, ledger: Ledger, api: Api, settings: RunSettings, progress: Progress) -> None:
-    """Record each selected job that a lost ledger may have known, under the latest number that the server shows.
+class Recovery:
+    """Knows which attempts a ledger that was lost may have had; without a loss it has nothing to do."""
 
-    The first number needs no look: it begins as an unknown outcome, which is looked for anyway.
-    """
-    if ledger.loss is None:
-        return
-    await _wait_for_late_arrivals(ledger, settings)
-    async for page in page_through(selection, ledger):
-        lost = [planned.job for planned in page if planned.step is Step.RECOVER and planned.job]
-        numbered = [(job, number) for job in lost if (number := await _find_number(job, ledger, api)) is not None]
-        for attempt in await ledger.record(numbered, api.estimate):
-            progress.on_change(attempt.key, attempt.label, State.NEW, attempt.state)
+    def __init__(self, ledger: Ledger, api: Api, settings: RunSettings) -> None:
+        self._ledger = ledger
+        self._api = api
+        self._settings = settings
+        #: The highest number that a lost attempt may have.
+        self._highest = ledger.loss.highest_attempt if ledger.loss else 0
 
+    async def recover(self, selection: Selection, progress: Progress) -> None:
+        """Record each selected job that a lost ledger may have known, under the latest number that the server shows."""
+        if not self._highest:
+            return
+        await self._wait_for_late_arrivals()
+        async for page in page_through(selection, self._ledger):
+            lost = [planned.job for planned in page if planned.step is Step.RECOVER and planned.job]
+            numbered = [(job, number) for job in lost if (number := await self.choose_number(job, 1)) is not None]
+            for attempt in await self._ledger.record(numbered, self._api.estimate):
+                progress.on_change(attempt.key, attempt.label, State.NEW, attempt.state)
 
-async def _wait_for_late_arrivals(ledger: Ledger, settings: RunSettings) -> None:
-    """Look for later attempts only when none can still arrive that was sent before the ledger was lost."""
-    if ledger.loss is None or ledger.loss.highest_attempt < 2:
-        return
-    passed_seconds = settings.clock.least_seconds_since(ledger.loss.mark)
-    remaining_seconds = settings.quiet_window_seconds - passed_seconds
-    if remaining_seconds > 0:
-        logger.warning("the ledger was lost: for %.0f s more, a request of then may arrive", remaining_seconds)
-        await asyncio.sleep(remaining_seconds)
+    async def choose_number(self, job: Job, least: int) -> int | None:
+        """Choose the number of a job's next attempt: the latest that the server has without a row here, else the least.
 
+        The least itself needs no look: where it may be lost, it begins as an unknown outcome, which is looked for
+        anyway. None where the server does not tell now.
+        """
+        try:
+            for number in range(self._highest, least, -1):
+                request = SentRequest(self._ledger.derive_lost_key(job, number), None, Deduplication.PROVEN)
+                if await self._api.find(request):
+                    return number
+        except (JobError, UnfinishedError) as error:
+            logger.warning("%s: whether it has a later attempt cannot be read now: %s", job.id, error)
+            return None
+        return least
 
-async def _find_number(job: Job, ledger: Ledger, api: Api) -> int | None:
-    """Find the latest attempt that the server has, else the first; None where the server does not tell now."""
-    highest = ledger.loss.highest_attempt if ledger.loss else 1
-    try:
-        for number in range(highest, 1, -1):
-            request = SentRequest(ledger.derive_lost_key(job, number), None, Deduplication.PROVEN)
-            if await api.find(request):
-                return number
-    except JobError as error:
-        logger.warning("%s: whether it has a later attempt cannot be read now: %s", job.id, error)
-        return None
-    return 1
+    async def _wait_for_late_arrivals(self) -> None:
+        """Look for later attempts only when none can still arrive that was sent before the ledger was lost."""
+        if self._ledger.loss is None or self._highest < 2:
+            return
+        passed_seconds = self._settings.clock.least_seconds_since(self._ledger.loss.mark)
+        remaining_seconds = self._settings.quiet_window_seconds - passed_seconds
+        if remaining_seconds > 0:
+            logger.warning("the ledger was lost: for %.0f s more, a request of then may arrive", remaining_seconds)
+            await asyncio.sleep(remaining_seconds)

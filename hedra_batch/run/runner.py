@@ -17,17 +17,16 @@ from hedra_batch.errors import (
     SubmittingClosedError,
     UnfinishedError,
 )
-from hedra_batch.inputs import FieldValues
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.records import JobIdentity, LatestAttempt
-from hedra_batch.money import Money
 from hedra_batch.planning.plan import PlannedJob, Step
 from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
 from hedra_batch.run.pacing.concurrency import ConcurrencyLimit
 from hedra_batch.run.pacing.poller import Poller
 from hedra_batch.run.parking import Parked, Parking, Wait
+from hedra_batch.run.recorder import Recorder
 from hedra_batch.state import ENDED_BADLY, HELD, IN_FLIGHT, UNSENT, State
 
 logger = logging.getLogger(__name__)
@@ -42,23 +41,23 @@ class Runner:
     def __init__(
         self,
         ledger: Ledger,
+        recorder: Recorder,
         stations: Mapping[State, Station],
         poller: Poller,
         concurrency: ConcurrencyLimit,
         progress: Progress,
-        estimate: Callable[[FieldValues], Money | None],
         *,
         room: int,
         attempts: int,
     ) -> None:
         """Make a runner; `attempts` is how many a job gets without a person, and `room` is for jobs at once."""
         self._ledger = ledger
+        self._recorder = recorder
         #: A state without a station is an end.
         self._stations = stations
         self._poller = poller
         self._concurrency = concurrency
         self._progress = progress
-        self._estimate = estimate
         self._attempts = attempts
         self._room = asyncio.Semaphore(room)
         self._parking = Parking(ledger)
@@ -124,23 +123,13 @@ class Runner:
                 return
             fresh = [planned for planned in page if self._is_admitted(planned)]
             self._begun.update(planned.identity for planned in fresh)
-            for attempt, planned in await self._record(fresh):
+            for attempt, planned in await self._recorder.record(fresh):
                 yield attempt, planned
 
     def _is_admitted(self, planned: PlannedJob) -> bool:
         if planned.identity in self._begun or planned.step in (Step.LEAVE, Step.RECOVER):
             return False
-        return planned.state is not State.NEW or not self._parking.is_too_dear(self._price(planned))
-
-    async def _record(self, planned_jobs: Sequence[PlannedJob]) -> list[tuple[Attempt, PlannedJob]]:
-        """Return each planned job with its attempt; new ones are recorded in one commit."""
-        added = [(planned, planned.job) for planned in planned_jobs if planned.step is Step.ADD and planned.job]
-        known = {one.latest.attempt_key: one for one in planned_jobs if one.latest and one.step is not Step.ADD}
-        begun = await self._ledger.record([(job, planned.next_number) for planned, job in added], self._estimate)
-        return [
-            *((attempt, known[attempt.key]) for attempt in await self._ledger.attempts(list(known))),
-            *((attempt, planned) for attempt, (planned, _) in zip(begun, added, strict=True)),
-        ]
+        return planned.state is not State.NEW or not self._parking.is_too_dear(self._recorder.price(planned))
 
     def _take_place(self, key: int, planned: PlannedJob) -> None:
         if planned.state in IN_FLIGHT:
@@ -178,7 +167,7 @@ class Runner:
         if planned.step is Step.REWRITE and planned.job:
             attempt = await self._ledger.rewrite(attempt.key, planned.job)
         reason = self._parking.budget_reason
-        if reason and attempt.state is State.NEW and self._parking.is_too_dear(self._price(planned)):
+        if reason and attempt.state is State.NEW and self._parking.is_too_dear(self._recorder.price(planned)):
             raise reason
         self._progress.on_change(attempt.key, planned.label, planned.state, attempt.state)
         return attempt
@@ -207,9 +196,9 @@ class Runner:
             raise OutOfCreditsError(f"The account is out of credits: {attempt.error}")
         if planned.job is None or not may_retry(attempt.state, attempt.error_code, attempt.number, self._attempts):
             return
-        number = attempt.number + 1
-        logger.warning("%s: attempt %d follows the one that failed: %s", attempt.label, number, attempt.error_code)
-        [following] = await self._ledger.record([(planned.job, number)], self._estimate)
+        following = await self._recorder.record_next(attempt, planned.job)
+        if following is None:
+            return
         self._progress.on_change(following.key, planned.label, attempt.state, State.NEW)
         self._active.add(following.key)
         self._group.create_task(self._process(following, replace(planned, step=Step.ADD)))
@@ -238,11 +227,8 @@ class Runner:
     def _park_too_dear(self, attempt: Attempt, planned: PlannedJob, reason: BudgetReachedError) -> None:
         """Leave a job for which the budget has no room now; what is cheaper, or reserved, goes on."""
         logger.log(logging.DEBUG if self._parking.was_budget_reached else logging.ERROR, "%s", reason)
-        self._parking.on_too_dear(planned.identity[0], self._price(planned), reason)
+        self._parking.on_too_dear(planned.identity[0], self._recorder.price(planned), reason)
         self._parking.park(Wait.BUDGET, attempt, planned)
-
-    def _price(self, planned: PlannedJob) -> Money | None:
-        return self._estimate(planned.job.inputs.fields) if planned.job else None
 
 
 def choose_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -30,7 +30,8 @@ from hedra_batch.run.pacing.outage import OutageGuard
 from hedra_batch.run.pacing.poller import Poller
 from hedra_batch.run.pacing.rate import Backlog, Cooldown
 from hedra_batch.run.pacing.retrying import RetryingClient
-from hedra_batch.run.recovery import recover
+from hedra_batch.run.recorder import Recorder
+from hedra_batch.run.recovery import Recovery
 from hedra_batch.run.runner import Runner, Station, choose_error
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.run.stations.fetch import Fetcher
@@ -72,16 +73,17 @@ class Run:
         self._progress = progress
         self._selection: Selection | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._recovery = Recovery(ledger, api, settings)
         poller = Poller(api, settings, progress.on_fraction, ledger.record_missing)
         tracker = Tracker(ledger, poller, folder.path, fetcher.on_link)
         limits = settings.limits
         self._runner = Runner(
             ledger,
+            Recorder(ledger, api.estimate, self._recovery),
             self._wire(tracker, lanes, settlement),
             poller,
             lanes.concurrency,
             progress,
-            api.estimate,
             # Beside the jobs in flight, some have their files uploaded ahead, and some are being fetched.
             room=limits.in_flight + limits.uploads + limits.downloads,
             # Where a person settles jobs, nothing is bought but what the person has said.
@@ -140,7 +142,7 @@ class Run:
         if not summary.processed:
             return
         self._selection = selection
-        await recover(selection, self._ledger, self._api, self._settings, self._progress)
+        await self._recovery.recover(selection, self._progress)
         await self._runner.run(selection, summary.sent)
 
     async def restore(self, keys: Sequence[int]) -> int:

@@ -1,0 +1,49 @@
+"""The rows of planned jobs: an attempt is processed only once it has one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from hedra_batch.job import Attempt, Job
+from hedra_batch.ledger.ledger import Estimate, Ledger
+from hedra_batch.money import Money
+from hedra_batch.planning.plan import PlannedJob, Step
+from hedra_batch.run.recovery import Recovery
+
+logger = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Records attempts, each under a number that no lost ledger can have used for something else."""
+
+    def __init__(self, ledger: Ledger, estimate: Estimate, recovery: Recovery) -> None:
+        self._ledger = ledger
+        self._estimate = estimate
+        self._recovery = recovery
+
+    def price(self, planned: PlannedJob) -> Money | None:
+        return self._estimate(planned.job.inputs.fields) if planned.job else None
+
+    async def record(self, planned_jobs: Sequence[PlannedJob]) -> list[tuple[Attempt, PlannedJob]]:
+        """Return planned jobs with their attempts; new ones are recorded in one commit."""
+        added: list[tuple[PlannedJob, Job, int]] = []
+        for planned in planned_jobs:
+            if planned.step is Step.ADD and planned.job:
+                number = await self._recovery.choose_number(planned.job, planned.next_number)
+                added += [] if number is None else [(planned, planned.job, number)]
+        known = {one.latest.attempt_key: one for one in planned_jobs if one.latest and one.step is not Step.ADD}
+        begun = await self._ledger.record([(job, number) for _, job, number in added], self._estimate)
+        return [
+            *((attempt, known[attempt.key]) for attempt in await self._ledger.attempts(list(known))),
+            *((attempt, planned) for attempt, (planned, *_) in zip(begun, added, strict=True)),
+        ]
+
+    async def record_next(self, ended: Attempt, job: Job) -> Attempt | None:
+        """Record the attempt that follows one that ended; None where it cannot be told now which number is free."""
+        number = await self._recovery.choose_number(job, ended.number + 1)
+        if number is None:
+            return None
+        logger.warning("%s: attempt %d follows the one that failed: %s", ended.label, number, ended.error_code)
+        [following] = await self._ledger.record([(job, number)], self._estimate)
+        return following
