@@ -115,6 +115,7 @@ class Batch:
         `stopped_by` is what `plan`, `quote` or `run` raised, `signal_number` what made a person's process stop.
         """
         await self.session.disconnect()
+        # After a stop it is no matter what else was not submitted.
         closed_by = self._run.closed_by if self._run and not stopped_by else None
         reasons = Reasons(stopped_by, closed_by, signal_number)
         jobs = self.manifest.jobs

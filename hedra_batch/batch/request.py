@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from itertools import islice
 
+from hedra_batch.batch.matching import matches
 from hedra_batch.decide import Settlement
 from hedra_batch.errors import UsageError
 from hedra_batch.ledger.reading import LedgerReader
@@ -33,11 +33,6 @@ class PlanRequest:
     retried_codes: tuple[str, ...] | None = None
     #: What a person has decided about held and overdue jobs, which alone are processed; None where nothing is decided.
     settlement: Settlement | None = None
-
-
-def matches(text: str, patterns: Sequence[str]) -> bool:
-    """Tell whether a text is like one of the patterns of the shell, or there are none."""
-    return not patterns or any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
 def make_selection(jobs: JobSource, request: PlanRequest, rules: Rules) -> Selection:

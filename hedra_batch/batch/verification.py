@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
-from hedra_batch.batch.request import matches
+from hedra_batch.batch.matching import matches
 from hedra_batch.durable import hash_file
 from hedra_batch.errors import LedgerError
 from hedra_batch.folder import RunFolder
