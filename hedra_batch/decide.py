@@ -1,7 +1,7 @@
 """What follows for an attempt: from an answer, from an absence, from a crash, from a person's word. Pure.
 
-Each decision stands here once. The stations, the recovery at the start of a run and the proof's model all call it, so
-that the proof covers the program.
+Each decision about sending and paying stands here once. The stations, the settling of an interrupted run and the
+proof's model all call it, so that the proof covers the program.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from hedra_batch.state import ENDED_BADLY, HELD, SETTLEABLE, UNSENT, State
+from hedra_batch.state import ENDED_BADLY, UNSENT, State
 
 
 class Deduplication(StrEnum):
@@ -67,6 +67,15 @@ class Reason(StrEnum):
     RESENDS_USED_UP = "it was sent again {resends} times already"
     REQUEST_LOST = "its request was lost with an earlier ledger"
     FILE_REFUSED = "its image is refused"
+
+
+class Objection(StrEnum):
+    """Why a request is not sent again though a person wants it; sentences, with braces to be filled."""
+
+    ACCEPTED = "It was accepted, so another send could be paid for again. Abandon it, then retry."
+    UNTOLD = "Whether it was accepted cannot be read now: {refusal}"
+    MAY_ARRIVE = "It may still arrive: its quiet window lasts {seconds:.0f} s more."
+    REQUEST_LOST = "The request was lost with an earlier ledger, and its job is not in the manifest."
 
 
 class Verdict(NamedTuple):
@@ -198,32 +207,22 @@ def after_recheck(state: State, finding: Finding, deduplication: Deduplication) 
     return state
 
 
-def after_order(state: State, inquiry: Inquiry) -> State | None:
-    """Say what becomes of a held attempt whose request a person wants sent again; None where that is refused.
-
-    What was accepted could be paid for again, and so could a request that may still arrive.
-    """
+def after_order(state: State, inquiry: Inquiry) -> State | Objection:
+    """Say what becomes of a held attempt whose request a person wants sent again, or what speaks against it."""
     if state not in (State.HELD_UNPROVEN, State.HELD_UNKNOWN):
-        return None
+        return Objection.ACCEPTED
     if inquiry.finding is Finding.FOUND:
         return State.ACCEPTED
-    is_certain = inquiry.finding is Finding.ABSENT and inquiry.is_window_over and inquiry.obstacle is None
-    return State.RESEND_ORDERED if is_certain else None
+    if inquiry.finding is Finding.UNTOLD:
+        return Objection.UNTOLD
+    if not inquiry.is_window_over:
+        return Objection.MAY_ARRIVE
+    return Objection.REQUEST_LOST if inquiry.obstacle else State.RESEND_ORDERED
 
 
 def after_denial(state: State) -> State:
     """Say what becomes of an attempt that the server has denied for as long as it takes to believe it."""
     return State.HELD_LOST if state is State.READY else State.HELD_MISSING
-
-
-def can_be_abandoned(state: State) -> bool:
-    """Tell whether a person can give an attempt up: what runs is paid for, and may end yet."""
-    return state in SETTLEABLE
-
-
-def can_be_ordered(state: State) -> bool:
-    """Tell whether a person can ask for the same request to be sent again."""
-    return state in HELD
 
 
 def is_surely_unsent(state: State) -> bool:

@@ -159,8 +159,8 @@ class JobChange:
     """What was sent for a job, and what the manifest asks for now, field by field."""
 
     label: str
-    sent: Mapping[str, str | int]
-    wanted: Mapping[str, str | int]
+    sent: Mapping[str, object]
+    wanted: Mapping[str, object]
 
 
 class JobsChangedError(StopRunError):

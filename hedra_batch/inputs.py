@@ -209,7 +209,7 @@ def find_request_kind(fields: Mapping[str, FieldValue]) -> str:
     return str(fields.get("type", DEFAULT_KIND))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096, typed=True)
 def _write_pair(name: str, value: FieldValue) -> str:
     """Write a field as JSON; the jobs of a batch share most of theirs."""
     return f'"{name}":{json.dumps(value, ensure_ascii=False)}'

@@ -13,7 +13,7 @@ class State(StrEnum):
     """Where an attempt stands; each change is on disk before the next step is taken."""
 
     # Before the send: surely nothing was accepted.
-    #: Recorded; no key is reserved and nothing was sent.
+    #: Recorded; surely nothing was accepted.
     NEW = "NEW"
     #: Key, body and price are on disk.
     RESERVED = "RESERVED"
@@ -42,7 +42,7 @@ class State(StrEnum):
     # A person must decide.
     #: Absent, and nothing shows yet that the server recognises a repeated request.
     HELD_UNPROVEN = "HELD_UNPROVEN"
-    #: Absent, and not to be sent again by the program itself.
+    #: Absent, or the server refuses to tell; not to be sent again by the program itself.
     HELD_UNKNOWN = "HELD_UNKNOWN"
     #: Accepted, and then denied by the server.
     HELD_MISSING = "HELD_MISSING"
@@ -52,7 +52,7 @@ class State(StrEnum):
     # Ends.
     #: The file is here, verified.
     DONE = "DONE"
-    #: The server refused the submission; nothing was charged.
+    #: The server refused the submission, or one of its files; nothing was charged.
     REFUSED = "REFUSED"
     #: The server took it and ended it with an error.
     FAILED = "FAILED"

@@ -13,6 +13,7 @@ from hedra_batch.decide import (
     Deduplication,
     Finding,
     Inquiry,
+    Objection,
     Reason,
     Reply,
     ResendPolicy,
@@ -23,8 +24,6 @@ from hedra_batch.decide import (
     after_recheck,
     after_send,
     before_send,
-    can_be_abandoned,
-    can_be_ordered,
     first_state,
     is_possibly_paid,
     is_resend_counted,
@@ -33,7 +32,7 @@ from hedra_batch.decide import (
     may_be_followed,
     may_retry,
 )
-from hedra_batch.state import HELD, SETTLEABLE, TO_SEND, TRANSITIONS, UNDER_WAY, Cause, State
+from hedra_batch.state import SETTLEABLE, TO_SEND, TRANSITIONS, UNDER_WAY, Cause, State
 
 POLICY = ResendPolicy()
 #: A request that was looked for long enough on a server that recognises repeats.
@@ -185,19 +184,19 @@ def test_after_another_look(state: State, finding: Finding, deduplication: Dedup
         (replace(ABSENT, is_wanted=False, resends=9), State.RESEND_ORDERED),
         (replace(ABSENT, finding=Finding.FOUND), State.ACCEPTED),
         (replace(ABSENT, finding=Finding.FOUND, is_window_over=False), State.ACCEPTED),
-        (replace(ABSENT, finding=Finding.UNTOLD), None),
-        (replace(ABSENT, is_window_over=False), None),
-        (replace(ABSENT, obstacle=Reason.REQUEST_LOST), None),
+        (replace(ABSENT, finding=Finding.UNTOLD), Objection.UNTOLD),
+        (replace(ABSENT, is_window_over=False), Objection.MAY_ARRIVE),
+        (replace(ABSENT, obstacle=Reason.REQUEST_LOST), Objection.REQUEST_LOST),
     ],
 )
-def test_after_an_order(state: State, inquiry: Inquiry, following: State | None) -> None:
+def test_after_an_order(state: State, inquiry: Inquiry, following: State | Objection) -> None:
     assert after_order(state, inquiry) is following
-    assert following is None or following in TRANSITIONS[state]
+    assert isinstance(following, Objection) or following in TRANSITIONS[state]
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.HELD_UNPROVEN, State.HELD_UNKNOWN}))
 def test_what_was_accepted_is_not_sent_again_by_an_order(state: State) -> None:
-    assert after_order(state, ABSENT) is None
+    assert after_order(state, ABSENT) is Objection.ACCEPTED
 
 
 @pytest.mark.parametrize(
@@ -239,9 +238,8 @@ def test_no_run_finds_a_send_under_way() -> None:
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_a_person_gives_up_what_is_held_or_overdue_and_orders_what_is_held(state: State) -> None:
-    assert can_be_abandoned(state) is (state in SETTLEABLE) is (State.ABANDONED in TRANSITIONS[state])
-    assert can_be_ordered(state) is (state in HELD)
+def test_a_person_gives_up_what_is_held_or_overdue(state: State) -> None:
+    assert (state in SETTLEABLE) is (State.ABANDONED in TRANSITIONS[state])
 
 
 @pytest.mark.parametrize("state", list(State))

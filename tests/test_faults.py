@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import SPEED, Desk, wait_until
 
-from hedra_batch.ledger.reading import open_reader
+from hedra_batch.ledger.opening import open_reader
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hedra_batch.inputs import FIELDS, Inputs, MediaInput, find_price_key
+from hedra_batch.simulator import schema
 
 #: As versions before this one took them: a change would make every job that is paid for look edited.
 GOLDEN = [
@@ -88,3 +89,14 @@ def test_a_field_that_is_in_no_row_is_refused() -> None:
 def test_no_two_fields_share_a_name_a_key_or_a_place_in_the_request() -> None:
     for attribute in ("name", "key", "wire"):
         assert len({getattr(field, attribute) for field in FIELDS}) == len(FIELDS)
+
+
+def test_each_field_stands_in_a_request_where_the_service_knows_it() -> None:
+    for field in FIELDS:
+        if field.medium:
+            known = {f"{field.wire}_id", f"{field.wire}_url"} <= schema.VIDEO_FIELDS.keys()
+        elif "." in field.wire:
+            known = field.wire.removeprefix("generated_video_inputs.") in schema.VIDEO_INPUT_FIELDS
+        else:
+            known = f"{field.wire}_slug" in schema.VIDEO_FIELDS
+        assert known, field.wire

@@ -15,9 +15,8 @@ from test_ledger import accept, apply, make_job, make_ready, miss, open_ledger, 
 from hedra_batch.decide import Reply
 from hedra_batch.errors import ConfigurationError
 from hedra_batch.ledger import events
-from hedra_batch.ledger.reading import LedgerReader, open_reader
 from hedra_batch.ledger.records import RESULT_COLUMNS, LatestAttempt
-from hedra_batch.ledger.sqlite.queries import PAGE_ROWS
+from hedra_batch.ledger.sqlite.queries import PAGE_ROWS, SqliteReader, open_reader
 from hedra_batch.money import Money
 from hedra_batch.state import State
 
@@ -83,7 +82,7 @@ async def test_the_open_jobs_come_in_the_order_of_recording_up_to_a_limit(tmp_pa
     await ledger.close()
 
 
-READINGS: dict[str, Callable[[LedgerReader], Iterable[object]]] = {
+READINGS: dict[str, Callable[[SqliteReader], Iterable[object]]] = {
     "results": lambda reader: reader.results(has_all_attempts=False),
     "attempts": lambda reader: reader.results(has_all_attempts=True),
     "held": lambda reader: reader.held(),
@@ -146,7 +145,7 @@ async def test_each_job_comes_once_whatever_is_recorded_between_two_pages(tmp_pa
     ],
 )
 async def test_what_is_open_is_found_by_the_index_of_states(
-    tmp_path: Path, read: Callable[[LedgerReader], Iterable[object]], way: str
+    tmp_path: Path, read: Callable[[SqliteReader], Iterable[object]], way: str
 ) -> None:
     await (await open_ledger(tmp_path)).close()
     with open_reader(tmp_path / "ledger.sqlite3") as reader:
@@ -155,7 +154,7 @@ async def test_what_is_open_is_found_by_the_index_of_states(
     assert re.match(rf"{way} attempts USING (COVERING )?INDEX attempts_by_state\b", step)
 
 
-def explain_reach(reader: LedgerReader, read: Callable[[LedgerReader], Iterable[object]]) -> list[str]:
+def explain_reach(reader: SqliteReader, read: Callable[[SqliteReader], Iterable[object]]) -> list[str]:
     """List how SQLite reaches the attempts, but for those whose key it has by then."""
     queries: list[str] = []
     reader.connection.set_trace_callback(queries.append)

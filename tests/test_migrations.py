@@ -23,7 +23,7 @@ from hedra_batch.job import Attempt
 from hedra_batch.ledger import events
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.ledger.ledger import Ledger
-from hedra_batch.ledger.reading import open_reader
+from hedra_batch.ledger.opening import open_reader
 from hedra_batch.ledger.records import RESULT_COLUMNS
 from hedra_batch.ledger.sqlite.migrations import STATES_OF_4, WORDS_OF_4, migrate
 from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, read_schema

@@ -102,10 +102,6 @@ class SentRequest:
 class Api(Protocol):
     """One account at one version of an API."""
 
-    @property
-    def base_url(self) -> str:
-        """The address, for messages and for what is known of this server."""
-
     async def load_models(self) -> None:
         """Read the models, which prices and requests depend on. It is also the first sign of a right key and address.
 

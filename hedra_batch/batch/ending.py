@@ -11,7 +11,8 @@ from hedra_batch import __version__
 from hedra_batch.batch.session import Session
 from hedra_batch.clock import CLOCK, to_text
 from hedra_batch.errors import HedraBatchError, WriteError
-from hedra_batch.ledger.reading import LedgerReader, open_reader
+from hedra_batch.ledger.opening import open_reader
+from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.planning.result import RunResult, judge
 from hedra_batch.planning.selection import Selection

@@ -9,7 +9,7 @@ from hedra_batch.batch.matching import matches
 from hedra_batch.durable import hash_file
 from hedra_batch.errors import LedgerError
 from hedra_batch.folder import RunFolder
-from hedra_batch.ledger.reading import open_reader
+from hedra_batch.ledger.opening import open_reader
 from hedra_batch.ledger.records import ResultFile
 from hedra_batch.state import State
 

@@ -35,7 +35,7 @@ def plan(**flags: Any) -> int:
     """Print what a run would do, each job with its reason; without network."""
     from hedra_batch.batch.request import make_selection, require_selected
     from hedra_batch.cli.workspace import check_folder, find_edition, find_folder
-    from hedra_batch.ledger.reading import open_reader
+    from hedra_batch.ledger.opening import open_reader
     from hedra_batch.manifest.loading import load_manifest
     from hedra_batch.planning.plan import Rules
     from hedra_batch.planning.quote import Quote

@@ -69,7 +69,7 @@ def resolve(recheck: bool, resend: bool, abandon: bool, **flags: Any) -> int:
 def list_held(options: RunOptions) -> int:
     from hedra_batch.batch.matching import matches
     from hedra_batch.cli.workspace import find_used_folder
-    from hedra_batch.ledger.reading import open_reader
+    from hedra_batch.ledger.opening import open_reader
     from hedra_batch.report.held import write_held
 
     count = 0

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def results(form: str | None, has_all_attempts: bool, **flags: Any) -> int:
     """Print what the ledger knows of each job."""
     from hedra_batch.cli.workspace import describe_path, find_used_folder
-    from hedra_batch.ledger.reading import open_reader
+    from hedra_batch.ledger.opening import open_reader
     from hedra_batch.ledger.records import RESULT_COLUMNS
     from hedra_batch.report.rows import to_csv, to_json_lines, to_table
 

@@ -23,7 +23,7 @@ COLUMNS = ("id", "edition", "state", "attempt", "generation_id", "submitted_at",
 def status(**flags: Any) -> int:
     """Print counts and the jobs that are not ended, also while a run is going."""
     from hedra_batch.cli.workspace import describe_path, find_used_folder
-    from hedra_batch.ledger.reading import open_reader
+    from hedra_batch.ledger.opening import open_reader
     from hedra_batch.report.rows import to_table
 
     folder = find_used_folder(RunOptions(**flags))

@@ -104,7 +104,7 @@ def _find_free(tables: Tables, attempt: Attempt, names: Iterable[str]) -> str:
     raise TakenError(f"{attempt.label}: other attempts have all file names that it could get.")
 
 
-def recover(tables: Tables, clock: Clock) -> None:
+def settle_interrupted(tables: Tables, clock: Clock) -> None:
     """Settle what the last run left half-way, if it was killed."""
     now = clock.now_text()
     for state, target in AFTER_INTERRUPTION.items():

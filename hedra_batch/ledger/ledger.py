@@ -115,7 +115,7 @@ class Ledger:
         shown = tables.find("deduplication", ("kind", "verdict"), {"base_url": self._identity.base_url})
         self._deduplication = {kind: Deduplication(verdict) for kind, verdict in shown}
         self.last_sent_at = tables.reader().read_last_sent_at()
-        attempts.recover(tables, self._clock)
+        attempts.settle_interrupted(tables, self._clock)
 
     async def end_run(self, exit_code: int) -> None:
         """Note that the run ended by itself, and how."""

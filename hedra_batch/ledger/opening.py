@@ -10,6 +10,9 @@ from hedra_batch.ledger.backend import Backend
 from hedra_batch.ledger.identity import Binding, Identity, find_place
 from hedra_batch.ledger.records import Loss
 from hedra_batch.ledger.sqlite.opening import open_backend
+from hedra_batch.ledger.sqlite.queries import open_reader
+
+__all__ = ["check_pair", "open_pair", "open_reader"]
 
 
 def check_pair(path: Path, identity: Identity | None) -> None:

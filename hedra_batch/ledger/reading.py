@@ -1,7 +1,65 @@
-"""Reading a ledger from outside a run, whatever its home."""
+"""Reading a ledger, from outside a run or between its commits, whatever its home; `ledger/opening` names the home.
+
+What may be long comes page by page, each read anew, so that whoever takes the rows slowly keeps nobody from writing.
+"""
 
 from __future__ import annotations
 
-from hedra_batch.ledger.sqlite.queries import LedgerReader, Results, open_reader
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
-__all__ = ["LedgerReader", "Results", "open_reader"]
+from hedra_batch.ledger.records import JobIdentity, LatestAttempt, ResultFile
+from hedra_batch.state import Liability, State
+
+
+class Results(Protocol):
+    """Rows of RESULT_COLUMNS; each iteration reads them anew, as they are then."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+
+
+class LedgerReader(Protocol):
+    """Answers questions about a ledger and never changes it. It outlives the transaction that it was made in."""
+
+    def find_all(self, identities: Sequence[JobIdentity]) -> Iterator[LatestAttempt]:
+        """Find how some jobs stand, in no order; those that the ledger does not know are left out."""
+
+    def find_in_states(self, states: Iterable[State]) -> Iterator[LatestAttempt]:
+        """Find the jobs in some states, in the order of recording; all at once, so it should be states of few jobs."""
+
+    def has_any(self, states: Iterable[State]) -> bool:
+        """Tell whether any job is in one of some states."""
+
+    def count_states(self) -> Counter[str]:
+        """Count the jobs in each public state."""
+
+    def open_jobs(self, limit: int) -> list[dict[str, Any]]:
+        """Read the jobs that are not ended, those that need a person first, then in the order of recording."""
+
+    def results(self, *, has_all_attempts: bool) -> Results:
+        """Return every job with its latest attempt, or every attempt, in the order of recording."""
+
+    def held(self) -> Iterator[dict[str, Any]]:
+        """Yield what is known of each job that a person can settle."""
+
+    def files(self) -> Iterator[ResultFile]:
+        """Yield every result that is here or ready to be fetched, those of earlier attempts too."""
+
+    def read_lost_attempts(self) -> int:
+        """Read the highest number that an attempt may have in a ledger that was lost; 0 where none was."""
+
+    def sum_credits(self, edition: str) -> dict[str, int | None]:
+        """Sum what an edition has cost: as charged, as estimated where the charge is not known, and what may be more.
+
+        `unpriced` counts the attempts of which neither is known.
+        """
+
+    def sum_spending(self, edition: str, unit: str, liabilities: Sequence[Liability]) -> tuple[int, int]:
+        """Add up what an edition owes in a unit, and count its attempts whose price is not known."""
+
+    def read_last_sent_at(self) -> str | None:
+        """Read when the last paid request was sent."""
+
+    def read_error(self, key: int) -> str:
+        """Read why an attempt ended badly or is held."""

@@ -71,7 +71,7 @@ def judge(
 ) -> RunResult:
     """Count the selected jobs as they stand now, and find the exit code.
 
-    Those that were accepted before an instant, and are stuck or could not be fetched since, need a person.
+    Those that were accepted before an instant, and are overdue or could not be fetched since, need a person.
     """
     outcome = RunResult()
     for job, latest in pairs:

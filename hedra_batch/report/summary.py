@@ -54,7 +54,7 @@ def write_changes(error: JobsChangedError, plan_command: str, rebuy_command: str
     yield f"  {rebuy_command}"
 
 
-def describe_change(before: Mapping[str, str | int], after: Mapping[str, str | int]) -> str:
+def describe_change(before: Mapping[str, object], after: Mapping[str, object]) -> str:
     """Say what differs between the inputs that were paid for and those of the manifest."""
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return "; ".join(_describe_field(name, before.get(name), after.get(name)) for name in names)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hedra_batch.decide import Deduplication
+from hedra_batch.decide import Finding, after_recheck
 from hedra_batch.errors import BudgetReachedError
 from hedra_batch.job import Attempt
 from hedra_batch.ledger.ledger import Ledger
@@ -81,7 +81,9 @@ class Parking:
         """The one rule: a budget with room again, or a server that is known to recognise repeats by now."""
         if wait is Wait.BUDGET:
             return is_reopened
-        return wait is Wait.PROOF and self._ledger.deduplication(parked.attempt.kind) is Deduplication.PROVEN
+        attempt = parked.attempt
+        deduplication = self._ledger.deduplication(attempt.kind)
+        return wait is Wait.PROOF and after_recheck(attempt.state, Finding.ABSENT, deduplication) is not attempt.state
 
     async def _is_affordable(self) -> bool:
         """Tell whether the budget has room for the cheapest that was refused: the server's refusals give some back."""

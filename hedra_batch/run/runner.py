@@ -150,7 +150,7 @@ class Runner:
             self._parking.park(Wait.NEXT_RUN, attempt, planned)
         except (UnfinishedError, JobError) as reason:
             logger.warning("%s: %s", planned.label, reason)
-            self._park_held(attempt, planned)
+            self._park(attempt, planned)
         except BudgetReachedError as reason:
             self._park_too_dear(attempt, planned, reason)
         except OutOfCreditsError as reason:
@@ -181,7 +181,7 @@ class Runner:
             await self._on_change(attempt, before)
             if attempt.state in HELD and before not in HELD:
                 # Asking again at once would change nothing.
-                self._park_held(attempt, planned)
+                self._park(attempt, planned)
                 return
             if attempt.state is State.OVERDUE:
                 # Followed beside the others, so that it takes no room among the new ones.
@@ -219,8 +219,10 @@ class Runner:
 
     # Parking
 
-    def _park_held(self, attempt: Attempt, planned: PlannedJob) -> None:
-        wait = Wait.PROOF if attempt.state is State.HELD_UNPROVEN else Wait.PERSON
+    def _park(self, attempt: Attempt, planned: PlannedJob) -> None:
+        wait = Wait.PERSON if attempt.state in HELD else Wait.NEXT_RUN
+        if attempt.state is State.HELD_UNPROVEN:
+            wait = Wait.PROOF
         latest = LatestAttempt.of(attempt)
         self._parking.park(wait, attempt, replace(planned, step=Step.PROCESS, latest=latest))
 

@@ -77,10 +77,12 @@ class Run:
         poller = Poller(api, settings, progress.on_fraction, ledger.record_missing)
         tracker = Tracker(ledger, poller, folder.path, fetcher.on_link)
         limits = settings.limits
+        #: What takes an attempt on from each state; one without a station is an end.
+        self.stations = self._wire(tracker, lanes, settlement)
         self._runner = Runner(
             ledger,
             Recorder(ledger, api.estimate, self._recovery),
-            self._wire(tracker, lanes, settlement),
+            self.stations,
             poller,
             lanes.concurrency,
             progress,

@@ -245,7 +245,7 @@ def order(setting: Setting, world: World) -> Iterator[Step]:
     if setting.has_orders and world.row.state in HELD:
         for finding in list_findings(setting, world):
             target = after_order(world.row.state, describe(setting, world, finding))
-            if target:
+            if isinstance(target, State):
                 found = learn_from(setting, world, finding)
                 yield from change(setting, found, target, "a person orders a send", is_fault=True)
 

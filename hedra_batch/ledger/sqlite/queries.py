@@ -1,7 +1,7 @@
-"""Reading a ledger from outside a run: read-only, also while a run writes.
+"""The questions of a reader as SQL; from outside a run read-only, also while a run writes.
 
 What may be long is read page by page, each a reading transaction of its own: one that stays open keeps the writer's
-log from being emptied, and whoever takes the rows may be slow.
+log from being emptied.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ _HELD_COLUMNS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
-    """Rows of RESULT_COLUMNS; each iteration reads them anew, as they are then."""
+class SqliteResults:
+    """The rows of `results`."""
 
     connection: sqlite3.Connection
     has_all_attempts: bool
@@ -68,13 +68,12 @@ class Results:
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerReader:
-    """Answers questions about a ledger and never changes it."""
+class SqliteReader:
+    """Answers the questions of `LedgerReader`."""
 
     connection: sqlite3.Connection
 
     def find_all(self, identities: Sequence[JobIdentity]) -> Iterator[LatestAttempt]:
-        """Find how some jobs stand, in no order; those that the ledger does not know are left out."""
         for start in range(0, len(identities), PAGE_ROWS):
             yield from self._find_page(identities[start : start + PAGE_ROWS])
 
@@ -89,7 +88,6 @@ class LedgerReader:
         return map(LatestAttempt.read, rows.fetchall())
 
     def find_in_states(self, states: Iterable[State]) -> Iterator[LatestAttempt]:
-        """Find the jobs in some states, in the order of recording; all at once, so it should be states of few jobs."""
         rows = self.connection.execute(
             f"SELECT {_LATEST_COLUMNS} FROM attempts WHERE latest = 1 AND state IN ({_list(states)}) "
             "ORDER BY attempt_key"
@@ -97,12 +95,10 @@ class LedgerReader:
         return map(LatestAttempt.read, rows.fetchall())
 
     def has_any(self, states: Iterable[State]) -> bool:
-        """Tell whether any job is in one of some states."""
         query = f"SELECT EXISTS (SELECT 1 FROM attempts WHERE latest = 1 AND state IN ({_list(states)}))"
         return bool(self.connection.execute(query).fetchone()[0])
 
     def count_states(self) -> Counter[str]:
-        """Count the jobs in each public state."""
         rows = self.connection.execute(
             "SELECT public, sum(jobs) FROM states "
             "JOIN (SELECT state, count(*) AS jobs FROM attempts WHERE latest = 1 GROUP BY state) USING (state) "
@@ -111,7 +107,6 @@ class LedgerReader:
         return Counter(dict(rows.fetchall()))
 
     def open_jobs(self, limit: int) -> list[dict[str, Any]]:
-        """Read the jobs that are not ended, those that need a person first, then in the order of recording."""
         # The keys come from the index alone, so that rows are read for no more jobs than are wanted.
         rows = self.connection.execute(
             f"WITH urgencies (state, urgency) AS (VALUES {_URGENCIES}), urgent AS ("
@@ -123,12 +118,10 @@ class LedgerReader:
         )
         return [dict(zip(RESULT_COLUMNS, row, strict=True)) for row in rows]
 
-    def results(self, *, has_all_attempts: bool) -> Results:
-        """Return every job with its latest attempt, or every attempt, in the order of recording."""
-        return Results(self.connection, has_all_attempts=has_all_attempts)
+    def results(self, *, has_all_attempts: bool) -> SqliteResults:
+        return SqliteResults(self.connection, has_all_attempts=has_all_attempts)
 
     def held(self) -> Iterator[dict[str, Any]]:
-        """Yield what is known of each job that a person can settle."""
         query = (
             f"SELECT attempt_key, {', '.join(_HELD_COLUMNS.values())} FROM attempts "
             f"WHERE latest = 1 AND state IN ({_list(sorted(SETTLEABLE))}) AND attempt_key > :after"
@@ -137,7 +130,6 @@ class LedgerReader:
             yield dict(zip(_HELD_COLUMNS, values, strict=True))
 
     def files(self) -> Iterator[ResultFile]:
-        """Yield every result that is here or ready to be fetched, those of earlier attempts too."""
         query = (
             "SELECT attempt_key, edition, job_id, state, output, sha256 FROM attempts "
             f"WHERE state IN ({_list((State.DONE, State.READY))}) AND attempt_key > :after"
@@ -146,15 +138,10 @@ class LedgerReader:
             yield ResultFile(key, edition, job_id, read_state(state), *others)
 
     def read_lost_attempts(self) -> int:
-        """Read the highest number that an attempt may have in a ledger that was lost; 0 where none was."""
         row = self.connection.execute("SELECT value FROM info WHERE key = 'lost_attempts'").fetchone()
         return int(row[0]) if row else 0
 
     def sum_credits(self, edition: str) -> dict[str, int | None]:
-        """Sum what an edition has cost: as charged, as estimated where the charge is not known, and what may be more.
-
-        `unpriced` counts the attempts of which neither is known.
-        """
         row = self.connection.execute(
             "SELECT sum(estimated), sum(charged) FROM attempts "
             "WHERE edition = ? AND accepted_at IS NOT NULL AND unit = ?",
@@ -164,10 +151,7 @@ class LedgerReader:
         return {"estimated": row[0], "charged": row[1], "may_be_charged": spent, "unpriced": unpriced}
 
     def sum_spending(self, edition: str, unit: str, liabilities: Sequence[Liability]) -> tuple[int, int]:
-        """Add up what an edition owes in a unit, and count its attempts whose price is not known.
-
-        Triggers keep these sums up to date.
-        """
+        # Triggers keep these sums up to date.
         row = self.connection.execute(
             "SELECT coalesce(sum(amount) FILTER (WHERE unit = ?), 0), coalesce(sum(unpriced), 0) "
             f"FROM spending WHERE edition = ? AND liability IN ({_list(liabilities)})",
@@ -176,14 +160,12 @@ class LedgerReader:
         return row[0], row[1]
 
     def read_last_sent_at(self) -> str | None:
-        """Read when the last paid request was sent."""
         row = self.connection.execute(
             f"SELECT at FROM history WHERE to_state IN ({_list(sorted(UNDER_WAY))}) ORDER BY rowid DESC LIMIT 1"
         ).fetchone()
         return str(row[0]) if row else None
 
     def read_error(self, key: int) -> str:
-        """Read why an attempt ended badly or is held."""
         row = self.connection.execute("SELECT error FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
         return str(row[0] or "")
 
@@ -204,7 +186,7 @@ def _read_pages(connection: sqlite3.Connection, query: str, **values: object) ->
 
 
 @contextmanager
-def open_reader(path: Path) -> Iterator[LedgerReader | None]:
+def open_reader(path: Path) -> Iterator[SqliteReader | None]:
     """Open a ledger for reading; None where no run has made one yet. Raises LedgerError and ConfigurationError."""
     if not path.exists():
         yield None
@@ -215,10 +197,10 @@ def open_reader(path: Path) -> Iterator[LedgerReader | None]:
             require_known(version)
             if 0 < version < SCHEMA_VERSION:
                 with closing(_copy_migrated(connection, version)) as copy:
-                    yield LedgerReader(copy)
+                    yield SqliteReader(copy)
             else:
                 # A run that was killed in its first moments leaves a file without a schema.
-                yield LedgerReader(connection) if version else None
+                yield SqliteReader(connection) if version else None
     except sqlite3.OperationalError as error:
         raise LedgerError(f"{path}: the ledger cannot be read ({error}).") from error
     except sqlite3.DatabaseError as error:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from hedra_batch.ledger.backend import Adds, Changes, Condition, ConflictError, Table, TakenError
-from hedra_batch.ledger.sqlite.queries import LedgerReader
+from hedra_batch.ledger.sqlite.queries import SqliteReader
 from hedra_batch.state import Liability, State
 
 Names = tuple[str, ...]
@@ -50,8 +50,8 @@ class SqliteTables:
     def sum_spending(self, edition: str, unit: str, liabilities: Sequence[Liability]) -> tuple[int, int]:
         return self.reader().sum_spending(edition, unit, liabilities)
 
-    def reader(self) -> LedgerReader:
-        return LedgerReader(self.connection)
+    def reader(self) -> SqliteReader:
+        return SqliteReader(self.connection)
 
 
 # The same few sets of columns come again and again, so their text is made once; SQLite keeps what it made of it.

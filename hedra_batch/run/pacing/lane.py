@@ -1,6 +1,7 @@
 """One lane for each kind of request: its rate, its cooldown, and how both follow what the API answers.
 
-This is the one place that reacts to a 429, to an API that cannot be reached, and to one that takes no more for now.
+This is the one place that reacts to a 429 about pace, to an API that cannot be reached, and to one that takes no more
+for now. By how much is said in `rate` and in the settings of a run; a limit of generations at once is `concurrency`'s.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 #: A turn that is late by less is made up for, and by half an interval where that is more.
 LATENESS_SECONDS = 0.005
+#: What is left of a pace after a refusal.
+CUT_SHARE = 1 / 2
 #: What a pace never falls below, as a share of the configured one.
 SLOWEST_SHARE = 1 / 32
 #: Requests that the API takes in a row before the pace rises, and by what share of the configured one.
@@ -152,7 +154,7 @@ class RateLimiter:
         One that was under way when the latest pause began tells nothing new.
         """
         if turn_time > self._cooldown.began_time:
-            self._change(self._rate.count / 2, reason[:1].lower() + reason[1:])
+            self._change(self._rate.count * CUT_SHARE, reason[:1].lower() + reason[1:])
 
     def _change(self, count: float, reason: str) -> None:
         self._accepted_in_a_row = 0

@@ -1,1 +1,1 @@
-"""The steps of an attempt, each from one state to the next: upload, submit, reconcile, track, fetch."""
+"""The steps of an attempt, each from one state to the next: reserve, submit, reconcile, track, fetch."""

@@ -11,6 +11,7 @@ from hedra_batch.api.protocol import Acceptance, Api, SentRequest
 from hedra_batch.decide import (
     Finding,
     Inquiry,
+    Objection,
     Reason,
     ResendPolicy,
     Verdict,
@@ -99,20 +100,17 @@ class Reconciler:
 
         Raises UnfinishedError where that is not so, or where its video was accepted, or its request is lost.
         """
-        if attempt.accepted_at:
-            raise UnfinishedError("It was accepted, so another send could be paid for again. Abandon it, then retry.")
-        remaining_seconds = self._count_window(attempt)
+        remaining_seconds = self._count_window(attempt) if attempt.unknown_mark else 0.0
         look = await self._look(attempt, remaining_seconds)
-        if look.refusal:
-            raise UnfinishedError(f"Whether it was accepted cannot be read now: {look.refusal}") from look.refusal
+        body, following = None, after_order(attempt.state, look.inquiry)
+        if following is State.RESEND_ORDERED and (body := await self._find_body(attempt, job)) is None:
+            following = after_order(attempt.state, replace(look.inquiry, obstacle=Reason.REQUEST_LOST))
+        if isinstance(following, Objection):
+            message = following.format(refusal=look.refusal, seconds=remaining_seconds)
+            raise UnfinishedError(message) from look.refusal
         if look.found:
             return await self._adopt(attempt, look.found)
-        if remaining_seconds > 0:
-            raise UnfinishedError(f"It may still arrive: its quiet window lasts {remaining_seconds:.0f} s more.")
-        body = await self._find_body(attempt, job)
-        if body is None or after_order(attempt.state, look.inquiry) is not State.RESEND_ORDERED:
-            raise UnfinishedError("The request was lost with an earlier ledger, and its job is not in the manifest.")
-        return await self._ledger.apply(attempt, events.order_resend(body))
+        return await self._ledger.apply(attempt, events.order_resend(body or b""))
 
     def _count_window(self, attempt: Attempt) -> float:
         """Count the seconds until absence is an answer, on a clock that nobody can set and that runs through sleep."""
@@ -192,8 +190,9 @@ class Reconciler:
         reason = (verdict.reason or "").format(resends=attempt.resends)
         if refusal:
             reason = f"{reason}: {refusal}"
+        seen = "" if refusal and verdict.reason is Reason.UNTOLD else ", absent since"
         message = (
-            f"Whether this paid request was accepted is unknown ({sent}, absent since), and it is not sent again now: "
+            f"Whether this paid request was accepted is unknown ({sent}{seen}), and it is not sent again now: "
             f"{reason}. Each run looks for it again."
         )
         logger.error("%s: held. %s", attempt.label, message)
