@@ -28,7 +28,6 @@ class Clock:
         return datetime.now(UTC)
 
     def now_text(self) -> str:
-        """Write the present instant as it is stored."""
         return to_text(self.now())
 
     def age_seconds(self, text: str) -> float:
@@ -40,7 +39,6 @@ class Clock:
         return time.clock_gettime(_BOOT_CLOCK)
 
     def boot_id(self) -> str:
-        """Name this start of the machine."""
         return _read_boot_id()
 
     def mark(self) -> str:

@@ -56,7 +56,7 @@ class Settlement(StrEnum):
     ABANDON = "abandon"
 
 
-class Reason(StrEnum):
+class HoldReason(StrEnum):
     """Why a request whose outcome is unknown is not sent again: the end of a sentence, with braces to be filled."""
 
     UNTOLD = "reading it is refused"
@@ -82,7 +82,7 @@ class Verdict(NamedTuple):
     """What becomes of an attempt, and why a person must decide, if so."""
 
     state: State
-    reason: Reason | None = None
+    reason: HoldReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Inquiry:
     #: How often it was sent again already.
     resends: int = 0
     #: Why there are no bytes that could be sent, if there are none.
-    obstacle: Reason | None = None
+    obstacle: HoldReason | None = None
 
 
 #: What becomes of an attempt whose request is about to be sent.
@@ -179,22 +179,22 @@ def after_inquiry(inquiry: Inquiry, policy: ResendPolicy) -> Verdict | None:
     if not inquiry.is_window_over:
         return None
     if inquiry.finding is Finding.UNTOLD:
-        return Verdict(State.HELD_UNKNOWN, Reason.UNTOLD)
+        return Verdict(State.HELD_UNKNOWN, HoldReason.UNTOLD)
     if inquiry.deduplication is Deduplication.UNPROVEN:
-        return Verdict(State.HELD_UNPROVEN, Reason.UNPROVEN)
+        return Verdict(State.HELD_UNPROVEN, HoldReason.UNPROVEN)
     reason = _find_reason_to_hold(inquiry, policy)
     return Verdict(State.HELD_UNKNOWN, reason) if reason else Verdict(State.RESEND_DUE)
 
 
-def _find_reason_to_hold(inquiry: Inquiry, policy: ResendPolicy) -> Reason | None:
+def _find_reason_to_hold(inquiry: Inquiry, policy: ResendPolicy) -> HoldReason | None:
     if inquiry.deduplication is Deduplication.NONE:
-        return Reason.NO_DEDUPLICATION
+        return HoldReason.NO_DEDUPLICATION
     if not inquiry.is_wanted:
-        return Reason.UNWANTED
+        return HoldReason.UNWANTED
     if not policy.should_resend:
-        return Reason.POLICY
+        return HoldReason.POLICY
     if inquiry.resends >= policy.resends_limit:
-        return Reason.RESENDS_USED_UP
+        return HoldReason.RESENDS_USED_UP
     return inquiry.obstacle
 
 
@@ -207,9 +207,14 @@ def after_recheck(state: State, finding: Finding, deduplication: Deduplication) 
     return state
 
 
+def can_be_ordered(state: State) -> bool:
+    """Tell whether a person can have the request sent again: not what was accepted, for that could be paid again."""
+    return state in (State.HELD_UNPROVEN, State.HELD_UNKNOWN)
+
+
 def after_order(state: State, inquiry: Inquiry) -> State | Objection:
     """Say what becomes of a held attempt whose request a person wants sent again, or what speaks against it."""
-    if state not in (State.HELD_UNPROVEN, State.HELD_UNKNOWN):
+    if not can_be_ordered(state):
         return Objection.ACCEPTED
     if inquiry.finding is Finding.FOUND:
         return State.ACCEPTED
@@ -220,13 +225,17 @@ def after_order(state: State, inquiry: Inquiry) -> State | Objection:
     return Objection.REQUEST_LOST if inquiry.obstacle else State.RESEND_ORDERED
 
 
+def is_denial_believed(denied_seconds: float, limit_seconds: float) -> bool:
+    """Tell whether the server has denied for long enough what it had accepted, or the result of it."""
+    return denied_seconds > limit_seconds
+
+
 def after_denial(state: State) -> State:
     """Say what becomes of an attempt that the server has denied for as long as it takes to believe it."""
     return State.HELD_LOST if state is State.READY else State.HELD_MISSING
 
 
 def is_surely_unsent(state: State) -> bool:
-    """Tell whether the server can have accepted nothing."""
     return state in UNSENT
 
 

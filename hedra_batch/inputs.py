@@ -68,7 +68,6 @@ class Field:
 
     @property
     def key(self) -> str:
-        """The key in a manifest."""
         return self.manifest_key or self.name
 
 
@@ -164,18 +163,15 @@ class Inputs:
             raise TypeError(f"There is no field {next(iter(given))!r}.")
 
     def get_text(self, name: str) -> str | None:
-        """Return the value of a field that is a text."""
         value = self.values.get(name)
         return value if isinstance(value, str) else None
 
     def get_media(self, name: str) -> MediaInput | None:
-        """Return the file that a field names."""
         value = self.values.get(name)
         return value if isinstance(value, MediaInput) else None
 
     @property
     def model(self) -> str | None:
-        """The model, as the manifest writes it."""
         return self.get_text("model")
 
     def list_media(self) -> Iterator[tuple[Field, MediaInput]]:

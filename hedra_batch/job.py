@@ -74,7 +74,6 @@ class Attempt:
 
     @property
     def label(self) -> str:
-        """The job as messages name it."""
         return to_label(self.edition, self.job_id)
 
     @property
@@ -84,5 +83,4 @@ class Attempt:
 
 
 def to_label(edition: str, job_id: str) -> str:
-    """Name a job as messages do."""
     return f"{job_id} ({edition})" if edition else job_id

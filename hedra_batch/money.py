@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import total_ordering
 
 #: What v2 of the API counts in.
 CREDITS = "credits"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@total_ordering
+@dataclass(frozen=True, slots=True)
 class Money:
     """An amount in one unit; amounts of different units are never added or compared."""
 
     amount: int
     unit: str = CREDITS
+
+    def __lt__(self, other: Money) -> bool:
+        if self.unit != other.unit:
+            raise ValueError(f"{self} and {other} cannot be compared")
+        return self.amount < other.amount
 
     def __str__(self) -> str:
         return f"{self.amount} {self.unit}"

@@ -12,9 +12,9 @@ from hedra_batch.decide import (
     TRANSIENT_CODES,
     Deduplication,
     Finding,
+    HoldReason,
     Inquiry,
     Objection,
-    Reason,
     Reply,
     ResendPolicy,
     Verdict,
@@ -41,23 +41,23 @@ ABSENT = Inquiry(Finding.ABSENT, is_window_over=True, deduplication=Deduplicatio
 AFTER_WINDOW = [
     (ABSENT, POLICY, Verdict(State.RESEND_DUE)),
     (replace(ABSENT, resends=2), POLICY, Verdict(State.RESEND_DUE)),
-    (replace(ABSENT, finding=Finding.UNTOLD), POLICY, Verdict(State.HELD_UNKNOWN, Reason.UNTOLD)),
+    (replace(ABSENT, finding=Finding.UNTOLD), POLICY, Verdict(State.HELD_UNKNOWN, HoldReason.UNTOLD)),
     (
         replace(ABSENT, deduplication=Deduplication.UNPROVEN),
         POLICY,
-        Verdict(State.HELD_UNPROVEN, Reason.UNPROVEN),
+        Verdict(State.HELD_UNPROVEN, HoldReason.UNPROVEN),
     ),
     (
         replace(ABSENT, deduplication=Deduplication.NONE),
         POLICY,
-        Verdict(State.HELD_UNKNOWN, Reason.NO_DEDUPLICATION),
+        Verdict(State.HELD_UNKNOWN, HoldReason.NO_DEDUPLICATION),
     ),
-    (replace(ABSENT, is_wanted=False), POLICY, Verdict(State.HELD_UNKNOWN, Reason.UNWANTED)),
-    (ABSENT, ResendPolicy(should_resend=False), Verdict(State.HELD_UNKNOWN, Reason.POLICY)),
-    (replace(ABSENT, resends=3), POLICY, Verdict(State.HELD_UNKNOWN, Reason.RESENDS_USED_UP)),
-    (ABSENT, ResendPolicy(resends_limit=0), Verdict(State.HELD_UNKNOWN, Reason.RESENDS_USED_UP)),
-    (replace(ABSENT, obstacle=Reason.REQUEST_LOST), POLICY, Verdict(State.HELD_UNKNOWN, Reason.REQUEST_LOST)),
-    (replace(ABSENT, obstacle=Reason.FILE_REFUSED), POLICY, Verdict(State.HELD_UNKNOWN, Reason.FILE_REFUSED)),
+    (replace(ABSENT, is_wanted=False), POLICY, Verdict(State.HELD_UNKNOWN, HoldReason.UNWANTED)),
+    (ABSENT, ResendPolicy(should_resend=False), Verdict(State.HELD_UNKNOWN, HoldReason.POLICY)),
+    (replace(ABSENT, resends=3), POLICY, Verdict(State.HELD_UNKNOWN, HoldReason.RESENDS_USED_UP)),
+    (ABSENT, ResendPolicy(resends_limit=0), Verdict(State.HELD_UNKNOWN, HoldReason.RESENDS_USED_UP)),
+    (replace(ABSENT, obstacle=HoldReason.REQUEST_LOST), POLICY, Verdict(State.HELD_UNKNOWN, HoldReason.REQUEST_LOST)),
+    (replace(ABSENT, obstacle=HoldReason.FILE_REFUSED), POLICY, Verdict(State.HELD_UNKNOWN, HoldReason.FILE_REFUSED)),
 ]
 
 
@@ -124,7 +124,9 @@ def test_a_repeat_counts_unless_it_surely_was_not_accepted(reply: Reply) -> None
 @pytest.mark.parametrize("is_window_over", [True, False])
 @pytest.mark.parametrize("deduplication", list(Deduplication))
 def test_what_is_found_was_accepted_whatever_else_counts(is_window_over: bool, deduplication: Deduplication) -> None:
-    inquiry = Inquiry(Finding.FOUND, is_window_over, deduplication, is_wanted=False, resends=9, obstacle=Reason.UNTOLD)
+    inquiry = Inquiry(
+        Finding.FOUND, is_window_over, deduplication, is_wanted=False, resends=9, obstacle=HoldReason.UNTOLD
+    )
     assert after_inquiry(inquiry, ResendPolicy(should_resend=False)) == Verdict(State.ACCEPTED)
 
 
@@ -143,13 +145,13 @@ def test_after_the_window_what_is_absent_is_sent_again_or_held(
 
 
 def test_every_reason_to_hold_is_shown_above() -> None:
-    assert {verdict.reason for *_, verdict in AFTER_WINDOW} == {None, *Reason}
+    assert {verdict.reason for *_, verdict in AFTER_WINDOW} == {None, *HoldReason}
 
 
 def test_whoever_proves_nothing_may_be_told_more_by_another_job_later() -> None:
     nothing_helps = replace(ABSENT, deduplication=Deduplication.UNPROVEN, is_wanted=False, resends=9)
     verdict = after_inquiry(nothing_helps, ResendPolicy(should_resend=False))
-    assert verdict == Verdict(State.HELD_UNPROVEN, Reason.UNPROVEN)
+    assert verdict == Verdict(State.HELD_UNPROVEN, HoldReason.UNPROVEN)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_after_another_look(state: State, finding: Finding, deduplication: Dedup
         (replace(ABSENT, finding=Finding.FOUND, is_window_over=False), State.ACCEPTED),
         (replace(ABSENT, finding=Finding.UNTOLD), Objection.UNTOLD),
         (replace(ABSENT, is_window_over=False), Objection.MAY_ARRIVE),
-        (replace(ABSENT, obstacle=Reason.REQUEST_LOST), Objection.REQUEST_LOST),
+        (replace(ABSENT, obstacle=HoldReason.REQUEST_LOST), Objection.REQUEST_LOST),
     ],
 )
 def test_after_an_order(state: State, inquiry: Inquiry, following: State | Objection) -> None:

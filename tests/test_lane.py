@@ -42,10 +42,27 @@ async def measure_pause(lane: Lane) -> float:
     return round(loop.time() - began_time, 3)
 
 
+def refuse(lane: Lane, refusal: errors.HedraBatchError) -> None:
+    """Tell a lane of a refusal as the submitter does."""
+    if isinstance(refusal, errors.NotSentError):
+        lane.on_unreachable(refusal)
+    else:
+        lane.on_failed(refusal, None)
+
+
+def test_a_read_that_cannot_be_sent_pauses_nobody_since_it_is_repeated_with_pauses_of_its_own() -> None:
+    async def work() -> float:
+        submissions, reads = make_lanes()
+        reads.on_failed(AWAY, None)
+        return await measure_pause(submissions)
+
+    assert run_virtually(work) == 0.0
+
+
 def test_a_429_pauses_all_requests_and_halves_the_rate_of_its_own_kind() -> None:
     async def work() -> tuple[list[float], list[float]]:
         submissions, reads = make_lanes()
-        submissions.on_refused(errors.ThrottledError("Too many", 10.0), await submissions.wait())
+        submissions.on_failed(errors.ThrottledError("Too many", 10.0), await submissions.wait())
         return await measure_turns(submissions, 5), await measure_turns(reads, 5)
 
     submitted, read = run_virtually(work)
@@ -57,7 +74,7 @@ def test_a_429_pauses_all_requests_and_halves_the_rate_of_its_own_kind() -> None
 def test_a_429_of_what_takes_no_turn_pauses_all_and_halves_nothing() -> None:
     async def work() -> list[float]:
         submissions, reads = make_lanes()
-        reads.on_refused(TOO_MANY, None)
+        reads.on_failed(TOO_MANY, None)
         return await measure_turns(submissions, 3) + await measure_turns(reads, 3)
 
     turns = run_virtually(work)
@@ -83,7 +100,7 @@ def test_pauses_grow_as_long_as_the_same_is_refused(refusal: errors.HedraBatchEr
         lane, _ = make_lanes()
         measured = []
         for _each in pauses:
-            lane.on_refused(refusal, None)
+            refuse(lane, refusal)
             measured.append(await measure_pause(lane))
         return measured
 
@@ -94,9 +111,9 @@ def test_those_that_were_refused_together_make_the_pause_grow_once() -> None:
     async def work() -> list[float]:
         submissions, reads = make_lanes()
         for _ in range(3):
-            submissions.on_refused(TOO_MANY, None)
+            submissions.on_failed(TOO_MANY, None)
         first = await measure_pause(reads)
-        submissions.on_refused(TOO_MANY, None)
+        submissions.on_failed(TOO_MANY, None)
         return [first, await measure_pause(reads)]
 
     assert run_virtually(work) == [5.0, 10.0]
@@ -109,7 +126,7 @@ def test_an_answer_lets_the_pauses_begin_anew(refusal: errors.HedraBatchError, a
         lane, _ = make_lanes()
         measured = []
         for _ in range(2):
-            lane.on_refused(refusal, None)
+            refuse(lane, refusal)
             measured.append(await measure_pause(lane))
             lane.on_accepted(None) if answer == "on_accepted" else getattr(lane, answer)()
         return measured
@@ -121,7 +138,7 @@ def test_an_answer_lets_the_pauses_begin_anew(refusal: errors.HedraBatchError, a
 def test_what_the_api_takes_brings_its_rate_back() -> None:
     async def work() -> list[float]:
         lane, _ = make_lanes()
-        lane.on_refused(TOO_MANY, await lane.wait())
+        lane.on_failed(TOO_MANY, await lane.wait())
         for turn in await measure_turns(lane, 50):
             lane.on_accepted(turn)
         return await measure_turns(lane, 4)
@@ -132,16 +149,16 @@ def test_what_the_api_takes_brings_its_rate_back() -> None:
 def test_an_api_that_stays_away_ends_the_run_unless_something_shows_that_it_is_there() -> None:
     async def work() -> float:
         lane, _ = make_lanes(RunSettings(first_answer_seconds=30.0, outage_seconds=100.0))
-        lane.on_refused(AWAY, None)
+        lane.on_unreachable(AWAY)
         await asyncio.sleep(29)
-        lane.on_refused(AWAY, None)
+        lane.on_unreachable(AWAY)
         lane.on_present()
-        lane.on_refused(AWAY, None)
+        lane.on_unreachable(AWAY)
         await asyncio.sleep(99)
-        lane.on_refused(AWAY, None)
+        lane.on_unreachable(AWAY)
         await asyncio.sleep(1)
         with pytest.raises(errors.ApiUnreachableError, match="no useful answer for 100 s"):
-            lane.on_refused(AWAY, None)
+            lane.on_unreachable(AWAY)
         return asyncio.get_running_loop().time()
 
     assert run_virtually(work) == pytest.approx(129, abs=0.1)

@@ -19,7 +19,6 @@ SENDS = [
 ]
 ALL: list[Event] = [
     events.reserve("key", b"{}", Money(30)),
-    events.release(),
     *(events.begin_send(source, before_send(source, is_wanted=True)) for source in sorted(TO_SEND)),
     events.accept("id"),
     *SENDS,
@@ -100,6 +99,6 @@ def test_the_quiet_window_begins_with_each_lost_send_and_with_nothing_else(event
     assert ("unknown_mark" in event.marks) is (event.sources <= UNDER_WAY)
 
 
-@pytest.mark.parametrize("event", [events.release(), events.end_send(State.SENDING, Reply.UPLOAD_GONE, "c", "Text.")])
+@pytest.mark.parametrize("event", [events.end_send(State.SENDING, Reply.UPLOAD_GONE, "c", "Text.")])
 def test_a_request_that_is_made_again_loses_its_body(event: Event) -> None:
     assert (event.target, event.sets["body"]) == (State.NEW, None)

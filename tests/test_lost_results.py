@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from conftest import IMPATIENT, Desk
+from conftest import IMPATIENT, Desk, wait_until
 from test_faults import count_states, list_charged, list_history, read_results
 
 from hedra_batch.clock import Clock
@@ -129,3 +130,12 @@ async def test_what_is_given_up_is_bought_anew_by_retry(desk: Desk, simulator: S
     assert (await desk.run_here(), len(list_charged(simulator))) == (1, 1)
     retried = await desk.call("retry", "batch.yaml", "--error", "abandoned")
     assert (retried.code, count_states(desk), len(set(list_charged(simulator)))) == (0, {"done": 1}, 2)
+
+
+async def test_a_single_denial_is_asked_about_again_in_the_same_run(desk: Desk, simulator: Simulator) -> None:
+    generation_id = await lose_ready(desk, simulator)
+    looks = count_looks(simulator, generation_id)
+    running = asyncio.create_task(desk.run_here(replace(IMPATIENT, first_pause_seconds=0.2)))
+    await wait_until(lambda: count_looks(simulator, generation_id) > looks)
+    simulator.find_result_again(generation_id)
+    assert await running == 0

@@ -143,3 +143,11 @@ async def test_a_proof_that_comes_does_not_open_the_budget(ledger: Ledger) -> No
     await park_unproven(ledger, parking, "video")
     await ledger.record_deduplication("video", Deduplication.PROVEN)
     assert (await take_ids(parking), parking.budget_reason) == (["video"], REASON)
+
+
+async def test_a_refusal_without_a_price_does_not_make_another_edition_count(ledger: Ledger) -> None:
+    parking = Parking(ledger)
+    sending = await park_too_dear(ledger, parking, 40)
+    parking.on_too_dear("other", None, REASON)
+    await refuse_sent(ledger, sending)
+    assert await take_ids(parking) == ["dear0"]

@@ -20,12 +20,12 @@ def find_wait(age_seconds: float, outlook: Outlook, now: float = 0.0) -> float:
     [
         # Estimates that are too long by half end after two thirds of them.
         (0.0, Outlook(end_seconds=40.0, model_seconds=MODEL_SECONDS), 24.0),
-        (24.0, Outlook(end_seconds=40.0, told_seconds=24.0, model_seconds=MODEL_SECONDS), 10.0),
+        (24.0, Outlook(end_seconds=40.0, estimated_at_seconds=24.0, model_seconds=MODEL_SECONDS), 10.0),
         # Never longer than a run waits at most.
         (0.0, Outlook(end_seconds=3600.0, model_seconds=MODEL_SECONDS), 30.0),
         # Close to the end, as often as the grid has it.
-        (39.0, Outlook(end_seconds=40.0, told_seconds=39.0, model_seconds=MODEL_SECONDS), 2.0),
-        (40.0, Outlook(end_seconds=40.0, told_seconds=39.0, model_seconds=MODEL_SECONDS), 2.0),
+        (39.0, Outlook(end_seconds=40.0, estimated_at_seconds=39.0, model_seconds=MODEL_SECONDS), 2.0),
+        (40.0, Outlook(end_seconds=40.0, estimated_at_seconds=39.0, model_seconds=MODEL_SECONDS), 2.0),
         # What is late is read more and more rarely.
         (80.0, Outlook(end_seconds=40.0, model_seconds=MODEL_SECONDS), 10.0),
         (400.0, Outlook(end_seconds=40.0, model_seconds=MODEL_SECONDS), 30.0),
@@ -76,14 +76,14 @@ def test_the_grids_of_short_and_long_generations_fall_onto_one_another() -> None
 def test_what_is_usual_is_told_once_enough_were_seen() -> None:
     usual = Usual()
     for seconds in (100.0, 110.0, 120.0, 130.0):
-        usual.note(seconds)
+        usual.add(seconds)
     assert usual.bounds is None
-    usual.note(140.0)
+    usual.add(140.0)
     assert usual.bounds == (90.0, 140.0)
 
 
 def test_a_few_odd_ones_do_not_change_what_is_usual() -> None:
     usual = Usual()
     for seconds in (*[100.0] * 38, 1.0, 9000.0):
-        usual.note(seconds)
+        usual.add(seconds)
     assert usual.bounds == (90.0, 100.0)

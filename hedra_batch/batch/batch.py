@@ -155,7 +155,6 @@ async def open_batch(workspace: Workspace, manifest: Manifest, settings: RunSett
 
 
 def apply_manifest(manifest: Manifest, settings: RunSettings | None = None) -> RunSettings:
-    """Put what a manifest says over other settings."""
     return replace(
         settings or RunSettings(),
         limits=manifest.limits,

@@ -49,7 +49,6 @@ class Session:
             await self.disconnect()
 
     async def end(self, exit_code: int) -> None:
-        """Record how this run of the folder ended."""
         await self.ledger.end_run(exit_code)
 
 

@@ -38,7 +38,6 @@ class Workspace:
 
     @property
     def binding(self) -> Binding:
-        """What the run folder must belong to."""
         return Binding(self.name, SIMULATED if self.start_api else self.base_url, self.api_key)
 
     def require_ledger(self) -> None:

@@ -86,7 +86,6 @@ def _merge_settings(settings: RunSettings, manifest: Manifest, options: RunOptio
 
 
 async def run_batch(prepared: PreparedRun) -> int:
-    """Run what was prepared, and return the exit code."""
     async with open_batch(prepared.workspace, prepared.manifest, prepared.settings) as batch:
         return await _Execution(batch, prepared.options).run()
 

@@ -53,7 +53,6 @@ for name in COMMANDS:
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
     _mend_streams()
     sys.exit(guard(lambda: cli.main(prog_name="hedra-batch", standalone_mode=False)))
 

@@ -74,7 +74,6 @@ class RunOptions:
 
     @property
     def request(self) -> PlanRequest:
-        """What a plan is to cover."""
         from hedra_batch.batch.request import PlanRequest
 
         return PlanRequest(self.ids, self.first, self.rebuys_changed, self.retried_codes, self.settlement)

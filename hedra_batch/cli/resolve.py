@@ -84,7 +84,6 @@ def list_held(options: RunOptions) -> int:
 
 
 def abandon_jobs(options: RunOptions) -> int:
-    """Give up the selected jobs, without any request."""
     import asyncio
 
     from hedra_batch.cli.execution import prepare

@@ -30,7 +30,6 @@ def fetch(tables: Tables, key: int) -> Attempt:
 
 
 def fetch_many(tables: Tables, keys: Sequence[int]) -> list[Attempt]:
-    """Read some attempts, in the order of their keys."""
     return [to_attempt(row) for row in tables.find("attempts", ATTEMPT_COLUMNS, {"attempt_key": list(keys)})]
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from hedra_batch.errors import LedgerError
 from hedra_batch.ledger.reading import LedgerReader
-from hedra_batch.state import Liability, State
+from hedra_batch.state import State
 
 T = TypeVar("T")
 
@@ -49,9 +49,6 @@ class Tables(Protocol):
 
     def find(self, table: Table, columns: Sequence[str], condition: Condition) -> list[tuple[Any, ...]]:
         """Read columns of the rows that meet a condition, in the order of the first of them."""
-
-    def sum_spending(self, edition: str, unit: str, liabilities: Sequence[Liability]) -> tuple[int, int]:
-        """Add up what an edition owes in a unit, and count its attempts whose price is not known."""
 
     def reader(self) -> LedgerReader:
         """Return what answers questions about these rows."""

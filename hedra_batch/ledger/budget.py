@@ -30,8 +30,7 @@ class Spending:
 def read_spending(
     tables: Tables, edition: str, unit: str, liabilities: Sequence[Liability] = (Liability.CHARGED,)
 ) -> Spending:
-    """Add up what an edition owes in a unit."""
-    amount, unpriced = tables.sum_spending(edition, unit, liabilities)
+    amount, unpriced = tables.reader().sum_spending(edition, unit, liabilities)
     return Spending(Money(amount, unit), unpriced)
 
 
@@ -42,7 +41,6 @@ class Budget:
     limit: Money | None
 
     def can_afford(self, tables: Tables, edition: str, price: Money) -> bool:
-        """Tell whether an attempt of this price could be reserved."""
         if self.limit is None:
             return True
         return _fits(price, self.limit, read_spending(tables, edition, self.limit.unit, _COUNTED[Guard.RESERVE]))

@@ -1,6 +1,7 @@
 """What can happen to an attempt, as values: from which states, to which, and what is written with it. Pure.
 
-The ledger applies them, one commit for many; nothing else changes the state of an attempt.
+The ledger applies them, one commit for many. Beside them only the settling of an interrupted run, and new inputs for
+what was never accepted, change the state of an attempt.
 """
 
 from __future__ import annotations
@@ -76,11 +77,6 @@ def reserve(request_key: str, body: bytes, price: Money | None, eta_seconds: flo
     return Event(_from(State.NEW), State.RESERVED, sets, guard=Guard.RESERVE)
 
 
-def release() -> Event:
-    """Nothing is sent in this run, or the body has to be made again under the same key."""
-    return Event(_from(State.RESERVED, State.SENDING), State.NEW, {"body": None})
-
-
 def begin_send(source: State, target: State) -> Event:
     """On disk before the first byte of the request."""
     adds = {"sends": 1, "resends": 1} if target is State.RESENDING else {"sends": 1}
@@ -96,7 +92,8 @@ def accept(
     shows: Deduplication = Deduplication.UNPROVEN,
 ) -> Event:
     """The server has it, under an id of its own or under our key; what that shows is one commit with it."""
-    sets = {"remote_id": remote_id, "asset_id": asset_id, "request_id": request_id, "unknown_at": None, **_NO_ERROR}
+    sets: dict[str, object] = {"remote_id": remote_id, "asset_id": asset_id, "request_id": request_id}
+    sets |= {"unknown_at": None, "missing_at": None, **_NO_ERROR}
     if eta_seconds is not None:
         sets["eta_seconds"] = eta_seconds
     return Event(

@@ -94,7 +94,6 @@ class Ledger:
         return ledger
 
     async def close(self) -> None:
-        """Write what waits and close the file."""
         await self._backend.close()
 
     # Runs
@@ -148,11 +147,9 @@ class Ledger:
         return await self._backend.transact(lambda tables: question(tables.reader()))
 
     async def attempt(self, key: int) -> Attempt:
-        """Read one attempt."""
         return await self._backend.transact(lambda tables: attempts.fetch(tables, key))
 
     async def attempts(self, keys: Sequence[int]) -> list[Attempt]:
-        """Read some attempts, in the order of their keys."""
         return await self._backend.transact(lambda tables: attempts.fetch_many(tables, keys))
 
     # Recording jobs
@@ -212,7 +209,6 @@ class Ledger:
     # What is written beside the events
 
     async def record_absent(self, attempt: Attempt) -> None:
-        """Record that reading has just found it absent."""
         await self._update(attempt.key, absent_at=self._clock.now_text())
 
     async def record_missing(self, key: int, missing_at: str | None) -> None:
@@ -235,11 +231,9 @@ class Ledger:
     # Budget
 
     async def read_spending(self, edition: str, unit: str = CREDITS) -> Spending:
-        """Read what an edition may have cost so far."""
         return await self._backend.transact(lambda tables: read_spending(tables, edition, unit))
 
     async def can_afford(self, edition: str, price: Money) -> bool:
-        """Tell whether an attempt of this price could be reserved."""
         return await self._backend.transact(lambda tables: self._budget.can_afford(tables, edition, price))
 
     # What the server does with our keys

@@ -67,17 +67,14 @@ class LatestAttempt(NamedTuple):
 
     @classmethod
     def read(cls, row: Sequence[Any]) -> LatestAttempt:
-        """Turn a row of its columns into a record."""
         return cls._make((*row[:4], read_state(row[4]), *row[5:]))
 
     @property
     def identity(self) -> JobIdentity:
-        """What stays of a job for ever."""
         return (self.edition, self.job_id)
 
     @property
     def label(self) -> str:
-        """The job as messages name it."""
         return to_label(self.edition, self.job_id)
 
 
@@ -95,7 +92,6 @@ class ResultFile(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The job as messages name it."""
         return to_label(self.edition, self.job_id)
 
 
@@ -121,7 +117,6 @@ def evolve(attempt: Attempt, changes: Mapping[str, Any]) -> Attempt:
 
 
 def make_attempt(key: int, values: Mapping[str, Any], job: Job) -> Attempt:
-    """Make the record of a row that was just added."""
     own = {name: values[name] for name in values.keys() & _PLACES.keys()}
     return Attempt(key=key, **own | {"fields": job.inputs.fields})
 

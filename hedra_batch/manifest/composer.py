@@ -109,12 +109,12 @@ class _Composer:
             if (end := find_depth_limit(error)) is not None:
                 # Some versions of the parser have a limit of their own and look ahead for it; ours is met before it.
                 return _Composer(ManifestText(self._text.file, self._text.content[:end]), self._last_key).read()
-            fault = explain_syntax_error(error, self._find_place_to_tell())
+            fault = explain_syntax_error(error, self._find_location_to_tell())
         except _FatalFaultError as error:
             fault = error.fault
         return Tree(self._text, None, 0, [*self._faults, fault], self._cuts, is_broken=True)
 
-    def _find_place_to_tell(self) -> Loc:
+    def _find_location_to_tell(self) -> Loc:
         # What stands below a credential may be the credential.
         prefixes = (self._at[:length] for length in range(len(self._at)))
         return next((prefix for prefix in prefixes if prefix in self._secrets), self._at)
@@ -128,7 +128,7 @@ class _Composer:
         event = self._next_event()
         value = self._read_value(event, ())
         if not self._has_stopped:
-            self._note_unused_anchors()
+            self._add_unused_anchors()
             self._require_end()
         return Tree(self._text, value, event.start_mark.index, self._faults, self._cuts)
 
@@ -152,7 +152,7 @@ class _Composer:
             self._unused[event.anchor] = loc
         return value
 
-    def _note_unused_anchors(self) -> None:
+    def _add_unused_anchors(self) -> None:
         """Take an anchor that nothing refers to for the first word of a text that lacks its quotes."""
         for anchor, loc in self._unused.items():
             self._cuts[loc] = f"begins with {shown(f'&{anchor}')}, which YAML reads as an anchor"
@@ -178,14 +178,14 @@ class _Composer:
         if event.tag is not None:
             self._refuse_tag(event, loc)
         elif event.implicit[0]:
-            self._note_cut(event, loc)
+            self._add_cut(event, loc)
             match = _CORE_SCHEMA.fullmatch(value)
             if match is not None:
                 return _READERS[match.lastgroup](value)
         self._check_text(value, loc, event.start_mark.index)
         return value
 
-    def _note_cut(self, event: Any, loc: Loc) -> None:
+    def _add_cut(self, event: Any, loc: Loc) -> None:
         content, end = self._text.content, event.end_mark.index
         # Most values end their line, so nearly always one look is enough.
         if content[end : end + 1] in {" ", "\t"}:
@@ -244,11 +244,11 @@ class _Composer:
             if not isinstance(event, yaml.ScalarEvent):
                 self._read_value(event, (*loc, ""))
             what = "has a key that is no plain text (allowed: text; if this is a text itself, put the text in quotes)"
-            self._note(Fault(loc, what, offset))
+            self._add_fault(Fault(loc, what, offset))
             return ""
         if len(event.value) > _LONGEST_KEY:
             what = f"has a key of {len(event.value):,} characters (at most {_LONGEST_KEY:,}; put a text in quotes)"
-            self._note(Fault(loc, what, offset))
+            self._add_fault(Fault(loc, what, offset))
             return ""
         key = normalize("NFC", event.value)
         place = (*loc, key)
@@ -260,38 +260,38 @@ class _Composer:
     def _refuse_repetition(self, mapping: Mapping, place: Loc, offset: int) -> None:
         line = self._text.find_position(mapping.marks[str(place[-1])][0]).line
         what = f"stands here a second time, first on line {line} (a key stands once in a mapping)"
-        self._note(Fault(place, what, offset))
+        self._add_fault(Fault(place, what, offset))
 
     def _merge(self, value: Any, mapping: Mapping, refusal: Fault) -> None:
         for source in value if isinstance(value, Sequence) else [value]:
             if not isinstance(source, Mapping):
-                self._note(refusal)
+                self._add_fault(refusal)
                 continue
             for key in source:
                 if key not in mapping:
                     mapping[key] = source[key]
                     mapping.marks[key] = source.marks[key]
 
-    def _note(self, fault: Fault) -> None:
+    def _add_fault(self, fault: Fault) -> None:
         if fault.is_secret or len(self._faults) <= MOST_FAULTS:
             self._faults.append(fault)
 
     def _refuse_tag(self, event: Any, loc: Loc) -> None:
         if event.tag not in _TEXT_TAGS or not isinstance(event, yaml.ScalarEvent):
             what = f"has the tag {shown(event.tag)} (allowed: plain values; put a text that begins with '!' in quotes)"
-            self._note(Fault(loc, what, event.start_mark.index))
+            self._add_fault(Fault(loc, what, event.start_mark.index))
 
     def _check_text(self, text: str, loc: Loc, offset: int) -> None:
         if holds_credential(text):
             self._refuse_credential(loc, offset)
         if not text.isprintable() and (unsafe := _UNSAFE.search(text)):
             what = f"holds the character U+{ord(unsafe[0]):04X} (allowed: text, line ends and tabs)"
-            self._note(Fault(loc, what, offset))
+            self._add_fault(Fault(loc, what, offset))
 
     def _refuse_credential(self, loc: Loc, offset: int) -> None:
         if loc not in self._secrets:
             self._secrets.add(loc)
-            self._note(Fault(loc, WHY_REFUSED, offset, is_secret=True))
+            self._add_fault(Fault(loc, WHY_REFUSED, offset, is_secret=True))
 
 
 def _fatal(what: str, event: Any) -> _FatalFaultError:

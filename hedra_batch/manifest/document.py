@@ -112,11 +112,9 @@ class Tree:
 
     @property
     def file(self) -> str:
-        """The file's name as it was typed, safe to print."""
         return self.text.file
 
     def find_position(self, loc: Loc, offset: int | None = None) -> Position:
-        """Find the position of an offset, or of the value at `loc`, or of the innermost mapping that should have it."""
         return self.text.find_position(self._find(loc)[1] if offset is None else offset)
 
     def key_offset(self, loc: Loc) -> int:

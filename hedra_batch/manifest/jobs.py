@@ -50,7 +50,6 @@ class Jobs:
         return self._make(job_id, spec, self._make_inputs(spec)) if spec else None
 
     def outputs(self) -> Iterator[tuple[str, str]]:
-        """Yield the id of each job and where its video goes."""
         return iter(self._outputs.items())
 
     def _make(self, job_id: str, spec: JobSpec, inputs: Inputs) -> Job:
@@ -100,12 +99,12 @@ def _number(specs: list[JobSpec], expansion: Expansion, tree: Tree) -> None:
             if other is not spec:
                 if len(expansion.faults) > MOST_FAULTS:
                     return
-                expansion.faults.append(Fault(spec.origin[0], _tell_clash(job_id, spec, other, tree)))
+                expansion.faults.append(Fault(spec.origin[0], _describe_clash(job_id, spec, other, tree)))
                 break
             expansion.specs[job_id] = spec
 
 
-def _tell_clash(job_id: str, spec: JobSpec, other: JobSpec, tree: Tree) -> str:
+def _describe_clash(job_id: str, spec: JobSpec, other: JobSpec, tree: Tree) -> str:
     mine, theirs = (
         " with ".join(f"{render_key(loc)} on line {tree.find_position(loc).line}" for loc in one.origin)
         for one in (spec, other)

@@ -208,18 +208,18 @@ class LimitsEntry(_Part):
     poll: RequestRate = Field(default_factory=lambda: _LIMITS.poll, description=f"Read requests: {_LIMITS.poll}.")
 
 
-def _tell_shape(value: object) -> str | None:
+def _describe_shape(value: object) -> str | None:
     return "mapping" if isinstance(value, dict) else "list" if isinstance(value, list) else None
 
 
 _SOME = Field(min_length=1, max_length=MOST_ENTRIES)
 Prompts = Annotated[
     Annotated[dict[Name, Prompt], _SOME, Tag("mapping")] | Annotated[list[Prompt], _SOME, Tag("list")],
-    Discriminator(_tell_shape),
+    Discriminator(_describe_shape),
 ]
 Images = Annotated[
     Annotated[dict[Name, ImageSource], _SOME, Tag("mapping")] | Annotated[list[ImageSource], _SOME, Tag("list")],
-    Discriminator(_tell_shape),
+    Discriminator(_describe_shape),
 ]
 
 

@@ -74,7 +74,7 @@ class SpecBuilder:
             return []
         prompts = self._take_distinct(self._name_prompts())
         images = self._take_distinct(self._name_images())
-        self._note_sources(self._defaults, ("defaults",))
+        self._add_sources(self._defaults, ("defaults",))
         # Patterns have brought in more.
         if not self._is_in_bounds(len(prompts), len(images)):
             return []
@@ -112,10 +112,10 @@ class SpecBuilder:
         for one in named:
             other = first.setdefault(collision_key(one.name), one)
             if other is not one and len(self.faults) <= MOST_FAULTS:
-                self._refuse(one.loc, self._tell_clash(one, other))
+                self._refuse(one.loc, self._describe_clash(one, other))
         return list(first.values())
 
-    def _tell_clash(self, one: Named, other: Named) -> str:
+    def _describe_clash(self, one: Named, other: Named) -> str:
         # A pattern finds many images, and then the place alone does not say which is meant.
         is_image = one.loc[0] == "images"
         mine = f"{shown(one.value)} " if is_image else ""
@@ -124,7 +124,7 @@ class SpecBuilder:
         rule = "names must differ in more than upper and lower case"
         return f"{mine}has the name {shown(one.name)}, as has {theirs}{render_key(other.loc)} on line {line} ({rule})"
 
-    def _note_sources(self, values: FieldValues, loc: Loc) -> None:
+    def _add_sources(self, values: FieldValues, loc: Loc) -> None:
         for field in MEDIA_FIELDS:
             source, place = _get_text(values, field.name), (*loc, field.key)
             if source and is_pattern(source, self._folder):
@@ -161,7 +161,7 @@ class SpecBuilder:
         for index, job in enumerate(self._entry.jobs):
             loc: Loc = ("jobs", index)
             own = job.values
-            self._note_sources(own, loc)
+            self._add_sources(own, loc)
             values, variations = {**self._defaults, **own}, job.variations or self._variations
             self._check_variations(job, loc, values, variations)
             prompt, image = _get_text(values, "prompt"), _get_text(values, "image")

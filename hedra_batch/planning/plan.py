@@ -50,12 +50,10 @@ class PlannedJob:
 
     @property
     def label(self) -> str:
-        """The job as messages name it."""
         return to_label(*self.identity)
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What stays of the job for ever."""
         if self.job:
             return (self.job.edition, self.job.id)
         return self.latest.identity if self.latest else ("", "")
@@ -74,7 +72,6 @@ class PlannedJob:
 
     @property
     def is_processed(self) -> bool:
-        """Whether the run does anything for it at all."""
         return self.step is not Step.LEAVE
 
     @property
@@ -84,7 +81,6 @@ class PlannedJob:
 
     @property
     def next_number(self) -> int:
-        """The number of a further attempt."""
         return self.latest.number + 1 if self.latest else 1
 
 
@@ -101,7 +97,6 @@ class Rules:
 
 
 def judge(job: Job, latest: LatestAttempt | None, rules: Rules) -> PlannedJob:
-    """Plan what a run does with a job of the manifest."""
     if latest is None:
         if rules.lost_attempts:
             return PlannedJob(Reason.UNKNOWN, Step.RECOVER, job, None)

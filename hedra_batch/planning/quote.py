@@ -21,12 +21,10 @@ class Quote:
 
     @property
     def count(self) -> int:
-        """How many videos there would be."""
         return sum(self.prices.values())
 
     @property
     def unpriced(self) -> int:
-        """Videos whose price is not known."""
         return self.prices.get(None, 0)
 
     @property
@@ -43,7 +41,6 @@ class Quote:
         return ", ".join(parts)
 
     def describe_count(self) -> str:
-        """Say how many there would be."""
         text = f"{self.count} new video{'' if self.count == 1 else 's'}"
         if self.searched:
             text = f"at most {text} ({self.searched} looked for first, since the ledger was lost)"

@@ -83,7 +83,6 @@ class ManifestSelection:
             yield from ((None, latest) for latest in reader.find_all(sorted(self._left)))
 
     def find_job(self, job_id: str) -> Job | None:
-        """Find a selected job that the manifest asks for."""
         is_selected = job_id in self._first_ids if self._first is not None else self._is_selected(job_id)
         return self._jobs.find(job_id) if is_selected else None
 
@@ -100,14 +99,12 @@ class FixedSelection:
         self._jobs: dict[str, Job] = {}
 
     def planned_jobs(self, reader: LedgerReader | None) -> Iterator[PlannedJob]:
-        """Yield what was chosen at first."""
         if self._chosen is None:
             self._chosen = list(self._choose(reader))
             self._jobs = {planned.job.id: planned.job for planned in self._chosen if planned.job}
         return iter(self._chosen)
 
     def review(self, reader: LedgerReader | None) -> Iterator[Pair]:
-        """Yield the chosen jobs as they stand now."""
         jobs = {planned.identity: planned.job for planned in self._chosen or ()}
         if reader:
             for latest in reader.find_all(list(jobs)):
@@ -115,7 +112,6 @@ class FixedSelection:
         yield from ((job, None) for job in jobs.values())
 
     def find_job(self, job_id: str) -> Job | None:
-        """Find a chosen job that the manifest asks for."""
         return self._jobs.get(job_id)
 
 

@@ -22,7 +22,7 @@ class PlanSummary:
     #: Those of them that may be bought, likewise.
     bought_reasons: Counter[Reason] = field(default_factory=Counter)
     #: What may be bought, by what decides its price.
-    kinds: Counter[PriceKey] = field(default_factory=Counter)
+    price_keys: Counter[PriceKey] = field(default_factory=Counter)
     #: Each model that may be asked for, and a job that asks for it.
     models: dict[str | None, str] = field(default_factory=dict)
     #: Jobs that are looked for first, since the ledger that would know them was lost.
@@ -44,7 +44,6 @@ class PlanSummary:
     edition: str | None = None
 
     def add(self, planned: PlannedJob) -> None:
-        """Take one more entry into account."""
         self.selected += 1
         self.states[PUBLIC_STATES[planned.state]] += 1
         if planned.job is None:
@@ -66,12 +65,11 @@ class PlanSummary:
         self.bought_reasons[planned.reason] += 1
         self.searched += planned.step is Step.RECOVER
         if planned.job:
-            self.kinds[find_price_key(planned.job.inputs.fields)] += 1
+            self.price_keys[find_price_key(planned.job.inputs.fields)] += 1
             self.models.setdefault(planned.job.inputs.model, planned.label)
 
     @property
     def bought(self) -> int:
-        """Count the jobs whose video may be submitted by the run under a new id."""
         return self.bought_reasons.total()
 
     def describe_rest(self) -> list[str]:

@@ -28,7 +28,8 @@ def write_held(row: dict[str, Any]) -> Iterator[str]:
 
 def _describe_reading(row: dict[str, Any]) -> str:
     if row["missing_at"]:
-        return f"accepted at {row['accepted_at']}, not known to the server since {row['missing_at']}"
+        denied = "its result denied by" if row["state"] == State.HELD_LOST else "not known to"
+        return f"accepted at {row['accepted_at']}, {denied} the server since {row['missing_at']}"
     if row["accepted_at"]:
         return f"accepted at {row['accepted_at']}, still running"
     unknown = f"its outcome is unknown since {row['unknown_at']}"

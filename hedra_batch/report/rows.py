@@ -16,7 +16,6 @@ CELL_WIDTH = 60
 
 
 def to_json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Write one JSON object a line."""
     for row in rows:
         yield json.dumps(row, ensure_ascii=False) + "\n"
 

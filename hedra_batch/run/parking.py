@@ -47,16 +47,16 @@ class Parking:
         self.was_budget_reached = False
 
     def park(self, wait: Wait, attempt: Attempt, planned: PlannedJob) -> None:
-        """Keep an attempt until it is ready again."""
-        if wait in (Wait.BUDGET, Wait.PROOF):
+        """Keep an attempt until it is ready again; what is ready as it comes has failed for another reason."""
+        if wait is Wait.BUDGET or (wait is Wait.PROOF and not self._is_proven(attempt)):
             self._parked[wait].append(Parked(attempt, planned))
 
     def on_too_dear(self, edition: str, price: Money | None, reason: BudgetReachedError) -> None:
         """The budget had no room for this price."""
-        self._edition = edition
         self.was_budget_reached = True
         self.budget_reason = self.budget_reason or reason
         if price is not None:
+            self._edition = edition
             self._cheapest = min(price, self._cheapest or price)
 
     def is_too_dear(self, price: Money | None) -> bool:
@@ -66,24 +66,23 @@ class Parking:
         return price is None or (self._cheapest is not None and price >= self._cheapest)
 
     async def take_ready(self) -> list[Parked] | None:
-        """Give out what can go on again, the list being empty where only jobs without a row can; None for nothing."""
+        """Give out what can go on again, the list being empty where only jobs without a row can; None for nothing.
+
+        The one rule: a budget with room again, or a server that is known to recognise repeats by now.
+        """
+        ready = []
         is_reopened = await self._is_affordable()
         if is_reopened:
             self.budget_reason, self._cheapest = None, None
-        ready = []
-        for wait in Wait:
-            parked = self._parked.pop(wait, [])
-            ready += [one for one in parked if self._is_ready(wait, one, is_reopened=is_reopened)]
-            self._parked[wait] = [one for one in parked if not self._is_ready(wait, one, is_reopened=is_reopened)]
+            ready = self._parked.pop(Wait.BUDGET, [])
+        held = self._parked.pop(Wait.PROOF, [])
+        self._parked[Wait.PROOF] = [one for one in held if not self._is_proven(one.attempt)]
+        ready += [one for one in held if self._is_proven(one.attempt)]
         return ready if ready or is_reopened else None
 
-    def _is_ready(self, wait: Wait, parked: Parked, *, is_reopened: bool) -> bool:
-        """The one rule: a budget with room again, or a server that is known to recognise repeats by now."""
-        if wait is Wait.BUDGET:
-            return is_reopened
-        attempt = parked.attempt
+    def _is_proven(self, attempt: Attempt) -> bool:
         deduplication = self._ledger.deduplication(attempt.kind)
-        return wait is Wait.PROOF and after_recheck(attempt.state, Finding.ABSENT, deduplication) is not attempt.state
+        return after_recheck(attempt.state, Finding.ABSENT, deduplication) is not attempt.state
 
     async def _is_affordable(self) -> bool:
         """Tell whether the budget has room for the cheapest that was refused: the server's refusals give some back."""

@@ -18,7 +18,6 @@ class PartFile:
     """The `.part` file of one download. Its methods wait for the disk, so they are for a thread of their own."""
 
     def __init__(self, folder: RunFolder, output: str) -> None:
-        """Prepare the file for a final name in a run folder."""
         self._folder = folder
         self._path = folder.path / output
         self._part = self._path.with_name(self._path.name + ".part")

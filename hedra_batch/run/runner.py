@@ -100,7 +100,7 @@ class Runner:
             async with asyncio.TaskGroup() as self._group:
                 for planned in sent:
                     if planned.latest:
-                        self._take_place(planned.latest.attempt_key, planned)
+                        self._take_room(planned.latest.attempt_key, planned)
                         self._group.create_task(self._resume(planned.latest.attempt_key, planned))
                 async for attempt, planned in others:
                     self._active.add(attempt.key)
@@ -131,7 +131,7 @@ class Runner:
             return False
         return planned.state is not State.NEW or not self._parking.is_too_dear(self._recorder.price(planned))
 
-    def _take_place(self, key: int, planned: PlannedJob) -> None:
+    def _take_room(self, key: int, planned: PlannedJob) -> None:
         if planned.state in IN_FLIGHT:
             self._concurrency.take(key)
         self._progress.on_change(key, planned.label, planned.state, planned.state)

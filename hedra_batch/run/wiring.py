@@ -93,7 +93,6 @@ class Run:
         )
 
     def _wire(self, tracker: Tracker, lanes: _Lanes, settlement: Settlement | None) -> Mapping[State, Station]:
-        """Name the station of each state."""
         ledger, api, settings = self._ledger, self._api, self._settings
         reserver = Reserver(ledger, api, settings.limits.uploads)
         submitter = Submitter(ledger, api, lanes.submissions, lanes.concurrency, settings, self._is_wanted)
@@ -114,7 +113,6 @@ class Run:
 
     @property
     def closed_by(self) -> OutOfCreditsError | BudgetReachedError | None:
-        """Why something was not submitted, when the run itself went on."""
         return self._runner.closed_by
 
     def ask_models(self) -> asyncio.Task[None]:
@@ -135,7 +133,7 @@ class Run:
         await self.ask_models()
         self._api.check_models(summary.models)
         prices = Counter[Money | None]()
-        for price_key, count in summary.kinds.items():
+        for price_key, count in summary.price_keys.items():
             prices[self._api.estimate(dict(price_key))] += count
         return Quote(prices, await self._api.read_balance() if prices else None, summary.searched)
 
@@ -177,7 +175,7 @@ class Run:
 
 
 class _Lanes:
-    """One lane a kind of request, and what they share."""
+    """One lane for each group of requests, and what they share."""
 
     def __init__(self, settings: RunSettings, last_sent_at: str | None) -> None:
         limits, clock = settings.limits, settings.clock

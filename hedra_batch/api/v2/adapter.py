@@ -38,16 +38,12 @@ class HedraV2(Api):
         #: Empty until the models are loaded: then a slug or an id can be sent all the same, and nothing has a price.
         self._catalogue = Catalogue([])
 
-    @property
-    def base_url(self) -> str:
-        return self._client.base_url
-
     async def load_models(self) -> None:
         try:
             models = await self._calls.until_answered(self._client.list_models)
         except JobError as error:
             raise ConfigurationError(
-                f"There is no Hedra API at {self.base_url}: it does not list its models ({error}). "
+                f"There is no Hedra API at {self._client.base_url}: it does not list its models ({error}). "
                 "Check --base-url or HEDRA_BASE_URL."
             ) from error
         self._catalogue = Catalogue(models)

@@ -52,7 +52,7 @@ class Reader:
         for remote_id in sorted(ids, key=lambda each: each not in listed):
             found = listed.get(remote_id) or await self._read_one(remote_id)
             if isinstance(found, Reading):
-                self._note_list(is_listed=remote_id in listed, age_seconds=ages_seconds[remote_id])
+                self._on_listed(is_listed=remote_id in listed, age_seconds=ages_seconds[remote_id])
             yield remote_id, found
 
     async def _list(self, ids: Sequence[str]) -> dict[str, Reading] | None:
@@ -62,7 +62,7 @@ class Reader:
             listed = await self._calls.once(lambda: self._client.list_generations(ids))
         except LATER as error:
             logger.debug("the list of generations cannot be read now: %s", error)
-            self._note_list_failure(error, began_time)
+            self._on_list_failure(error, began_time)
             raise
         except JobError:
             listed = None
@@ -92,13 +92,13 @@ class Reader:
         except (JobError, *LATER) as error:
             return error
 
-    def _note_list_failure(self, error: HedraBatchError, began_time: float) -> None:
+    def _on_list_failure(self, error: HedraBatchError, began_time: float) -> None:
         """Count the failures of the list itself, those of requests that were under way together once."""
         if began_time > self._list_failed_time and not isinstance(error, ThrottledError):
             self._list_failed_time = asyncio.get_running_loop().time()
             self._list_failures += 1
 
-    def _note_list(self, *, is_listed: bool, age_seconds: float) -> None:
+    def _on_listed(self, *, is_listed: bool, age_seconds: float) -> None:
         """Notice a list that keeps back what a status shows, though it is not new any more."""
         if is_listed:
             self._list_misses = 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hedra_batch.inputs import FIELDS, MEDIA_FIELDS, Field, FieldValue
+from hedra_batch.inputs import FIELDS, MEDIA_FIELDS, Field, FieldValue, find_request_kind
 
 _write_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 #: What stands at the top of a request comes before what is nested, and files come last there.
@@ -25,7 +25,7 @@ def write_request(
     Each field goes where its row in the table of fields says; `media` has the handle or the https URL of each file, and
     `name_model` makes the field that names a model. Variations are jobs, so `batch_size` is always 1.
     """
-    request: dict[str, Any] = {"type": "video", "generation_id": key}
+    request: dict[str, Any] = {"type": find_request_kind(fields), "generation_id": key}
     for field in _ORDERED_FIELDS:
         if field.name not in fields:
             continue

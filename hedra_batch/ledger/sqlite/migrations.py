@@ -142,7 +142,6 @@ SELECT attempt_key, {_RENAMED}, {_MAPPED}, '{{now}}', 'schema 4' FROM old_attemp
 
 
 def migrate(connection: sqlite3.Connection, version: int, clock: Clock) -> None:
-    """Bring a ledger up to date, step by step."""
     for older in range(version, SCHEMA_VERSION):
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -82,14 +82,14 @@ def _check_content(connection: sqlite3.Connection, identity: Identity) -> None:
             "The ledger and identity.json of this run folder belong to different batches. Nothing was sent. Put the "
             "two files back that belong together."
         )
-    if (number := _find_unnoted(connection, identity.highest_attempt)) is not None:
+    if (number := _find_unrecorded(connection, identity.highest_attempt)) is not None:
         raise ConfigurationError(
             f"identity.json is an older copy: the ledger has sent attempt {number} of a job, which it does not know "
             "of. Nothing was sent now. Put the newest identity.json back."
         )
 
 
-def _find_unnoted(connection: sqlite3.Connection, highest_attempt: int) -> int | None:
+def _find_unrecorded(connection: sqlite3.Connection, highest_attempt: int) -> int | None:
     """Find the number of an attempt that was sent and is higher than any that is noted."""
     # Apart, so that neither reads a whole ledger: some first attempt is sent early, and the others have an index.
     is_later = "number > 1 AND number > ?" if highest_attempt else "number > ?"

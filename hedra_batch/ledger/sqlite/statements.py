@@ -9,7 +9,7 @@ from typing import Any
 
 from hedra_batch.ledger.backend import Adds, Changes, Condition, ConflictError, Table, TakenError
 from hedra_batch.ledger.sqlite.queries import SqliteReader
-from hedra_batch.state import Liability, State
+from hedra_batch.state import State
 
 Names = tuple[str, ...]
 
@@ -46,9 +46,6 @@ class SqliteTables:
     def find(self, table: Table, columns: Sequence[str], condition: Condition) -> list[tuple[Any, ...]]:
         text, values = _write_condition(condition)
         return self.connection.execute(_write_find(table, tuple(columns), text), values).fetchall()
-
-    def sum_spending(self, edition: str, unit: str, liabilities: Sequence[Liability]) -> tuple[int, int]:
-        return self.reader().sum_spending(edition, unit, liabilities)
 
     def reader(self) -> SqliteReader:
         return SqliteReader(self.connection)

@@ -12,7 +12,6 @@ class Backoff:
         self._count = 0
 
     def next_seconds(self) -> float:
-        """Return the next pause."""
         self._count += 1
         return self.last_seconds
 
@@ -23,5 +22,4 @@ class Backoff:
         return min(self._first_seconds * 2.0 ** min(max(self._count - 1, 0), 20), self._longest_seconds)
 
     def reset(self) -> None:
-        """Begin with the first pause again."""
         self._count = 0

@@ -1,4 +1,4 @@
-"""One lane for each kind of request: its rate, its cooldown, and how both follow what the API answers.
+"""One lane for each group of requests: its rate, its cooldown, and how both follow what the API answers.
 
 This is the one place that reacts to a 429 about pace, to an API that cannot be reached, and to one that takes no more
 for now. By how much is said in `rate` and in the settings of a run; a limit of generations at once is `concurrency`'s.
@@ -15,7 +15,7 @@ from hedra_batch.units import Rate
 
 
 class Lane:
-    """Lets requests of one kind through, and is told what became of each."""
+    """Lets requests of one group through, and takes what became of each into account."""
 
     def __init__(
         self,
@@ -66,18 +66,21 @@ class Lane:
         self._throttled.reset()
         self._unreachable.reset()
 
-    def on_refused(self, refusal: HedraBatchError, turn_time: float | None) -> None:
-        """The API asked to slow down, or gave no useful answer: the rate is cut, and all requests pause.
+    def on_failed(self, error: HedraBatchError, turn_time: float | None) -> None:
+        """The API gave no useful answer, or asked to slow down: then the rate is cut, and all requests pause.
 
         Raises StopRunError when the API has been away for too long.
         """
-        self._outage_guard.on_failure(refusal)
-        if isinstance(refusal, ThrottledError):
+        self._outage_guard.on_failure(error)
+        if isinstance(error, ThrottledError):
             if turn_time is not None:
-                self._limiter.cut(turn_time, str(refusal))
-            self.pause(refusal, "the API asks to slow down")
-        elif isinstance(refusal, NotSentError):
-            self._pause(self._unreachable, "the API cannot be reached")
+                self._limiter.cut(turn_time, str(error))
+            self.pause(error, "the API asks to slow down")
+
+    def on_unreachable(self, error: NotSentError) -> None:
+        """The API could not be reached by a request that is not repeated: all requests pause. Raises StopRunError."""
+        self._outage_guard.on_failure(error)
+        self._pause(self._unreachable, "the API cannot be reached")
 
     def pause(self, refusal: ThrottledError, reason: str) -> None:
         """Pause all requests for as long as a refusal asks, or longer each time where it names no time."""
@@ -89,5 +92,5 @@ class Lane:
         self._cooldown.extend(asked_seconds or grown_seconds, reason)
 
     def on_used_up(self, seconds: float) -> None:
-        """An answer said that the API takes no more requests of this kind for so long."""
+        """An answer said that the API takes no more requests of this group for so long."""
         self._own_cooldown.extend(seconds, "the API takes no more for now (X-RateLimit-Remaining: 0)")

@@ -28,7 +28,6 @@ class OutageGuard:
         self._failing_since: float | None = None
 
     def on_answer(self) -> None:
-        """A useful answer came."""
         self._has_answered = True
         self._failing_since = None
 

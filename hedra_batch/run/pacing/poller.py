@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from hedra_batch.api.protocol import Api, Phase, Reading
+from hedra_batch.decide import is_denial_believed
 from hedra_batch.errors import HedraBatchError, NotFoundError, UnfinishedError
 from hedra_batch.inputs import PriceKey, find_price_key
 from hedra_batch.job import Attempt
@@ -184,7 +185,7 @@ class Poller:
         if followed.missing_at is None:
             followed.missing_at = clock.now_text()
             await self._record_missing(followed.attempt.key, followed.missing_at)
-        if clock.age_seconds(followed.missing_at) > self._settings.missing_seconds:
+        if is_denial_believed(clock.age_seconds(followed.missing_at), self._settings.missing_seconds):
             followed.ended.set_exception(error)
         else:
             self._put_off(followed, error)
@@ -210,14 +211,14 @@ class Poller:
         usual = self._usual[find_price_key(followed.attempt.fields)].bounds
         outlook = replace(followed.outlook, usual=usual)
         if eta_seconds:
-            outlook = replace(outlook, end_seconds=age_seconds + eta_seconds, told_seconds=age_seconds)
+            outlook = replace(outlook, end_seconds=age_seconds + eta_seconds, estimated_at_seconds=age_seconds)
         followed.outlook = outlook
 
     def _learn_duration(self, followed: _Followed) -> None:
         now = asyncio.get_running_loop().time()
         age_seconds = now - followed.accepted_time
         if now - followed.running_time <= age_seconds * FRESH_SHARE:
-            self._usual[find_price_key(followed.attempt.fields)].note(age_seconds)
+            self._usual[find_price_key(followed.attempt.fields)].add(age_seconds)
 
     def _is_too_late(self, attempt: Attempt) -> bool:
         expected_seconds = (attempt.eta_seconds or 0.0) * self._settings.overdue_factor

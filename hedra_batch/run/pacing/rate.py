@@ -22,7 +22,7 @@ SLOWEST_SHARE = 1 / 32
 ACCEPTED_IN_A_ROW = 10
 RISE_SHARE = 0.1
 #: A pause that becomes longer by less is not told again.
-TOLD_SECONDS = 1.0
+LOGGED_SECONDS = 1.0
 
 
 class Gate(Protocol):
@@ -51,17 +51,15 @@ class Cooldown:
         if not self.is_on:
             self.began_time = now
         if now + seconds > self._until:
-            if not self.is_on or now + seconds > self._until + TOLD_SECONDS:
+            if not self.is_on or now + seconds > self._until + LOGGED_SECONDS:
                 logger.info("%s: %s pause for %.1f s", reason, self._what, seconds)
             self._until = now + seconds
 
     @property
     def is_on(self) -> bool:
-        """Whether requests have to wait now."""
         return asyncio.get_running_loop().time() < self._until
 
     async def wait(self) -> None:
-        """Return when no pause is on."""
         loop = asyncio.get_running_loop()
         while (remaining := self._until - loop.time()) > 0:  # noqa: ASYNC110 - it may be extended meanwhile
             await asyncio.sleep(remaining)
@@ -76,23 +74,19 @@ class Backlog:
         self._cleared.set()
 
     def grow(self) -> None:
-        """Count one more."""
         self._count += 1
         self._cleared.clear()
 
     def shrink(self) -> None:
-        """Count one less."""
         self._count -= 1
         if not self._count:
             self._cleared.set()
 
     @property
     def is_on(self) -> bool:
-        """Whether any result waits."""
         return self._count > 0
 
     async def wait(self) -> None:
-        """Return when none waits."""
         await self._cleared.wait()
 
 

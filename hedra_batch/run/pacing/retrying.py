@@ -61,7 +61,7 @@ class RetryingClient:
         try:
             answer = await request()
         except (RetryError, OutOfCreditsError) as error:
-            self._lane.on_refused(error, turn_time)
+            self._lane.on_failed(error, turn_time)
             raise
         except JobError:
             self._lane.on_accepted(turn_time)

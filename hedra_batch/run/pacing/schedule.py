@@ -32,8 +32,7 @@ class Usual:
         #: Between which times nearly all ended; None as long as too few were seen.
         self.bounds: tuple[float, float] | None = None
 
-    def note(self, seconds: float) -> None:
-        """Take one more into account."""
+    def add(self, seconds: float) -> None:
         self._seen_seconds.append(seconds)
         if len(self._seen_seconds) >= SEEN_LEAST:
             ordered = sorted(self._seen_seconds)
@@ -47,7 +46,7 @@ class Outlook:
 
     #: When it ends by the service's latest estimate, and when that estimate was made.
     end_seconds: float | None = None
-    told_seconds: float = 0.0
+    estimated_at_seconds: float = 0.0
     #: Between which times generations of its kind have ended in this run.
     usual: tuple[float, float] | None = None
     #: How long it takes by the list of models.
@@ -64,7 +63,7 @@ class Outlook:
     def earliest_seconds(self) -> float:
         """When it may have ended for the first time."""
         if self.end_seconds is not None:
-            return self.told_seconds + (self.end_seconds - self.told_seconds) * EARLIEST_SHARE
+            return self.estimated_at_seconds + (self.end_seconds - self.estimated_at_seconds) * EARLIEST_SHARE
         if self.usual is not None:
             return self.usual[0]
         return self.usual_seconds * EARLIEST_USUAL_SHARE

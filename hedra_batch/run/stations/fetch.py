@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from hedra_batch.api.media import CHUNK_BYTES, Download, MediaClient
 from hedra_batch.api.protocol import Api
-from hedra_batch.decide import Deduplication, Finding, after_denial, after_recheck
+from hedra_batch.decide import Deduplication, Finding, after_denial, after_recheck, is_denial_believed
 from hedra_batch.errors import DownloadError, JobError, ResultDeniedError, UnfinishedError, WriteError
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import Attempt, Job
@@ -64,14 +64,16 @@ class Fetcher:
         """
         async with self._take_turn():
             backoff = Backoff(self._settings.first_pause_seconds, self._settings.longest_pause_seconds)
+            denial: ResultDeniedError | None = None
             for _ in range(self._settings.download_tries):
                 try:
                     return await self._fetch(attempt)
-                except ResultDeniedError as error:
-                    return await self._on_denial(attempt, error)
                 except (DownloadError, JobError) as error:
+                    denial = error if isinstance(error, ResultDeniedError) else None
                     logger.warning("%s: %s It is fetched again.", attempt.label, error)
                     await asyncio.sleep(backoff.next_seconds())
+        if denial:
+            return await self._on_denial(attempt, denial)
         raise UnfinishedError("The result is at the server but did not arrive whole; the next run fetches it again.")
 
     async def recheck(self, attempt: Attempt, _job: Job | None) -> Attempt:
@@ -93,7 +95,7 @@ class Fetcher:
         missing_at = attempt.missing_at or clock.now_text()
         if attempt.missing_at is None:
             await self._ledger.record_missing(attempt.key, missing_at)
-        if clock.age_seconds(missing_at) <= self._settings.missing_seconds:
+        if not is_denial_believed(clock.age_seconds(missing_at), self._settings.missing_seconds):
             raise UnfinishedError(f"The server denies the result ({error}); the next run asks for it again.")
         message = f"It was made and paid for, and the server does not have the result any more: {error}"
         logger.error("%s: held: %s", attempt.label, message)

@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from hedra_batch.api.protocol import Acceptance, Api, SentRequest
 from hedra_batch.decide import (
     Finding,
+    HoldReason,
     Inquiry,
     Objection,
-    Reason,
     ResendPolicy,
     Verdict,
     after_inquiry,
     after_order,
     after_recheck,
+    can_be_ordered,
 )
 from hedra_batch.errors import JobError, UnfinishedError
 from hedra_batch.job import Attempt, Job
@@ -100,17 +101,20 @@ class Reconciler:
 
         Raises UnfinishedError where that is not so, or where its video was accepted, or its request is lost.
         """
-        remaining_seconds = self._count_window(attempt) if attempt.unknown_mark else 0.0
+        if not can_be_ordered(attempt.state):
+            raise UnfinishedError(Objection.ACCEPTED)
+        remaining_seconds = self._count_window(attempt)
         look = await self._look(attempt, remaining_seconds)
         body, following = None, after_order(attempt.state, look.inquiry)
         if following is State.RESEND_ORDERED and (body := await self._find_body(attempt, job)) is None:
-            following = after_order(attempt.state, replace(look.inquiry, obstacle=Reason.REQUEST_LOST))
+            following = after_order(attempt.state, replace(look.inquiry, obstacle=HoldReason.REQUEST_LOST))
         if isinstance(following, Objection):
             message = following.format(refusal=look.refusal, seconds=remaining_seconds)
             raise UnfinishedError(message) from look.refusal
         if look.found:
             return await self._adopt(attempt, look.found)
-        return await self._ledger.apply(attempt, events.order_resend(body or b""))
+        assert body, "without one there is an objection"
+        return await self._ledger.apply(attempt, events.order_resend(body))
 
     def _count_window(self, attempt: Attempt) -> float:
         """Count the seconds until absence is an answer, on a clock that nobody can set and that runs through sleep."""
@@ -141,7 +145,6 @@ class Reconciler:
         return SentRequest(attempt.request_key or "", attempt.submitted_at, deduplication, attempt.remote_id)
 
     async def _follow(self, attempt: Attempt, job: Job | None, look: _Look, verdict: Verdict) -> Attempt:
-        """Do what a verdict says."""
         if look.found:
             return await self._adopt(attempt, look.found)
         is_absent = look.inquiry.finding is Finding.ABSENT and verdict.state is not State.HELD_UNPROVEN
@@ -159,7 +162,7 @@ class Reconciler:
         except JobError as error:
             refusal = error
         if body is None:
-            obstacle = Reason.FILE_REFUSED if refusal else Reason.REQUEST_LOST
+            obstacle = HoldReason.FILE_REFUSED if refusal else HoldReason.REQUEST_LOST
             verdict = after_inquiry(replace(look.inquiry, obstacle=obstacle), self._policy)
             assert verdict, "the window is over"
             return await self._hold(attempt, verdict, refusal)
@@ -190,7 +193,7 @@ class Reconciler:
         reason = (verdict.reason or "").format(resends=attempt.resends)
         if refusal:
             reason = f"{reason}: {refusal}"
-        seen = "" if refusal and verdict.reason is Reason.UNTOLD else ", absent since"
+        seen = "" if refusal and verdict.reason is HoldReason.UNTOLD else ", absent since"
         message = (
             f"Whether this paid request was accepted is unknown ({sent}{seen}), and it is not sent again now: "
             f"{reason}. Each run looks for it again."

@@ -102,10 +102,12 @@ class Submitter:
             raise
 
     async def _send(self, attempt: Attempt, target: State, state: _Sending) -> Attempt:
+        body = attempt.body
+        assert body, "it is on disk since the reservation"
         attempt = await self._ledger.apply(attempt, events.begin_send(attempt.state, target))
         if state.is_stopped:
             return await self._end(attempt, Reply.NOT_ACCEPTED, "The run was stopped before the send.")
-        state.post = asyncio.create_task(self._api.submit(attempt.body or b""), name=f"post {attempt.label}")
+        state.post = asyncio.create_task(self._api.submit(body), name=f"post {attempt.label}")
         try:
             acceptance = await state.post
         except asyncio.CancelledError:
@@ -172,8 +174,10 @@ class Submitter:
             # Nobody sees an end where none of ours is running, and it is no sign where this one may be.
             if attempt.state in IN_FLIGHT or not await self._concurrency.shrink(attempt.key):
                 self._lane.pause(refusal, "the API runs other generations of this account")
-        elif isinstance(refusal, ThrottledError | NotSentError):
-            self._lane.on_refused(refusal, turn_time)
+        elif isinstance(refusal, ThrottledError):
+            self._lane.on_failed(refusal, turn_time)
+        elif isinstance(refusal, NotSentError):
+            self._lane.on_unreachable(refusal)
         elif isinstance(refusal, UnknownOutcomeError):
             self._lane.on_unclear()
         else:

@@ -175,3 +175,12 @@ async def test_a_stuck_job_can_be_given_up(desk: Desk) -> None:
     assert (listed.code, "slow: overdue, attempt 1" in listed.out, "still running" in listed.out) == (4, True, True)
     await desk.call("resolve", "batch.yaml", "--abandon", "--id", "slow")
     assert count_states(desk) == {"failed": 1}
+
+
+async def test_an_order_that_is_refused_ends_though_the_server_is_known_to_use_our_ids(
+    desk: Desk, simulator: Simulator
+) -> None:
+    await hold_first(desk, simulator)
+    assert await run(desk, "second") == 0
+    code = await desk.run_here(settlement=Settlement.RESEND, ids=("first",), quiet_window_seconds=3600.0)
+    assert (code, len(list_charged(simulator))) == (4, 1)
