@@ -16,6 +16,7 @@ from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.money import Money
 from hedra_batch.planning.plan import PlannedJob, Rules, judge
 from hedra_batch.run.parking import Parking, Wait
+from hedra_batch.state import State
 
 REASON = BudgetReachedError("The budget is reached.")
 RULES = Rules()
@@ -108,7 +109,8 @@ async def test_what_costs_no_less_than_what_was_refused_is_not_even_tried(
 
 async def park_unproven(ledger: Ledger, parking: Parking, kind: str) -> None:
     attempt = await record(ledger, make_job(kind))
-    parking.park(Wait.PROOF, replace(attempt, fields={**attempt.fields, "type": kind}), plan(kind))
+    held = replace(attempt, state=State.HELD_UNPROVEN, fields={**attempt.fields, "type": kind})
+    parking.park(Wait.PROOF, held, plan(kind))
 
 
 async def test_the_proof_for_one_kind_of_request_says_nothing_of_another(ledger: Ledger) -> None:
