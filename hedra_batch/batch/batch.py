@@ -32,8 +32,8 @@ from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.selection import Selection, summarize
 from hedra_batch.planning.summary import PlanSummary
+from hedra_batch.run.run import Run
 from hedra_batch.run.settings import RunSettings
-from hedra_batch.run.wiring import Run
 from hedra_batch.state import IN_FLIGHT, TO_SEND, UNSENT, State
 
 #: What a run goes on with, most likely.

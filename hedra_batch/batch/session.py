@@ -12,8 +12,9 @@ from hedra_batch.decide import Settlement
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.records import ResultFile
 from hedra_batch.progress import Progress
+from hedra_batch.run.run import Run
 from hedra_batch.run.settings import RunSettings
-from hedra_batch.run.wiring import Account, Run, open_run
+from hedra_batch.run.wiring import Account, open_run
 
 
 class Session:

@@ -54,7 +54,7 @@ class Runner:
         self._ledger = ledger
         self._recorder = recorder
         #: A state without a station is an end.
-        self._stations = stations
+        self.stations = stations
         self._poller = poller
         self._concurrency = concurrency
         self._progress = progress
@@ -175,7 +175,7 @@ class Runner:
     async def _advance(self, attempt: Attempt, planned: PlannedJob) -> None:
         if attempt.state is State.OVERDUE:
             self._on_inactive(attempt.key)
-        while station := self._stations.get(attempt.state):
+        while station := self.stations.get(attempt.state):
             before = attempt.state
             attempt = await station(attempt, planned.job)
             await self._on_change(attempt, before)

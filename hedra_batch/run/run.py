@@ -1,0 +1,121 @@
+"""One run, as the batch asks it: priced, processed, fetched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from hedra_batch.api.protocol import Api
+from hedra_batch.errors import BudgetReachedError, JobError, OutOfCreditsError, UnfinishedError
+from hedra_batch.job import Attempt
+from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.money import Money
+from hedra_batch.planning.quote import Quote
+from hedra_batch.planning.selection import Selection
+from hedra_batch.planning.summary import PlanSummary
+from hedra_batch.progress import Progress
+from hedra_batch.run.recovery import Recovery
+from hedra_batch.run.runner import Runner, Station, choose_error
+from hedra_batch.run.stations.fetch import Fetcher
+from hedra_batch.state import State
+
+logger = logging.getLogger(__name__)
+
+
+class Wanted:
+    """What the manifest still asks for, in this edition or another."""
+
+    def __init__(self) -> None:
+        self.selection: Selection | None = None
+
+    def includes(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt was made for inputs that are still asked for under its id."""
+        job = self.selection.find_job(attempt.job_id) if self.selection else None
+        return job is not None and job.inputs.digest == attempt.digest
+
+
+class Run:
+    """One run over a ledger that is open; it neither prints nor exits."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        api: Api,
+        fetcher: Fetcher,
+        recovery: Recovery,
+        runner: Runner,
+        wanted: Wanted,
+        progress: Progress,
+    ) -> None:
+        self._ledger = ledger
+        self._api = api
+        self._fetcher = fetcher
+        self._recovery = recovery
+        self._runner = runner
+        self._wanted = wanted
+        self._progress = progress
+        self._asking: asyncio.Task[None] | None = None
+
+    @property
+    def stations(self) -> Mapping[State, Station]:
+        """What takes an attempt on from each state."""
+        return self._runner.stations
+
+    @property
+    def closed_by(self) -> OutOfCreditsError | BudgetReachedError | None:
+        return self._runner.closed_by
+
+    def ask_models(self) -> asyncio.Task[None]:
+        """Begin to ask for the models, perhaps while it is still worked out whether they are needed."""
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._api.load_models(), name="models")
+            # Where the answer is not needed, a failure is not either.
+            self._asking.add_done_callback(lambda asking: asking.cancelled() or asking.exception())
+        return self._asking
+
+    async def quote(self, summary: PlanSummary) -> Quote:
+        """Ask for the models and the balance when requests may have to be written, and price what is new.
+
+        Raises StopRunError and UserError where key or address are not right.
+        """
+        if not summary.needs_models:
+            return Quote()
+        await self.ask_models()
+        self._api.check_models(summary.models)
+        prices = Counter[Money | None]()
+        for price_key, count in summary.price_keys.items():
+            prices[self._api.estimate(dict(price_key))] += count
+        return Quote(prices, await self._api.read_balance() if prices else None, summary.searched)
+
+    async def process(self, selection: Selection, summary: PlanSummary) -> None:
+        """Process all jobs of a selection that was priced. Raises StopRunError when the run cannot go on."""
+        if not summary.processed:
+            return
+        self._wanted.selection = selection
+        await self._recovery.recover(selection, self._progress)
+        await self._runner.run(selection, summary.sent)
+
+    async def restore(self, keys: Sequence[int]) -> int:
+        """Fetch anew what is done or ready, by its ids alone; returns how many could not be fetched now."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._restore(key)) for key in keys]
+        except BaseExceptionGroup as errors:
+            raise choose_error(errors) from errors
+        return sum(not task.result() for task in tasks)
+
+    async def _restore(self, key: int) -> bool:
+        attempt = await self._ledger.attempt(key)
+        try:
+            fetched = await self._fetcher.process(attempt, None)
+        except (UnfinishedError, JobError) as reason:
+            logger.warning("%s: %s", attempt.label, reason)
+            return False
+        return fetched.state is State.DONE
+
+    def close(self) -> None:
+        """Wait for no answer any more that was asked for early."""
+        if self._asking:
+            self._asking.cancel()
