@@ -59,7 +59,7 @@ class Settlement(StrEnum):
 class HoldReason(StrEnum):
     """Why a request whose outcome is unknown is not sent again: the end of a sentence, with braces to be filled."""
 
-    UNTOLD = "reading it is refused"
+    UNTOLD = "it cannot be told by reading"
     UNPROVEN = "nothing shows yet that this server uses our ids"
     NO_DEDUPLICATION = "this server gives ids of its own, so a repeat could be paid for twice"
     UNWANTED = "the job left the manifest, or was edited since"

@@ -92,7 +92,7 @@ TRANSITIONS: dict[State, dict[State, Cause]] = {
     State.RESEND_DUE: {State.RESENDING: Cause.STEP, State.UNKNOWN: Cause.STEP | Cause.TIME},
     # Once a send was unknown, no refusal of a later one tells what became of it.
     State.RESENDING: {State.ACCEPTED: Cause.ANSWER, State.UNKNOWN: Cause.ANSWER | Cause.STEP | Cause.TIME},
-    State.RESEND_ORDERED: {State.RESENDING_ORDERED: Cause.STEP},
+    State.RESEND_ORDERED: {State.RESENDING_ORDERED: Cause.STEP, State.ABANDONED: Cause.PERSON},
     State.RESENDING_ORDERED: {
         State.ACCEPTED: Cause.ANSWER,
         State.RESEND_ORDERED: Cause.ANSWER | Cause.STEP,
@@ -155,8 +155,8 @@ OPEN = UNSETTLED | {State.ACCEPTED, State.OVERDUE, State.READY}
 ENDED_BADLY = frozenset({State.REFUSED, State.FAILED, State.ABANDONED})
 #: Nothing leaves these.
 ENDS = frozenset(state for state, ends in TRANSITIONS.items() if not ends)
-#: A person can give these up, or have them looked for.
-SETTLEABLE = HELD | {State.OVERDUE}
+#: A person can give these up.
+SETTLEABLE = HELD | {State.OVERDUE, State.RESEND_ORDERED}
 
 #: The state as `results`, `status` and the SQL view say it.
 PUBLIC_STATES: dict[State, str] = {

@@ -28,6 +28,7 @@ from hedra_batch.manifest.loading import load_manifest
 from hedra_batch.money import Money
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
+from hedra_batch.state import State
 
 ENDLESS = "jobs: [{id: slow, prompt: An endless scene}]"
 PRICED = "jobs: [{id: scene, prompt: A scene, model: fal/grok-video-t2v, duration: 5s, resolution: 720p}]"
@@ -193,7 +194,7 @@ async def test_results_are_fetched_again_without_the_manifest(desk: Desk) -> Non
     folder = RunFolder(desk.folder / "batch.out")
     (folder.path / "videos" / "first.mp4").unlink()
     async with open_session(make_workspace(desk), IMPATIENT) as session:
-        assert await session.fetch(list_unfetched(folder)) == 0
+        assert await session.fetch(list_unfetched(folder)) == [State.DONE]
         await session.end(0)
     assert {condition for _, condition in inspect_files(folder)} == {Condition.GOOD}
 

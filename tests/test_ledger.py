@@ -293,12 +293,24 @@ async def test_what_a_server_shows_of_one_kind_of_request_tells_nothing_of_anoth
 
 
 async def test_an_id_that_another_job_has_is_refused_and_the_ledger_goes_on(ledger: Ledger) -> None:
-    first = await accept(ledger)
+    own_id = events.accept("an-id-of-its-own", shows=Deduplication.NONE)
+    await apply(ledger, await send(ledger), own_id)
+    await ledger.record_deduplication("speech", Deduplication.PROVEN)
     second = await send(ledger, make_job("other"))
     with pytest.raises(TakenError, match="rules"):
-        await ledger.apply(second, events.accept(first.remote_id or "", shows=Deduplication.NONE))
-    assert ledger.deduplication("video") is Deduplication.PROVEN
+        await ledger.apply(second, own_id)
+    assert ledger.deduplication("speech") is Deduplication.PROVEN
     assert (await apply(ledger, second, events.lose(second.state, "Taken.", {}))).state is State.UNKNOWN
+
+
+@pytest.mark.parametrize("is_accepted", [True, False])
+async def test_an_id_that_another_job_has_asked_for_is_refused(ledger: Ledger, is_accepted: bool) -> None:
+    first = await (accept if is_accepted else send)(ledger)
+    second = await send(ledger, make_job("other"))
+    with pytest.raises(TakenError, match="another attempt has asked for the id"):
+        await ledger.apply(second, events.accept(first.request_key or "", shows=Deduplication.NONE))
+    assert ledger.deduplication("video") is (Deduplication.PROVEN if is_accepted else Deduplication.UNPROVEN)
+    assert (await ledger.attempt(second.key)).state is State.SENDING
 
 
 async def test_a_refused_resend_leaves_the_unknown_send_before_it_unknown(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.planning.plan import PlannedJob, Rules, judge_retry, judge_settled
 from hedra_batch.planning.selection import FixedSelection, JobSource, ManifestSelection, Selection, pair
 from hedra_batch.planning.summary import PlanSummary
-from hedra_batch.state import HELD, SETTLEABLE
+from hedra_batch.state import HELD, SETTLEABLE, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _choose_settled(
 
     What may cost is decided for one edition; looking once more is for all of them, unless one is named.
     """
-    states = HELD if settlement is Settlement.RESEND else SETTLEABLE
+    states = {Settlement.RESEND: HELD, Settlement.RECHECK: HELD | {State.OVERDUE}}.get(settlement, SETTLEABLE)
     is_for_all = settlement is Settlement.RECHECK and not jobs.edition
     for latest in reader.find_in_states(states) if reader else ():
         if matches(latest.job_id, ids) and (is_for_all or latest.edition == jobs.edition):

@@ -15,6 +15,7 @@ from hedra_batch.progress import Progress
 from hedra_batch.run.run import Run
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.run.wiring import Account, open_run
+from hedra_batch.state import State
 
 
 class Session:
@@ -37,13 +38,13 @@ class Session:
     async def disconnect(self) -> None:
         await self._connections.aclose()
 
-    async def fetch(self, files: Sequence[ResultFile]) -> int:
-        """Fetch results again by their ids, at no cost; returns how many could not be fetched now.
+    async def fetch(self, files: Sequence[ResultFile]) -> list[State]:
+        """Fetch results again by their ids, at no cost; returns the state of each then, DONE for what is here.
 
         What stands in a result's place is kept beside it. Raises StopRunError.
         """
         if not files:
-            return 0
+            return []
         try:
             return await (await self.connect()).restore([file.attempt_key for file in files])
         finally:

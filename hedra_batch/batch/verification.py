@@ -20,6 +20,8 @@ class Condition(StrEnum):
     GOOD = "good"
     #: The server has it, and no run has fetched it yet.
     READY = "not fetched"
+    #: The server has lost it before it was fetched.
+    LOST = "lost"
     MISSING = "missing"
     #: Its bytes are not those that were verified.
     DAMAGED = "damaged"
@@ -42,6 +44,8 @@ def _find_condition(folder: RunFolder, file: ResultFile) -> Condition:
     path = folder.path / file.output
     if file.state is State.READY:
         return Condition.READY
+    if file.state is State.HELD_LOST:
+        return Condition.LOST
     try:
         return Condition.GOOD if hash_file(path) == file.sha256 else Condition.DAMAGED
     except FileNotFoundError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +22,8 @@ from hedra_batch.cli.options import (
     manifest_argument,
     simulate_option,
 )
-from hedra_batch.errors import EXIT_DONE, EXIT_SIGNAL_BASE, EXIT_UNFINISHED
+from hedra_batch.errors import EXIT_DONE, EXIT_LOOK, EXIT_SIGNAL_BASE, EXIT_UNFINISHED
+from hedra_batch.state import State
 
 if TYPE_CHECKING:
     from hedra_batch.batch.workspace import Workspace
@@ -64,11 +67,21 @@ async def fetch_results(workspace: Workspace, options: RunOptions, settings: Run
         with log, stop.watch(None):
             files = list_unfetched(folder, options.ids)
             logger.info("%s: %d results to fetch", workspace.name, len(files))
-            unfetched = await stop.guard(session.fetch(files))
-            if unfetched is None or stop.signal_number is not None:
+            states = await stop.guard(session.fetch(files))
+            if states is None or stop.signal_number is not None:
                 code = EXIT_SIGNAL_BASE + (stop.signal_number or 0)
             else:
-                logger.info("%s: %d fetched, %d not now", workspace.name, len(files) - unfetched, unfetched)
-                code = EXIT_UNFINISHED if unfetched else EXIT_DONE
+                code = _judge(workspace.name, states, options)
             await session.end(code)
             return code
+
+
+def _judge(name: str, states: Sequence[State], options: RunOptions) -> int:
+    """Say how a fetch ended, and return its exit code."""
+    fetched = states.count(State.DONE)
+    logger.info("%s: %d fetched, %d not now", name, fetched, len(states) - fetched)
+    if lost := states.count(State.HELD_LOST):
+        command = shlex.join(["hedra-batch", "resolve", str(options.manifest)])
+        logger.warning("%s: the server has lost %d results; settle them: %s", name, lost, command)
+        return EXIT_LOOK
+    return EXIT_UNFINISHED if fetched < len(states) else EXIT_DONE

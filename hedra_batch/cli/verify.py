@@ -34,4 +34,8 @@ def verify(**flags: Any) -> int:
             f"{counts[Condition.MISSING]} files are missing and {counts[Condition.DAMAGED]} damaged. "
             "`hedra-batch fetch` gets them again by their ids, at no cost."
         )
+    if counts[Condition.LOST]:
+        raise DamagedFilesError(
+            f"The server has lost {counts[Condition.LOST]} results. `hedra-batch resolve` lists and settles them."
+        )
     return EXIT_UNFINISHED if counts[Condition.READY] else EXIT_DONE

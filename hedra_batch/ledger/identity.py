@@ -15,6 +15,8 @@ from hedra_batch.errors import ConfigurationError, WriteError
 
 #: Of the file. Those that name none are older, and read alike.
 FORMAT = 1
+#: More runs or attempts than any batch has; what is higher was not written by this program.
+HIGHEST_COUNT = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,12 @@ class Identity:
         try:
             content = json.loads(path.read_text("utf-8"))
             _require_known(path, content.pop("format", 0))
-            return cls(**content)
+            return _check(cls(**content))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise WriteError(f"{path} cannot be read: {error.strerror or error}. Nothing was sent.") from error
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigurationError(
                 f"{path}: the identity of this run folder cannot be read ({error}). Restore the file from a backup: "
                 "without it the folder's paid requests cannot be recognised."
@@ -126,7 +128,22 @@ class Identity:
         )
 
 
-def _require_known(path: Path, number: int) -> None:
+def _check(identity: Identity) -> Identity:
+    """Return an identity whose values are what they can be. Raises ValueError and TypeError."""
+    texts = (identity.batch_uuid, identity.manifest, identity.base_url, identity.key_fingerprint, identity.place)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text is none")
+    for count in (identity.run_counter, identity.highest_attempt):
+        if type(count) is not int or not 0 <= count <= HIGHEST_COUNT:
+            raise ValueError("a counter is none")
+    uuid.UUID(identity.batch_uuid)
+    bytes.fromhex(identity.key_salt)
+    return identity
+
+
+def _require_known(path: Path, number: object) -> None:
+    if type(number) is not int:
+        raise TypeError("its format is no number")
     if number > FORMAT:
         raise ConfigurationError(
             f"{path} was written by a newer version of this program (format {number}, this one knows {FORMAT}). "

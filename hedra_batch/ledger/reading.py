@@ -44,7 +44,7 @@ class LedgerReader(Protocol):
         """Yield what is known of each job that a person can settle."""
 
     def files(self) -> Iterator[ResultFile]:
-        """Yield every result that is here or ready to be fetched, those of earlier attempts too."""
+        """Yield every result that is here, ready to be fetched or lost, those of earlier attempts too."""
 
     def read_lost_attempts(self) -> int:
         """Read the highest number that an attempt may have in a ledger that was lost; 0 where none was."""

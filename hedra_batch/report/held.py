@@ -10,7 +10,7 @@ from hedra_batch.sanitize import to_line
 from hedra_batch.state import HELD, State
 
 PROMPT_LENGTH = 80
-WORDS = {**dict.fromkeys(HELD, "held"), State.OVERDUE: "overdue"}
+WORDS = {**dict.fromkeys(HELD, "held"), State.OVERDUE: "overdue", State.RESEND_ORDERED: "ordered"}
 
 
 def write_held(row: dict[str, Any]) -> Iterator[str]:

@@ -39,6 +39,8 @@ class Parking:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._parked: defaultdict[Wait, list[Parked]] = defaultdict(list)
+        #: What was given out since the proof is here.
+        self._proven: set[int] = set()
         #: The lowest price that the budget has no room for, and the edition whose budget it is.
         self._cheapest: Money | None = None
         self._edition = ""
@@ -47,8 +49,8 @@ class Parking:
         self.was_budget_reached = False
 
     def park(self, wait: Wait, attempt: Attempt, planned: PlannedJob) -> None:
-        """Keep an attempt until it is ready again; what is ready as it comes has failed for another reason."""
-        if wait is Wait.BUDGET or (wait is Wait.PROOF and not self._is_proven(attempt)):
+        """Keep an attempt until it is ready again; what comes back although the proof is here has another reason."""
+        if wait is Wait.BUDGET or (wait is Wait.PROOF and attempt.key not in self._proven):
             self._parked[wait].append(Parked(attempt, planned))
 
     def on_too_dear(self, edition: str, price: Money | None, reason: BudgetReachedError) -> None:
@@ -77,7 +79,9 @@ class Parking:
             ready = self._parked.pop(Wait.BUDGET, [])
         held = self._parked.pop(Wait.PROOF, [])
         self._parked[Wait.PROOF] = [one for one in held if not self._is_proven(one.attempt)]
-        ready += [one for one in held if self._is_proven(one.attempt)]
+        proven = [one for one in held if self._is_proven(one.attempt)]
+        self._proven |= {one.attempt.key for one in proven}
+        ready += proven
         return ready if ready or is_reopened else None
 
     def _is_proven(self, attempt: Attempt) -> bool:

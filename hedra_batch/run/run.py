@@ -97,23 +97,24 @@ class Run:
         await self._recovery.recover(selection, self._progress)
         await self._runner.run(selection, summary.sent)
 
-    async def restore(self, keys: Sequence[int]) -> int:
-        """Fetch anew what is done or ready, by its ids alone; returns how many could not be fetched now."""
+    async def restore(self, keys: Sequence[int]) -> list[State]:
+        """Fetch anew what is done, ready or lost, by its ids alone; returns the state of each then."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._restore(key)) for key in keys]
         except BaseExceptionGroup as errors:
             raise choose_error(errors) from errors
-        return sum(not task.result() for task in tasks)
+        return [task.result() for task in tasks]
 
-    async def _restore(self, key: int) -> bool:
+    async def _restore(self, key: int) -> State:
         attempt = await self._ledger.attempt(key)
         try:
-            fetched = await self._fetcher.process(attempt, None)
+            if attempt.state is State.HELD_LOST:
+                attempt = await self._fetcher.recheck(attempt, None)
+            return (await self._fetcher.process(attempt, None)).state
         except (UnfinishedError, JobError) as reason:
             logger.warning("%s: %s", attempt.label, reason)
-            return False
-        return fetched.state is State.DONE
+            return State.READY if attempt.state is State.DONE else attempt.state
 
     def close(self) -> None:
         """Wait for no answer any more that was asked for early."""

@@ -276,14 +276,18 @@ def find_overspending(evidence: Evidence) -> Iterator[str]:
 
 def find_wrong_sums(evidence: Evidence) -> Iterator[str]:
     """What a budget is checked against agrees with the rows that it is the sum of."""
-    told = {(row["edition"], row["liability"]): (row["amount"], row["unpriced"]) for row in evidence.spending}
+    told: dict[tuple[str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for row in evidence.spending:
+        # Those whose price is not known have no unit, and so a row of their own.
+        amount, unpriced = told[row["edition"], row["liability"]]
+        told[row["edition"], row["liability"]] = (amount + row["amount"], unpriced + row["unpriced"])
     for liability in ("charged", "reserved"):
         for edition in {row["edition"] for row in evidence.attempts}:
             rows = [row for row in evidence.attempts if (row["edition"], find_liability(row)) == (edition, liability)]
             prices = [max(known, default=None) for known in map(list_prices, rows)]
             summed = (sum(filter(None, prices)), prices.count(None))
-            if told.get((edition, liability), (0, 0)) != summed:
-                yield f"{liability} in the edition {edition!r}: the ledger says {told}, its rows {summed}"
+            if told[edition, liability] != summed:
+                yield f"{liability} in the edition {edition!r}: the ledger says {dict(told)}, its rows {summed}"
 
 
 def find_liability(row: Row) -> str:

@@ -64,10 +64,10 @@ class Finder:
         try:
             reading = await self._calls.until_answered(lambda: self._client.read_status(remote_id))
         except NotFoundError as error:
-            message = f"The server does not know it any more: {error}"
+            message = f"The server does not know it any more ({str(error).rstrip('.')})."
             raise ResultDeniedError(error.code, message, error.request_id) from error
         if reading.phase is Phase.FAILED:
-            raise ResultDeniedError("not_found", f"The server ended it after all: {reading.error or 'no reason'}")
+            raise ResultDeniedError("not_found", f"The server ended it after all ({reading.error or 'no reason'}).")
         link = reading.link or await self._find_listed_link(remote_id)
         if not link and (known_id := reading.asset_id or asset_id):
             link = await self._find_asset_link(known_id, is_complete=reading.phase is Phase.COMPLETE)

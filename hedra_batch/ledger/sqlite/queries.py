@@ -132,7 +132,7 @@ class SqliteReader:
     def files(self) -> Iterator[ResultFile]:
         query = (
             "SELECT attempt_key, edition, job_id, state, output, sha256 FROM attempts "
-            f"WHERE state IN ({_list((State.DONE, State.READY))}) AND attempt_key > :after"
+            f"WHERE state IN ({_list((State.DONE, State.READY, State.HELD_LOST))}) AND attempt_key > :after"
         )
         for key, edition, job_id, state, *others in _read_pages(self.connection, query):
             yield ResultFile(key, edition, job_id, read_state(state), *others)

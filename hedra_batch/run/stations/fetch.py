@@ -70,7 +70,9 @@ class Fetcher:
                     return await self._fetch(attempt)
                 except (DownloadError, JobError) as error:
                     denial = error if isinstance(error, ResultDeniedError) else None
-                    logger.warning("%s: %s It is fetched again.", attempt.label, error)
+                    if denial:
+                        attempt = await self._record_denial(attempt)
+                    logger.warning("%s: %s It is asked for again.", attempt.label, str(error).rstrip(".") + ".")
                     await asyncio.sleep(backoff.next_seconds())
         if denial:
             return await self._on_denial(attempt, denial)
@@ -91,16 +93,20 @@ class Fetcher:
         """Count for how long the service has denied the result, over as many runs as that takes."""
         if attempt.state is not State.READY:
             raise UnfinishedError(f"The server does not have the result any more: {error}") from error
-        clock, attempt = self._settings.clock, await self._ledger.attempt(attempt.key)
-        missing_at = attempt.missing_at or clock.now_text()
-        if attempt.missing_at is None:
-            await self._ledger.record_missing(attempt.key, missing_at)
-        if not is_denial_believed(clock.age_seconds(missing_at), self._settings.missing_seconds):
-            raise UnfinishedError(f"The server denies the result ({error}); the next run asks for it again.")
-        message = f"It was made and paid for, and the server does not have the result any more: {error}"
+        denied_seconds = self._settings.clock.age_seconds(attempt.missing_at or self._settings.clock.now_text())
+        if not is_denial_believed(denied_seconds, self._settings.missing_seconds):
+            raise UnfinishedError(f"{error} The next run asks for it again.")
+        message = f"It was made and paid for, and its result is lost. {error}"
         logger.error("%s: held: %s", attempt.label, message)
         event = events.deny(attempt.state, after_denial(attempt.state), events.RESULT_LOST, message)
         return await self._ledger.apply(attempt, event)
+
+    async def _record_denial(self, attempt: Attempt) -> Attempt:
+        """Write down since when the service has denied a result that is still to be fetched."""
+        attempt = await self._ledger.attempt(attempt.key)
+        if attempt.state is State.READY and attempt.missing_at is None:
+            await self._ledger.record_missing(attempt.key, self._settings.clock.now_text())
+        return await self._ledger.attempt(attempt.key)
 
     @asynccontextmanager
     async def _take_turn(self) -> AsyncIterator[None]:

@@ -20,7 +20,7 @@ from hedra_batch.decide import (
     after_recheck,
     can_be_ordered,
 )
-from hedra_batch.errors import JobError, UnfinishedError
+from hedra_batch.errors import HedraBatchError, JobError, UnfinishedError
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.backend import TakenError
@@ -41,8 +41,8 @@ class _Look:
 
     inquiry: Inquiry
     found: Acceptance | None
-    #: Why the server does not tell.
-    refusal: JobError | None
+    #: Why it cannot be told.
+    refusal: HedraBatchError | None
 
 
 class Reconciler:
@@ -64,10 +64,7 @@ class Reconciler:
         self._is_wanted = is_wanted
 
     async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
-        """Look with growing pauses until the request is found, or absent after the whole quiet window.
-
-        Raises UnfinishedError when the window is over and the server says neither.
-        """
+        """Look with growing pauses until the request is found, or absent after the whole quiet window."""
         if (remaining_seconds := self._count_window(attempt)) > 0:
             patience = f"for {remaining_seconds:.0f} s at most"
             logger.info("%s: whether it was accepted is not known; it is looked for, %s", attempt.label, patience)
@@ -122,11 +119,12 @@ class Reconciler:
         return self._settings.quiet_window_seconds - self._settings.clock.least_seconds_since(attempt.unknown_mark)
 
     async def _look(self, attempt: Attempt, remaining_seconds: float) -> _Look:
-        """Look for a request, and gather what counts besides. Raises UnfinishedError where that cannot be told now."""
-        found, refusal = None, None
+        """Look for a request, and gather what counts besides."""
+        found: Acceptance | None = None
+        refusal: HedraBatchError | None = None
         try:
             found = await self._api.find(self._describe(attempt))
-        except JobError as error:
+        except (JobError, UnfinishedError) as error:
             refusal = error
         if found is None and refusal is None:
             await self._ledger.record_absent(attempt)
@@ -146,7 +144,7 @@ class Reconciler:
 
     async def _follow(self, attempt: Attempt, job: Job | None, look: _Look, verdict: Verdict) -> Attempt:
         if look.found:
-            return await self._adopt(attempt, look.found)
+            return await self._adopt_or_hold(attempt, look, look.found)
         is_absent = look.inquiry.finding is Finding.ABSENT and verdict.state is not State.HELD_UNPROVEN
         if is_absent and (elsewhere := await self._api.find_elsewhere(self._describe(attempt))):
             # A server may have begun to give ids of its own.
@@ -155,8 +153,19 @@ class Reconciler:
             return await self._resend(attempt, job, look)
         return await self._hold(attempt, verdict, look.refusal)
 
+    async def _adopt_or_hold(self, attempt: Attempt, look: _Look, found: Acceptance) -> Attempt:
+        """Take over what was found; what is another attempt's is no answer, and after the window a person's matter."""
+        try:
+            return await self._adopt(attempt, found)
+        except UnfinishedError as error:
+            verdict = after_inquiry(replace(look.inquiry, finding=Finding.UNTOLD), self._policy)
+            if verdict is None:
+                raise
+            return await self._hold(attempt, verdict, error)
+
     async def _resend(self, attempt: Attempt, job: Job | None, look: _Look) -> Attempt:
-        body, refusal = None, None
+        body: bytes | None = None
+        refusal: JobError | None = None
         try:
             body = await self._find_body(attempt, job)
         except JobError as error:
@@ -188,7 +197,7 @@ class Reconciler:
         except TakenError as conflict:
             raise UnfinishedError(f"What the server shows of it cannot be right: {conflict}") from conflict
 
-    async def _hold(self, attempt: Attempt, verdict: Verdict, refusal: JobError | None) -> Attempt:
+    async def _hold(self, attempt: Attempt, verdict: Verdict, refusal: HedraBatchError | None) -> Attempt:
         sent = f"sent at {attempt.submitted_at}" if attempt.submitted_at else "maybe sent before the ledger was lost"
         reason = (verdict.reason or "").format(resends=attempt.resends)
         if refusal:
