@@ -23,6 +23,7 @@ Script = Callable[[web.Request], Any]
 ROUTES = {
     "models": ("GET", "/models"),
     "balance": ("GET", "/billing/credits"),
+    "generate": ("POST", "/generations"),
     "list": ("GET", "/generations"),
     "status": ("GET", "/generations/{id}/status"),
     "assets": ("GET", "/assets"),
@@ -66,8 +67,10 @@ async def serve(**scripts: Script) -> AsyncIterator[Service]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield service
-    await runner.cleanup()
+    try:
+        yield service
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import SPEED, Desk, wait_until
+from scripted import Script, make_item, make_list, serve
 
 from hedra_batch.ledger.opening import open_reader
 from hedra_batch.simulator.service import Simulator
@@ -102,6 +103,20 @@ async def test_on_a_server_that_ignores_our_ids_an_unknown_outcome_is_held(tmp_p
         simulator.plan_fault("lost-request")
         code = await run(desk)
     assert (code, len(list_charged(simulator))) == (4, 1)
+
+
+async def test_what_can_never_be_told_is_a_matter_for_a_person(tmp_path: Path) -> None:
+    scripts: dict[str, Script] = {
+        "generate": lambda _: 502,
+        "list": lambda _: make_list(make_item("a1"), {"id": None}),
+        "balance": lambda _: {"remaining": 100},
+        "models": lambda _: [],
+    }
+    async with serve(**scripts) as service:
+        desk = Desk(tmp_path, service.url)
+        desk.write_manifest("jobs:\n  - {id: first, prompt: One scene}")
+        assert (await run(desk, "first"), service.counts["generate"]) == (4, 1)
+    assert (list_history(desk, "first")[-1], count_states(desk)) == ("HELD_UNKNOWN", {"held": 1})
 
 
 async def test_a_send_that_was_unknown_once_is_not_cleared_by_a_later_refusal(desk: Desk, simulator: Simulator) -> None:

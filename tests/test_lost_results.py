@@ -120,6 +120,20 @@ async def test_resolve_says_that_a_result_is_lost(desk: Desk, simulator: Simulat
     assert "still running" not in listed.out
 
 
+async def test_a_lost_result_is_named_by_verify_and_by_fetch(desk: Desk, simulator: Simulator) -> None:
+    await hold_lost(desk, simulator)
+    verified = await desk.call("verify", "batch.yaml")
+    assert (verified.code, verified.out.startswith("lost: scene: ")) == (4, True)
+    fetched = await desk.call("fetch", "batch.yaml")
+    assert (fetched.code, "hedra-batch resolve batch.yaml" in fetched.err) == (4, True)
+
+
+async def test_fetch_gets_what_is_back(desk: Desk, simulator: Simulator) -> None:
+    simulator.find_result_again(await hold_lost(desk, simulator))
+    assert (await desk.call("fetch", "batch.yaml")).code == 0
+    assert count_states(desk) == {"done": 1}
+
+
 async def test_what_was_paid_for_and_lost_is_not_sent_again_under_its_key(desk: Desk, simulator: Simulator) -> None:
     await hold_lost(desk, simulator)
     code = await desk.run_here(settlement=Settlement.RESEND, ids=("scene",), quiet_window_seconds=0.01)

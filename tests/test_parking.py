@@ -107,10 +107,11 @@ async def test_what_costs_no_less_than_what_was_refused_is_not_even_tried(
     assert parking.is_too_dear(price) is expected
 
 
-async def park_unproven(ledger: Ledger, parking: Parking, kind: str) -> None:
+async def park_unproven(ledger: Ledger, parking: Parking, kind: str) -> Attempt:
     attempt = await record(ledger, make_job(kind))
     held = replace(attempt, state=State.HELD_UNPROVEN, fields={**attempt.fields, "type": kind})
     parking.park(Wait.PROOF, held, plan(kind))
+    return held
 
 
 async def test_the_proof_for_one_kind_of_request_says_nothing_of_another(ledger: Ledger) -> None:
@@ -122,6 +123,15 @@ async def test_the_proof_for_one_kind_of_request_says_nothing_of_another(ledger:
     assert (await take_ids(parking), await take_ids(parking)) == (["image"], None)
     await ledger.record_deduplication("video", Deduplication.PROVEN)
     assert (await take_ids(parking), await take_ids(parking)) == (["video"], None)
+
+
+async def test_what_comes_when_the_proof_is_already_here_is_ready_once(ledger: Ledger) -> None:
+    parking = Parking(ledger)
+    await ledger.record_deduplication("video", Deduplication.PROVEN)
+    held = await park_unproven(ledger, parking, "video")
+    assert await take_ids(parking) == ["video"]
+    parking.park(Wait.PROOF, held, plan("video"))
+    assert await take_ids(parking) is None
 
 
 async def test_a_server_that_recognises_nothing_lets_what_waits_for_the_proof_wait(ledger: Ledger) -> None:

@@ -119,6 +119,15 @@ async def test_an_order_outlasts_a_server_that_is_busy(desk: Desk, simulator: Si
     assert (code, len(list_charged(simulator))) == (0, 1)
 
 
+async def test_an_order_that_waits_for_room_in_the_budget_can_be_given_up(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    desk.write_manifest(f"budget: 1 credit\n{TWO_JOBS}")
+    code = await desk.run_here(settlement=Settlement.RESEND, ids=("first",), quiet_window_seconds=0.01)
+    assert (code, list_history(desk, "first")[-1]) == (6, "RESEND_ORDERED")
+    given_up = await desk.call("resolve", "batch.yaml", "--abandon", "--id", "first")
+    assert (given_up.code, given_up.out, list_charged(simulator)) == (0, "first: abandoned\n", [])
+
+
 async def test_the_lost_request_of_another_edition_is_sent_again_when_the_manifest_still_asks_for_it(
     desk: Desk, simulator: Simulator
 ) -> None:

@@ -82,6 +82,6 @@ def _judge(name: str, states: Sequence[State], options: RunOptions) -> int:
     logger.info("%s: %d fetched, %d not now", name, fetched, len(states) - fetched)
     if lost := states.count(State.HELD_LOST):
         command = shlex.join(["hedra-batch", "resolve", str(options.manifest)])
-        logger.warning("%s: the server has lost %d results; settle them: %s", name, lost, command)
+        logger.warning("%s: results that the server has lost: %d; settle them: %s", name, lost, command)
         return EXIT_LOOK
     return EXIT_UNFINISHED if fetched < len(states) else EXIT_DONE
