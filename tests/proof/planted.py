@@ -253,7 +253,7 @@ PLANTED = (
         (
             Edit(
                 "decide.py",
-                "    if inquiry.deduplication is Deduplication.NONE:\n        return Reason.NO_DEDUPLICATION\n",
+                "    if inquiry.deduplication is Deduplication.NONE:\n        return HoldReason.NO_DEDUPLICATION\n",
                 "",
             ),
         ),
