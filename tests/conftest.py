@@ -46,6 +46,12 @@ IMPATIENT = RunSettings(
 EFFORTS = {"manifests": 5000, "answers": 5000, "schedules": 5000, "kills": 100, "seed": 0}
 
 
+# In the background or under nohup some signals are ignored, and so they are in the commands started here.
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     for name, default in EFFORTS.items():
         parser.addoption(f"--{name}", type=int, default=default, metavar="N", help=f"for -m proof [default: {default}]")
