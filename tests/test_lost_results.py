@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -126,6 +127,15 @@ async def test_a_lost_result_is_named_by_verify_and_by_fetch(desk: Desk, simulat
     assert (verified.code, verified.out.startswith("lost: scene: ")) == (4, True)
     fetched = await desk.call("fetch", "batch.yaml")
     assert (fetched.code, "hedra-batch resolve batch.yaml" in fetched.err) == (4, True)
+
+
+async def test_fetch_names_a_command_that_works_for_another_folder(desk: Desk, simulator: Simulator) -> None:
+    await hold_lost(desk, simulator)
+    (desk.folder / "batch.out").rename(desk.folder / "elsewhere")
+    fetched = await desk.call("fetch", "batch.yaml", "--folder", "elsewhere")
+    [advised] = [line for line in fetched.err.splitlines() if "settle them: " in line]
+    words = shlex.split(advised.partition("settle them: hedra-batch ")[2])
+    assert (await desk.call(*words)).out.startswith("scene: held, attempt 1\n")
 
 
 async def test_fetch_gets_what_is_back(desk: Desk, simulator: Simulator) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +58,7 @@ async def fetch_results(workspace: Workspace, options: RunOptions, settings: Run
     """Fetch every selected result that is missing, damaged or not fetched yet; returns the exit code."""
     from hedra_batch.batch.session import open_session
     from hedra_batch.batch.verification import list_unfetched
+    from hedra_batch.cli.console import Console
     from hedra_batch.cli.signals import Stop
 
     folder, stop = workspace.folder, Stop()
@@ -71,17 +71,16 @@ async def fetch_results(workspace: Workspace, options: RunOptions, settings: Run
             if states is None or stop.signal_number is not None:
                 code = EXIT_SIGNAL_BASE + (stop.signal_number or 0)
             else:
-                code = _judge(workspace.name, states, options)
+                code = _judge(workspace.name, states, Console(workspace, options).command("resolve"))
             await session.end(code)
             return code
 
 
-def _judge(name: str, states: Sequence[State], options: RunOptions) -> int:
+def _judge(name: str, states: Sequence[State], resolve_command: str) -> int:
     """Say how a fetch ended, and return its exit code."""
     fetched = states.count(State.DONE)
     logger.info("%s: %d fetched, %d not now", name, fetched, len(states) - fetched)
     if lost := states.count(State.HELD_LOST):
-        command = shlex.join(["hedra-batch", "resolve", str(options.manifest)])
-        logger.warning("%s: results that the server has lost: %d; settle them: %s", name, lost, command)
+        logger.warning("%s: results that the server has lost: %d; settle them: %s", name, lost, resolve_command)
         return EXIT_LOOK
     return EXIT_UNFINISHED if fetched < len(states) else EXIT_DONE
