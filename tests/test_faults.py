@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from conftest import SPEED, Desk, wait_until
 from scripted import Script, make_item, make_list, serve
 
@@ -117,6 +118,33 @@ async def test_what_can_never_be_told_is_a_matter_for_a_person(tmp_path: Path) -
         desk.write_manifest("jobs:\n  - {id: first, prompt: One scene}")
         assert (await run(desk, "first"), service.counts["generate"]) == (4, 1)
     assert (list_history(desk, "first")[-1], count_states(desk)) == ("HELD_UNKNOWN", {"held": 1})
+
+
+async def test_what_the_server_shows_as_that_of_another_job_is_a_matter_for_a_person(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def tell_status(request: web.Request) -> object:
+        asked.append(request.match_info["id"])
+        return make_item(asked[0], "error") if asked[-1] == asked[0] else 404
+
+    def list_as_the_other(request: web.Request) -> object:
+        echo = make_item(asked[0], input={"generation_id": asked[-1]})
+        return make_list(*([] if "ids" in request.query else [echo]))
+
+    scripts: dict[str, Script] = {
+        "generate": lambda _: 502,
+        "status": tell_status,
+        "list": list_as_the_other,
+        "balance": lambda _: {"remaining": 100},
+        "models": lambda _: [],
+    }
+    async with serve(**scripts) as service:
+        desk = Desk(tmp_path, service.url)
+        desk.write_manifest(TWO_JOBS)
+        # The first shows that the server uses our ids, so the second would be sent again.
+        assert (await run(desk, "first"), list_history(desk, "first")[-1]) == (1, "FAILED")
+        assert (await run(desk, "second"), list_history(desk, "second")[-1]) == (4, "HELD_UNKNOWN")
+    assert service.counts["generate"] == 2
 
 
 async def test_a_send_that_was_unknown_once_is_not_cleared_by_a_later_refusal(desk: Desk, simulator: Simulator) -> None:

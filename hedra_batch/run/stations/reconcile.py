@@ -143,12 +143,12 @@ class Reconciler:
         return SentRequest(attempt.request_key or "", attempt.submitted_at, deduplication, attempt.remote_id)
 
     async def _follow(self, attempt: Attempt, job: Job | None, look: _Look, verdict: Verdict) -> Attempt:
-        if look.found:
-            return await self._adopt_or_hold(attempt, look, look.found)
-        is_absent = look.inquiry.finding is Finding.ABSENT and verdict.state is not State.HELD_UNPROVEN
-        if is_absent and (elsewhere := await self._api.find_elsewhere(self._describe(attempt))):
+        found = look.found
+        if look.inquiry.finding is Finding.ABSENT and verdict.state is not State.HELD_UNPROVEN:
             # A server may have begun to give ids of its own.
-            return await self._adopt(attempt, elsewhere)
+            found = await self._api.find_elsewhere(self._describe(attempt))
+        if found:
+            return await self._adopt_or_hold(attempt, look, found)
         if verdict.state is State.RESEND_DUE:
             return await self._resend(attempt, job, look)
         return await self._hold(attempt, verdict, look.refusal)
