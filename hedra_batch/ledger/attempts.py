@@ -90,8 +90,8 @@ def _list_changes(tables: Tables, attempt: Attempt, event: Event, clock: Clock) 
     changes = {"state": event.target, "changed_at": now, **event.sets, **dict.fromkeys(event.stamps, now)}
     if event.marks:
         changes |= dict.fromkeys(event.marks, clock.mark())
-    if "remote_id" in event.sets:
-        _require_own(tables, attempt, str(event.sets["remote_id"]))
+    if (remote_id := event.sets.get("remote_id")) not in (None, attempt.request_key):
+        _require_own(tables, attempt, str(remote_id))
     if event.claims:
         changes["output"] = _find_free(tables, attempt, event.claims)
     return changes
@@ -99,7 +99,7 @@ def _list_changes(tables: Tables, attempt: Attempt, event: Event, clock: Clock) 
 
 def _require_own(tables: Tables, attempt: Attempt, remote_id: str) -> None:
     """Raise TakenError for an id that another attempt has asked for: what bears it is that one's."""
-    if any(key != attempt.key for (key,) in tables.find("attempts", ("attempt_key",), {"request_key": remote_id})):
+    if tables.find("attempts", ("attempt_key",), {"request_key": remote_id}):
         raise TakenError(f"{attempt.label}: another attempt has asked for the id {remote_id}.")
 
 

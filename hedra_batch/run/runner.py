@@ -129,7 +129,11 @@ class Runner:
     def _is_admitted(self, planned: PlannedJob) -> bool:
         if planned.identity in self._begun or planned.step in (Step.LEAVE, Step.RECOVER):
             return False
-        return planned.state is not State.NEW or not self._parking.is_too_dear(self._recorder.price(planned))
+        return planned.state is not State.NEW or not self._is_too_dear(planned)
+
+    def _is_too_dear(self, planned: PlannedJob) -> bool:
+        """Tell whether the budget has refused what costs no more; before it refuses something, nothing is priced."""
+        return self._parking.budget_reason is not None and self._parking.is_too_dear(self._recorder.price(planned))
 
     def _take_room(self, key: int, planned: PlannedJob) -> None:
         if planned.state in IN_FLIGHT:
@@ -167,7 +171,7 @@ class Runner:
         if planned.step is Step.REWRITE and planned.job:
             attempt = await self._ledger.rewrite(attempt.key, planned.job)
         reason = self._parking.budget_reason
-        if reason and attempt.state is State.NEW and self._parking.is_too_dear(self._recorder.price(planned)):
+        if reason and attempt.state is State.NEW and self._is_too_dear(planned):
             raise reason
         self._progress.on_change(attempt.key, planned.label, planned.state, attempt.state)
         return attempt

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from hedra_batch.api.media import CHUNK_BYTES, Download, MediaClient
@@ -104,9 +105,11 @@ class Fetcher:
     async def _record_denial(self, attempt: Attempt) -> Attempt:
         """Write down since when the service has denied a result that is still to be fetched."""
         attempt = await self._ledger.attempt(attempt.key)
-        if attempt.state is State.READY and attempt.missing_at is None:
-            await self._ledger.record_missing(attempt.key, self._settings.clock.now_text())
-        return await self._ledger.attempt(attempt.key)
+        if attempt.state is not State.READY or attempt.missing_at is not None:
+            return attempt
+        missing_at = self._settings.clock.now_text()
+        await self._ledger.record_missing(attempt.key, missing_at)
+        return replace(attempt, missing_at=missing_at)
 
     @asynccontextmanager
     async def _take_turn(self) -> AsyncIterator[None]:
