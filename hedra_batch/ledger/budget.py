@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from hedra_batch.errors import BudgetReachedError
 from hedra_batch.job import Attempt
@@ -59,9 +60,12 @@ class Budget:
 
 
 def _fits(price: Money | None, limit: Money, spending: Spending) -> bool:
-    if spending.unpriced or price is None or price.unit != limit.unit:
-        return False
-    return spending.spent.amount + price.amount <= limit.amount
+    return _is_priced(price, limit, spending) and spending.spent.amount + price.amount <= limit.amount
+
+
+def _is_priced(price: Money | None, limit: Money, spending: Spending) -> TypeGuard[Money]:
+    """Tell whether this price, and all that counts as spent, is known in the unit of the limit."""
+    return price is not None and price.unit == limit.unit and not spending.unpriced
 
 
 def _leave_out(price: Money | None, spending: Spending) -> Spending:
@@ -72,7 +76,7 @@ def _leave_out(price: Money | None, spending: Spending) -> Spending:
 
 
 def _make_error(attempt: Attempt, price: Money | None, limit: Money, spending: Spending) -> BudgetReachedError:
-    if spending.unpriced or price is None or price.unit != limit.unit:
+    if not _is_priced(price, limit, spending):
         return BudgetReachedError(
             f"{attempt.label}: under a budget nothing is sent whose price is not known"
             f"{', nor beside something sent whose price is not known' if spending.unpriced else ''}. Name a model of "

@@ -11,6 +11,9 @@ from hedra_batch.job import Job, to_label
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.state import ENDED_BADLY, HELD, OPEN, PUBLIC_STATES, UNSENT, State
 
+#: Sent and not ended, or held: each run goes on with these, whatever the manifest says now.
+FOLLOWED = OPEN | HELD
+
 
 class Reason(StrEnum):
     """Why a job is where it is, as `plan` says it: as its public state, or edited since."""
@@ -109,7 +112,7 @@ def judge(job: Job, latest: LatestAttempt | None, rules: Rules) -> PlannedJob:
 
 
 def _judge_unchanged(job: Job | None, latest: LatestAttempt) -> PlannedJob:
-    step = Step.PROCESS if latest.state in OPEN | HELD | UNSENT else Step.LEAVE
+    step = Step.PROCESS if latest.state in FOLLOWED | UNSENT else Step.LEAVE
     if latest.state is State.NEW:
         step = Step.REWRITE
     return PlannedJob(Reason(PUBLIC_STATES[latest.state]), step, job, latest)
@@ -144,4 +147,4 @@ def judge_settled(job: Job | None, latest: LatestAttempt) -> PlannedJob:
 
 def judge_left(latest: LatestAttempt) -> PlannedJob | None:
     """Plan what a run does with a job that the manifest, or this edition, does not have; None for nothing."""
-    return _judge_unchanged(None, latest) if latest.state in OPEN | HELD else None
+    return _judge_unchanged(None, latest) if latest.state in FOLLOWED else None

@@ -10,14 +10,11 @@ from hedra_batch.job import Job
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import JobIdentity, LatestAttempt
-from hedra_batch.planning.plan import PlannedJob, Rules, judge, judge_left
+from hedra_batch.planning.plan import FOLLOWED, PlannedJob, Rules, judge, judge_left
 from hedra_batch.planning.summary import PlanSummary
-from hedra_batch.state import HELD, OPEN
 
 #: Jobs that are looked up together.
 PAGE_JOBS = 500
-#: What is followed though the manifest does not have it is in one of these.
-_FOLLOWED = OPEN | HELD
 
 #: A job of the manifest, if it has it, and how it stands, if the ledger knows it.
 Pair = tuple[Job | None, LatestAttempt | None]
@@ -69,7 +66,7 @@ class ManifestSelection:
             yield judge(job, latest, self._rules)
         if self._first is not None or reader is None:
             return
-        for latest in reader.find_in_states(_FOLLOWED):
+        for latest in reader.find_in_states(FOLLOWED):
             is_left = latest.edition != self._jobs.edition or self._jobs.find(latest.job_id) is None
             planned = judge_left(latest) if is_left and self._is_selected(latest.job_id) else None
             if planned:
