@@ -40,7 +40,8 @@ class HedraV2(Api):
 
     async def load_models(self) -> None:
         try:
-            models = await self._calls.until_answered(self._client.list_models)
+            # Like the balance, it is asked for once a run: whoever waits for the first request waits for it.
+            models = await self._calls.until_answered(self._client.list_models, is_paced=False)
         except JobError as error:
             raise ConfigurationError(
                 f"There is no Hedra API at {self._client.base_url}: it does not list its models ({error}). "
@@ -59,7 +60,7 @@ class HedraV2(Api):
 
     async def read_balance(self) -> Money | None:
         try:
-            return await self._calls.once(self._client.read_balance)
+            return await self._calls.once(self._client.read_balance, is_paced=False)
         except (JobError, RetryError, OutOfCreditsError) as error:
             logger.debug("the balance cannot be read: %s", error)
             return None

@@ -43,8 +43,10 @@ class Lane:
         return await self._limiter.wait()
 
     async def wait_for_cooldown(self) -> None:
-        """Return when no cooldown of all requests is on, for what takes no turn."""
-        await self._cooldown.wait()
+        """Return when no cooldown of these requests is on, for what takes no turn."""
+        while self._cooldown.is_on or self._own_cooldown.is_on:
+            await self._cooldown.wait()
+            await self._own_cooldown.wait()
 
     def on_accepted(self, turn_time: float | None) -> None:
         """The API took a request: what refusals have made of the rate comes back step by step."""
