@@ -1,4 +1,4 @@
-"""One poller over all generations in flight: what is due is read together, each at its own time."""
+"""One poller over all generations in flight: when one must be read, all that may be are read with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hedra_batch.decide import is_denial_believed
 from hedra_batch.errors import HedraBatchError, NotFoundError, UnfinishedError
 from hedra_batch.inputs import PriceKey, find_price_key
 from hedra_batch.job import Attempt
-from hedra_batch.run.pacing.schedule import Outlook, Schedule, Usual
+from hedra_batch.run.pacing.schedule import Due, Outlook, Schedule, Usual
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.state import State
 
@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: Reads that may be under way together, so that a slow answer keeps nobody else waiting.
 READS_AT_ONCE = 4
-#: An end tells how long a generation took only when it was known to run shortly before, as a share of that time.
-FRESH_SHARE = 0.25
+#: Of what is read at once, for there is no reason to wait.
+AT_ONCE = Due(0.0, 0.0)
 
 
 @dataclass(slots=True)
@@ -34,8 +34,8 @@ class _Followed:
     attempt: Attempt
     ended: asyncio.Future[Reading | None]
     accepted_time: float
-    #: When it was last known to run.
-    running_time: float
+    #: When it was last known to run; None while nobody knows, since an earlier run has sent it.
+    running_time: float | None
     outlook: Outlook
     missing_at: str | None
 
@@ -60,11 +60,12 @@ class Poller:
         self._on_fraction = on_fraction
         self._record_missing = record_missing
         self._followed: dict[str, _Followed] = {}
-        #: When each is due next, soonest first; what is being read is not in it.
-        self._due: list[tuple[float, str]] = []
+        #: When each is due next, the first in front; what is being read is not in it.
+        self._due: list[tuple[Due, str]] = []
         self._usual: defaultdict[PriceKey, Usual] = defaultdict(Usual)
         self._changed = asyncio.Event()
         self._room = asyncio.Semaphore(READS_AT_ONCE)
+        self._began_time = float("inf")
         self._ended_by: Exception | None = None
         #: Whether the run waits for nothing but what is overdue, which is then read once more and returned.
         self._is_idle = False
@@ -91,17 +92,19 @@ class Poller:
         age_seconds = max(self._settings.clock.age_seconds(accepted_at), 0.0) if accepted_at else 0.0
         model_seconds = self._api.find_usual_seconds(attempt.fields)
         # What the service did not estimate was recorded with the time that its model usually takes.
-        end_seconds = attempt.eta_seconds if attempt.eta_seconds != model_seconds else None
+        # One of 0 says nothing of what has just begun.
+        end_seconds = attempt.eta_seconds if attempt.eta_seconds and attempt.eta_seconds != model_seconds else None
         outlook = Outlook(end_seconds, 0.0, self._usual[find_price_key(attempt.fields)].bounds, model_seconds)
         accepted_time = loop.time() - age_seconds
-        return _Followed(attempt, loop.create_future(), accepted_time, accepted_time, outlook, attempt.missing_at)
+        running_time = accepted_time if accepted_time >= self._began_time else None
+        return _Followed(attempt, loop.create_future(), accepted_time, running_time, outlook, attempt.missing_at)
 
-    def _find_first_due(self, followed: _Followed) -> float:
+    def _find_first_due(self, followed: _Followed) -> Due:
         """Read at once what may have ended while nobody looked."""
         now = asyncio.get_running_loop().time()
         age_seconds = now - followed.accepted_time
         if followed.is_overdue or age_seconds >= followed.outlook.earliest_seconds:
-            return now
+            return AT_ONCE
         return self._schedule.find_due(now, age_seconds, followed.outlook)
 
     def on_busy(self) -> None:
@@ -111,11 +114,12 @@ class Poller:
     def on_idle(self) -> None:
         """Nothing else keeps the run going: read what is overdue once more, and return it however it stands."""
         self._is_idle = True
-        self._due = sorted((0.0, remote_id) for _, remote_id in self._due)
+        self._due = [(AT_ONCE, remote_id) for _, remote_id in self._due]
         self._changed.set()
 
     async def run(self) -> None:
         """Read what is due, for ever; an error that ends this ends all that wait for it too."""
+        self._began_time = asyncio.get_running_loop().time()
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
@@ -138,23 +142,24 @@ class Poller:
             self._changed.clear()
             if ids := self._take_due(loop.time()):
                 return ids
-            delay = self._due[0][0] - loop.time() if self._due else None
+            delay = self._due[0][0].by_time - loop.time() if self._due else None
             with suppress(TimeoutError):
                 # Not `wait_for`: that of Python 3.11 loses a cancellation that comes together with the event.
                 async with asyncio.timeout(delay):
                     await self._changed.wait()
 
     def _take_due(self, now: float) -> list[str]:
-        most = self._api.reads_together
-        ids: list[str] = []
-        while self._due and self._due[0][0] <= now and len(ids) < most:
-            _, remote_id = heapq.heappop(self._due)
-            if remote_id in self._followed:
-                ids.append(remote_id)
-        return ids
+        """Take the first that are due and, as far as there is room in one request, those that may be read by now."""
+        if not self._due or self._due[0][0].by_time > now:
+            return []
+        ready = (item for item in self._due if item[0].from_time <= now and item[1] in self._followed)
+        taken = {remote_id for _, remote_id in heapq.nsmallest(self._api.reads_together, ready)}
+        self._due = [item for item in self._due if item[1] in self._followed and item[1] not in taken]
+        heapq.heapify(self._due)
+        return list(taken)
 
-    def _push(self, remote_id: str, due_time: float) -> None:
-        heapq.heappush(self._due, (due_time, remote_id))
+    def _push(self, remote_id: str, due: Due) -> None:
+        heapq.heappush(self._due, (due, remote_id))
         self._changed.set()
 
     async def _read(self, ids: list[str]) -> None:
@@ -168,7 +173,7 @@ class Poller:
             if followed and not followed.ended.done():
                 await self._on_answer(followed, answer)
         for remote_id in unread:
-            self._push(remote_id, 0.0)
+            self._push(remote_id, AT_ONCE)
 
     async def _on_answer(self, followed: _Followed, answer: Reading | HedraBatchError) -> None:
         if isinstance(answer, Reading):
@@ -206,8 +211,8 @@ class Poller:
 
     def _on_running(self, followed: _Followed, eta_seconds: float | None) -> None:
         """Take a new estimate into account; one of 0 for what runs on says only that it is late."""
-        followed.running_time = asyncio.get_running_loop().time()
-        age_seconds = followed.running_time - followed.accepted_time
+        followed.running_time = now = asyncio.get_running_loop().time()
+        age_seconds = now - followed.accepted_time
         usual = self._usual[find_price_key(followed.attempt.fields)].bounds
         outlook = replace(followed.outlook, usual=usual)
         if eta_seconds:
@@ -215,10 +220,10 @@ class Poller:
         followed.outlook = outlook
 
     def _learn_duration(self, followed: _Followed) -> None:
-        now = asyncio.get_running_loop().time()
-        age_seconds = now - followed.accepted_time
-        if now - followed.running_time <= age_seconds * FRESH_SHARE:
-            self._usual[find_price_key(followed.attempt.fields)].add(age_seconds)
+        """Take it to have ended midway between the last time that it was known to run and now."""
+        if followed.running_time is not None:
+            ended_time = (followed.running_time + asyncio.get_running_loop().time()) / 2
+            self._usual[find_price_key(followed.attempt.fields)].add(ended_time - followed.accepted_time)
 
     def _is_too_late(self, attempt: Attempt) -> bool:
         expected_seconds = (attempt.eta_seconds or 0.0) * self._settings.overdue_factor
@@ -238,10 +243,10 @@ class Poller:
     def _postpone(self, followed: _Followed) -> None:
         now = asyncio.get_running_loop().time()
         if followed.is_overdue:
-            due_time = now + self._settings.overdue_poll_seconds
+            due = Due(now + self._settings.overdue_poll_seconds, now + self._settings.overdue_poll_seconds)
         else:
-            due_time = self._schedule.find_due(now, now - followed.accepted_time, followed.outlook)
-        self._push(followed.attempt.remote_id or "", due_time)
+            due = self._schedule.find_due(now, now - followed.accepted_time, followed.outlook)
+        self._push(followed.attempt.remote_id or "", due)
 
 
 def _find_first(errors: BaseExceptionGroup[Exception]) -> Exception:

@@ -1,26 +1,30 @@
 """When a generation is read next: often where it is likely to end, rarely before and when it is late. Pure.
 
-Estimates are taken for what they are: those of the service may be missing or wrong by half. Reads of different
-generations meet on a common grid, so that one request serves many.
+Estimates are taken for what they are: those of the service may be missing or wrong by half. A read is due within a
+window and not at an instant, so that one request can serve many.
 """
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 #: A generation can end after two thirds of an estimate that is too long by half; it is read a little before.
 EARLIEST_SHARE = 0.6
 #: Without an estimate for itself, it can end after half of what is usual.
 EARLIEST_USUAL_SHARE = 0.5
-#: How late an end may be noticed, as a share of the whole time; also the finest grid that it is read on.
-RESOLUTION_SHARE = 0.02
+#: How late an end may be noticed, as a share of the whole time.
+RESOLUTION_SHARE = 0.03
+#: From one read to the next there is at least this share of the resolution, also where another request takes it along.
+SPACING_SHARE = 0.25
 #: Once it is late, it is read again after this share of the time that it is late by: from the start where nobody says
 #: how long it takes.
 LATE_SHARE = 0.25
-#: Generations of a kind that are remembered, and from how many on they tell what is usual.
-SEEN_LIMIT = 50
+#: Generations of a kind that are remembered, and from how many on they tell what is usual. Of those that began
+#: together the last to end say little, so there are to be more of them than are in flight.
+SEEN_LIMIT = 1000
 SEEN_LEAST = 5
 
 
@@ -28,16 +32,20 @@ class Usual:
     """How long generations of one kind have taken in this run."""
 
     def __init__(self) -> None:
-        self._seen_seconds: deque[float] = deque(maxlen=SEEN_LIMIT)
+        #: The same times in the order in which they were seen, and by length.
+        self._seen_seconds: deque[float] = deque()
+        self._ordered_seconds: list[float] = []
         #: Between which times nearly all ended; None as long as too few were seen.
         self.bounds: tuple[float, float] | None = None
 
     def add(self, seconds: float) -> None:
+        if len(self._seen_seconds) == SEEN_LIMIT:
+            del self._ordered_seconds[bisect_left(self._ordered_seconds, self._seen_seconds.popleft())]
         self._seen_seconds.append(seconds)
-        if len(self._seen_seconds) >= SEEN_LEAST:
-            ordered = sorted(self._seen_seconds)
-            margin = len(ordered) // 20
-            self.bounds = ordered[margin] * 0.9, ordered[-1 - margin]
+        insort(self._ordered_seconds, seconds)
+        if len(self._ordered_seconds) >= SEEN_LEAST:
+            margin = len(self._ordered_seconds) // 20
+            self.bounds = self._ordered_seconds[margin] * 0.9, self._ordered_seconds[-1 - margin]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,13 @@ class Outlook:
         return self.usual[1] if self.usual is not None else self.usual_seconds
 
 
+class Due(NamedTuple):
+    """When a generation is to be read: by the end of it, and from its beginning along with others."""
+
+    by_time: float
+    from_time: float
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """Chooses times within the bounds of a run."""
@@ -83,15 +98,16 @@ class Schedule:
     shortest_seconds: float
     longest_seconds: float
 
-    def find_due(self, now: float, age_seconds: float, outlook: Outlook) -> float:
+    def find_due(self, now: float, age_seconds: float, outlook: Outlook) -> Due:
         """Find when to read a generation of an age next, on the clock of `now`."""
-        grid_seconds = self._find_grid(outlook.usual_seconds)
+        # Whatever was expected, it takes as long as it has taken already.
+        resolution_seconds = self._bound(max(outlook.usual_seconds, age_seconds) * RESOLUTION_SHARE)
         late_seconds = max(age_seconds - outlook.latest_seconds, 0.0)
-        wait_seconds = max(outlook.earliest_seconds - age_seconds, late_seconds * LATE_SHARE)
-        wait_seconds = min(max(wait_seconds, grid_seconds / 2), self.longest_seconds)
-        return math.ceil((now + wait_seconds) / grid_seconds) * grid_seconds
+        wait_seconds = max(
+            outlook.earliest_seconds - age_seconds, late_seconds * LATE_SHARE, resolution_seconds * SPACING_SHARE
+        )
+        from_time = now + min(wait_seconds, self.longest_seconds)
+        return Due(from_time + resolution_seconds, from_time)
 
-    def _find_grid(self, usual_seconds: float) -> float:
-        """Choose the distance of possible times: powers of two, so that coarse grids fall onto fine ones."""
-        finest_seconds = max(usual_seconds * RESOLUTION_SHARE, self.shortest_seconds)
-        return 2.0 ** math.floor(math.log2(min(finest_seconds, self.longest_seconds)))
+    def _bound(self, seconds: float) -> float:
+        return min(max(seconds, self.shortest_seconds), self.longest_seconds)
