@@ -164,20 +164,11 @@ def test_an_api_that_stays_away_ends_the_run_unless_something_shows_that_it_is_t
     assert run_virtually(work) == pytest.approx(129, abs=0.1)
 
 
-def test_a_window_that_is_used_up_pauses_what_takes_no_turn_too() -> None:
-    async def work() -> float:
-        _, reads = make_lanes()
-        reads.on_used_up(30.0)
-        return await measure_pause(reads)
-
-    assert run_virtually(work) == 30.0
-
-
 def test_a_window_that_is_used_up_pauses_its_own_kind_only() -> None:
     async def work() -> tuple[list[float], float]:
         submissions, reads = make_lanes()
         submissions.on_used_up(30.0)
-        read, pause = await measure_turns(reads, 3), await measure_pause(reads)
+        read, pause = await measure_turns(reads, 3), await measure_pause(submissions)
         return [read[-1], *await measure_turns(submissions, 1)], pause
 
     [read, submitted], pause = run_virtually(work)

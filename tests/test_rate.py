@@ -55,6 +55,26 @@ def test_idle_time_is_not_saved_up_for_a_burst() -> None:
     assert min(measure_gaps(run_virtually(work))) >= 0.999
 
 
+def test_free_turns_wait_for_no_interval_and_then_the_pace_begins() -> None:
+    async def work() -> list[float]:
+        limiter, passed = RateLimiter(Rate(1, 1), Cooldown(), free_turns=2), list[float]()
+        for _ in range(5):
+            await pass_through(limiter, passed)
+        return passed
+
+    assert run_virtually(work) == pytest.approx([0.0, 0.0, 0.0, 1.0, 2.0], abs=0.01)
+
+
+def test_a_pause_holds_a_free_turn_too() -> None:
+    async def work() -> list[float]:
+        cooldown, passed = Cooldown(), list[float]()
+        cooldown.extend(10.0, "a test")
+        await pass_through(RateLimiter(Rate(1, 1), cooldown, free_turns=1), passed)
+        return passed
+
+    assert run_virtually(work) == pytest.approx([10.0], abs=0.01)
+
+
 def test_a_pause_holds_everybody_and_an_extension_too() -> None:
     async def work() -> list[float]:
         cooldown, passed = Cooldown(), list[float]()

@@ -33,6 +33,9 @@ from hedra_batch.run.stations.submit import Submitter
 from hedra_batch.run.stations.track import Tracker
 from hedra_batch.state import HELD, TO_SEND, State
 
+#: The models and the balance: whoever starts a run waits for them before anything is sent.
+READS_BEFORE_FIRST_REQUEST = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -51,7 +54,15 @@ class Lanes:
         self.concurrency = ConcurrencyLimit(limits.in_flight)
         #: Ready downloads go before new submissions.
         self.backlog = Backlog()
-        self.reads = Lane("poll", limits.poll, settings, outage_guard, cooldown, own_cooldown=Cooldown("reads"))
+        self.reads = Lane(
+            "poll",
+            limits.poll,
+            settings,
+            outage_guard,
+            cooldown,
+            own_cooldown=Cooldown("reads"),
+            free_turns=READS_BEFORE_FIRST_REQUEST,
+        )
         self.submissions = Lane(
             "submit",
             limits.submit,

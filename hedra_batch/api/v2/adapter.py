@@ -40,8 +40,7 @@ class HedraV2(Api):
 
     async def load_models(self) -> None:
         try:
-            # Like the balance, it is asked for once a run: whoever waits for the first request waits for it.
-            models = await self._calls.until_answered(self._client.list_models, is_paced=False)
+            models = await self._calls.until_answered(self._client.list_models)
         except JobError as error:
             raise ConfigurationError(
                 f"There is no Hedra API at {self._client.base_url}: it does not list its models ({error}). "
@@ -60,7 +59,7 @@ class HedraV2(Api):
 
     async def read_balance(self) -> Money | None:
         try:
-            return await self._calls.once(self._client.read_balance, is_paced=False)
+            return await self._calls.once(self._client.read_balance)
         except (JobError, RetryError, OutOfCreditsError) as error:
             logger.debug("the balance cannot be read: %s", error)
             return None

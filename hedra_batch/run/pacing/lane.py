@@ -26,6 +26,7 @@ class Lane:
         cooldown: Cooldown,
         *gates: Gate,
         own_cooldown: Cooldown,
+        free_turns: int = 0,
         since_last_seconds: float | None = None,
     ) -> None:
         """Make a lane; `cooldown` is shared by all lanes, and `since_last_seconds` is the age of the last request."""
@@ -33,7 +34,13 @@ class Lane:
         self._cooldown = cooldown
         self._own_cooldown = own_cooldown
         self._limiter = RateLimiter(
-            rate, cooldown, own_cooldown, *gates, name=name, since_last_seconds=since_last_seconds
+            rate,
+            cooldown,
+            own_cooldown,
+            *gates,
+            name=name,
+            free_turns=free_turns,
+            since_last_seconds=since_last_seconds,
         )
         self._throttled = Backoff(settings.throttle_seconds, settings.longest_throttle_seconds)
         self._unreachable = Backoff(settings.first_pause_seconds, settings.longest_pause_seconds)
@@ -43,10 +50,8 @@ class Lane:
         return await self._limiter.wait()
 
     async def wait_for_cooldown(self) -> None:
-        """Return when no cooldown of these requests is on, for what takes no turn."""
-        while self._cooldown.is_on or self._own_cooldown.is_on:
-            await self._cooldown.wait()
-            await self._own_cooldown.wait()
+        """Return when no cooldown of all requests is on, for what takes no turn."""
+        await self._cooldown.wait()
 
     def on_accepted(self, turn_time: float | None) -> None:
         """The API took a request: what refusals have made of the rate comes back step by step."""

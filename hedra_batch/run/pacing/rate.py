@@ -102,9 +102,13 @@ class RateLimiter:
         cooldown: Cooldown,
         *gates: Gate,
         name: str = "request",
+        free_turns: int = 0,
         since_last_seconds: float | None = None,
     ) -> None:
-        """Make a limiter; `since_last_seconds` is how long ago an earlier run sent its last request."""
+        """Make a limiter; `since_last_seconds` is how long ago an earlier run sent its last request.
+
+        So many `free_turns` at the start are not held to the rate.
+        """
         self._configured = self._rate = rate
         self._name = name
         self._cooldown = cooldown
@@ -112,6 +116,7 @@ class RateLimiter:
         self._turn = asyncio.Lock()
         self._bucket = _Bucket(rate)
         self._accepted_in_a_row = 0
+        self._free_turns = free_turns
         self._first_wait_seconds = 0.0
         if since_last_seconds is not None:
             self._first_wait_seconds = max(rate.interval_seconds - max(since_last_seconds, 0.0), 0.0)
@@ -122,6 +127,10 @@ class RateLimiter:
             if self._first_wait_seconds:
                 await asyncio.sleep(self._first_wait_seconds)
                 self._first_wait_seconds = 0.0
+            if self._free_turns:
+                await self._pass_gates()
+                self._free_turns -= 1
+                return asyncio.get_running_loop().time()
             while True:
                 has_waited = await self._pass_gates()
                 await self._bucket.draw()
