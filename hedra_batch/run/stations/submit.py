@@ -45,12 +45,7 @@ class _Sending:
     #: When the lane gave its turn.
     turn_time: float
     is_stopped: bool = False
-    post: asyncio.Task[Acceptance] | None = None
-
-    def cut(self) -> None:
-        """Stop waiting for the answer; what is then written down is that the outcome is unknown."""
-        if self.post:
-            self.post.cancel()
+    is_waiting_for_answer: bool = False
 
 
 class Submitter:
@@ -92,7 +87,7 @@ class Submitter:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
             state.is_stopped = True
-            cutting = asyncio.get_running_loop().call_later(self._stop_grace_seconds, state.cut)
+            cutting = asyncio.get_running_loop().call_later(self._stop_grace_seconds, _cut, sending, state)
             while not sending.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({sending})
@@ -107,17 +102,26 @@ class Submitter:
         attempt = await self._ledger.apply(attempt, events.begin_send(attempt.state, target))
         if state.is_stopped:
             return await self._end(attempt, Reply.NOT_ACCEPTED, "The run was stopped before the send.")
-        state.post = asyncio.create_task(self._api.submit(body), name=f"post {attempt.label}")
         try:
-            acceptance = await state.post
-        except asyncio.CancelledError:
-            return await self._end(attempt, Reply.UNKNOWN, "The run was stopped before the answer came.")
+            acceptance = await self._post(body, state)
         except HedraBatchError as refusal:
             return await self._record_refusal(attempt, refusal, state.turn_time)
         accepted = await self._record_acceptance(attempt, acceptance)
         self._lane.on_accepted(state.turn_time)
         await self._concurrency.on_accepted()
         return accepted
+
+    async def _post(self, body: bytes, state: _Sending) -> Acceptance:
+        """Send, and wait for the answer. Whoever cancels this meanwhile ends the wait, and nothing else."""
+        state.is_waiting_for_answer = True
+        try:
+            return await self._api.submit(body)
+        except asyncio.CancelledError:
+            if task := asyncio.current_task():
+                task.uncancel()
+            raise UnknownOutcomeError("The run was stopped before the answer came.") from None
+        finally:
+            state.is_waiting_for_answer = False
 
     async def _record_acceptance(self, attempt: Attempt, acceptance: Acceptance) -> Attempt:
         event = events.accept(
@@ -195,3 +199,9 @@ def _log_refusal(attempt: Attempt, refusal: HedraBatchError) -> None:
     else:
         failed = "failed: " if isinstance(refusal, RefusedError) else ""
         logger.warning("%s: %s%s", attempt.label, failed, refusal)
+
+
+def _cut(sending: asyncio.Task[Attempt], state: _Sending) -> None:
+    """Stop waiting for the answer; what is then written down is that the outcome is unknown."""
+    if state.is_waiting_for_answer:
+        sending.cancel()
