@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 KEY = "key-of-the-benchmark"
 #: No run takes longer; one that hangs must not keep the others waiting.
 _LONGEST_SECONDS = 900.0
+#: Nothing of the user's own account; and bytecode is kept, as it is where the program is installed.
+_NOT_INHERITED = ("HEDRA_", "PYTHONDONTWRITEBYTECODE")
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
@@ -44,7 +46,7 @@ class Command:
     def __init__(self, *words: str, folder: Path, stdout: Path | None = None) -> None:
         """Start it; what it says on stderr, and on stdout unless that has a file, stands in its folder."""
         self._stderr = folder / f"{words[0]}.err"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HEDRA_")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         with self._stderr.open("ab") as errors, (stdout or self._stderr).open("ab") as output:
             self.started_at = time.time()
             self._started_seconds = time.perf_counter()
