@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import os
@@ -13,6 +12,7 @@ from hedra_batch import __version__
 from hedra_batch.batch.batch import Batch, apply_manifest, open_batch
 from hedra_batch.batch.workspace import Workspace
 from hedra_batch.cli.console import Console
+from hedra_batch.cli.loop import name_loop, run_on_loop
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.signals import Stop
 from hedra_batch.cli.workspace import TRIAL_SPEED, find_edition, find_workspace
@@ -46,7 +46,7 @@ def execute(options: RunOptions, settings: RunSettings | None = None) -> int:
     prepared = prepare(options, settings or RunSettings(), os.environ)
     spare_collector()
     try:
-        return asyncio.run(run_batch(prepared))
+        return run_on_loop(run_batch, prepared)
     except LockedError as error:
         if options.is_quiet:
             return error.exit_code
@@ -109,7 +109,7 @@ class _Execution:
 
     def _log_start(self) -> None:
         ledger = self._batch.session.ledger
-        logger.debug("hedra-batch %s, run %d: %s", __version__, ledger.run_number, self._options)
+        logger.debug("hedra-batch %s on %s, run %d: %s", __version__, name_loop(), ledger.run_number, self._options)
         if ledger.loss:
             logger.debug("a ledger was lost: attempts up to %d are looked for", ledger.loss.highest_attempt)
 

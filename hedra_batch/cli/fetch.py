@@ -41,8 +41,7 @@ logger = logging.getLogger(__name__)
 @loudness_options
 def fetch(**flags: Any) -> int:
     """Get results again by their ids, at no cost: files that were deleted or damaged, or did not arrive yet."""
-    import asyncio
-
+    from hedra_batch.cli.loop import run_on_loop
     from hedra_batch.cli.workspace import find_workspace
     from hedra_batch.manifest.heading import load_name
     from hedra_batch.run.settings import RunSettings
@@ -51,7 +50,7 @@ def fetch(**flags: Any) -> int:
     options = RunOptions(**flags)
     workspace = find_workspace(options, load_name(options.manifest), os.environ)
     workspace.require_ledger()
-    return asyncio.run(fetch_results(workspace, options, RunSettings()))
+    return run_on_loop(fetch_results, workspace, options, RunSettings())
 
 
 async def fetch_results(workspace: Workspace, options: RunOptions, settings: RunSettings) -> int:

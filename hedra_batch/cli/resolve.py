@@ -84,15 +84,14 @@ def list_held(options: RunOptions) -> int:
 
 
 def abandon_jobs(options: RunOptions) -> int:
-    import asyncio
-
     from hedra_batch.cli.execution import prepare
+    from hedra_batch.cli.loop import run_on_loop
     from hedra_batch.run.settings import RunSettings
 
     os.umask(0o077)
     prepared = prepare(options, RunSettings(), os.environ)
     prepared.workspace.require_ledger()
-    return asyncio.run(_abandon(prepared))
+    return run_on_loop(_abandon, prepared)
 
 
 async def _abandon(prepared: PreparedRun) -> int:

@@ -68,8 +68,7 @@ if TYPE_CHECKING:
 )
 def simulate(faults: tuple[str, ...], rate: Rate | None, **settings: Any) -> int:
     """Serve a simulated Hedra API on this machine, until interrupted."""
-    import asyncio
-
+    from hedra_batch.cli.loop import run_on_loop
     from hedra_batch.simulator.faults import FAULTS, parse_faults
     from hedra_batch.simulator.settings import SimulatorSettings
 
@@ -79,7 +78,7 @@ def simulate(faults: tuple[str, ...], rate: Rate | None, **settings: Any) -> int
         return EXIT_DONE
     if rate:
         settings.update(window_submissions=rate.count, window_seconds=rate.per_seconds)
-    return asyncio.run(_serve(SimulatorSettings(faults=parse_faults(faults), **settings)))
+    return run_on_loop(_serve, SimulatorSettings(faults=parse_faults(faults), **settings))
 
 
 async def _serve(settings: SimulatorSettings) -> int:

@@ -109,6 +109,14 @@ static void name_content(struct call *call, const char *content, size_t size) {
     snprintf(call->target, sizeof call->target, "%.*s", line_end ? (int)(line_end - content) : 0, content);
 }
 
+/* uvloop writes to a connection as to a file. */
+static void name_written(struct call *call, const struct iovec *parts) {
+    struct stat status;
+    if (fstat(call->descriptor, &status) || !S_ISSOCK(status.st_mode)) return name_file(call);
+    call->kind = SEND;
+    name_content(call, parts->iov_base, parts->iov_len);
+}
+
 /* The label is what the wrapper is called from outside: its own name would clash with the headers' declaration. */
 #define WRAP(result_type, name, parameters, arguments, the_kind, the_descriptor, name_target) \
     result_type wrap_##name parameters __asm__(#name); \
@@ -130,7 +138,10 @@ static void name_content(struct call *call, const char *content, size_t size) {
 
 #define KIND_OF_OPEN (flags & O_CREAT ? CREATE : OPEN)
 
-WRAP_FILE(ssize_t, write, (int file, const void *content, size_t size), (file, content, size), WRITE)
+WRAP(ssize_t, write, (int file, const void *content, size_t size), (file, content, size), WRITE, file,
+     name_written(&call, &(struct iovec){(void *)content, size}))
+WRAP(ssize_t, writev, (int file, const struct iovec *parts, int count), (file, parts, count), WRITE, file,
+     name_written(&call, parts))
 WRAP_FILE(ssize_t, pwrite, (int file, const void *content, size_t size, off_t at), (file, content, size, at), WRITE)
 WRAP_FILE(ssize_t, pwrite64, (int file, const void *content, size_t size, off64_t at), (file, content, size, at), WRITE)
 WRAP_FILE(int, fsync, (int file), (file), SYNC)
