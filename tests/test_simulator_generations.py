@@ -133,3 +133,10 @@ async def test_a_result_can_be_lost_and_found_again(service: Service) -> None:
     assert charges(service) == [("charge", 35)] * 2
     service.simulator.find_result_again(lost["id"])
     assert (await service.status(lost["id"]))["status"] == "complete"
+
+
+@pytest.mark.parametrize(("eta_share", "estimated"), [(0.0, 0), (1.0, 20)])
+async def test_as_many_generations_get_an_estimate_as_asked_for(eta_share: float, estimated: int) -> None:
+    async with running(eta_share=eta_share) as service:
+        etas = [(await service.submit()).json["eta_sec"] for _ in range(20)]
+    assert len([eta for eta in etas if eta is not None]) == estimated

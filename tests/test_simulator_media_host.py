@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulated import KEY, Service
+from simulated import KEY, Service, running
 
 
 async def test_a_finished_video_is_found_by_its_asset(service: Service) -> None:
@@ -22,6 +22,12 @@ async def test_a_finished_video_can_be_downloaded(service: Service) -> None:
     assert answer["streaming_url"] != answer["download_url"]
     assert (await service.download(answer["streaming_url"])).status == 404
     assert (await service.download(service.simulator.media_url)).content.startswith(b"<?xml")
+
+
+async def test_videos_can_be_as_large_as_real_ones() -> None:
+    async with running(video_bytes=3_000_000) as service:
+        movie = await service.download((await service.finished())["download_url"])
+    assert len(movie.content) == 3_000_000
 
 
 async def test_a_part_of_a_video_can_be_downloaded(service: Service) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from hedra_batch.simulator.movie import make_movie
+from hedra_batch.run.container import check_container
+from hedra_batch.simulator.movie import fill_up, make_movie
 
 SIZES = [(1280, 720, 5000), (720, 1280, 5000), (960, 540, 7500), (540, 720, 5001), (1920, 1080, 12_000), (18, 2, 41)]
 
@@ -79,3 +80,15 @@ def test_each_identity_has_its_own_movie() -> None:
 def test_impossible_sizes_are_refused(width: int, height: int, duration_ms: int) -> None:
     with pytest.raises(ValueError, match="even"):
         make_movie(width, height, duration_ms, "a fox")
+
+
+@pytest.mark.parametrize("more_bytes", [-1, 0, 1, 7, 8, 100_000])
+def test_a_movie_that_is_filled_up_is_as_large_as_asked_for_and_plays(tmp_path: Path, more_bytes: int) -> None:
+    movie = make_movie(1280, 720, 5000, "a fox")
+    path = tmp_path / "movie.mp4"
+    path.write_bytes(fill_up(movie, len(movie) + more_bytes))
+    # The head of the box that fills it takes eight bytes.
+    assert path.stat().st_size == len(movie) + (max(more_bytes, 8) if more_bytes > 0 else 0)
+    with path.open("rb") as file:
+        check_container(file)
+    assert probe(path)["nb_read_frames"] == "120"

@@ -61,6 +61,23 @@ if TYPE_CHECKING:
     help="How wrong its estimates are at most.",
 )
 @click.option(
+    "--eta-share",
+    type=click.FloatRange(min=0, max=1),
+    default=0.9,
+    show_default=True,
+    metavar="SHARE",
+    help="The share of generations that get an estimate.",
+)
+@click.option(
+    "--video-mb",
+    "video_bytes",
+    type=click.IntRange(min=0),
+    callback=lambda _context, _option, megabytes: megabytes * 10**6,
+    default=0,
+    metavar="MB",
+    help="Fill each video up to so many megabytes.",
+)
+@click.option(
     "--folder",
     type=click.Path(path_type=Path),
     metavar="DIR",

@@ -23,7 +23,6 @@ STAGES = ((0.9, "finalizing"), (0.1, "processing"), (0.0, "queued"))
 
 #: Makes the asset id of a generation out of its own id.
 _ASSET_NAMESPACE = uuid.UUID("6f1f8a52-6d0c-5b9e-8a54-0f5b8f6f3c21")
-_SHARE_WITHOUT_ETA = 0.1
 #: Where the progress of one that never ends comes to rest.
 _LAST_PROGRESS = 0.85
 
@@ -163,7 +162,7 @@ class Generations:
     def eta_seconds(self, generation: Generation, at: float) -> int | None:
         """Estimate the time that remains, wrong by the noise of the settings; some generations never have one."""
         seed = self._settings.seed
-        if at >= generation.ends_at or draw_fraction(seed, "no eta", generation.id) < _SHARE_WITHOUT_ETA:
+        if at >= generation.ends_at or draw_fraction(seed, "no eta", generation.id) < 1 - self._settings.eta_share:
             return None
         error = self._settings.eta_noise * (2 * draw_fraction(seed, "eta", generation.id) - 1)
         return max(0, round((generation.created_at + generation.seconds - at) * (1 + error)))

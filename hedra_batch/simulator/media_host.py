@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 
 from hedra_batch.simulator.faults import FaultInjector
 from hedra_batch.simulator.generations import Generations
-from hedra_batch.simulator.movie import make_movie
+from hedra_batch.simulator.movie import fill_up, make_movie
 from hedra_batch.simulator.recording import KEY_HEADER, RECORD, ConnectionCutError
 
 
@@ -75,10 +75,11 @@ class MediaRefusalError(Exception):
 class MediaHost:
     """The one route of the media host."""
 
-    def __init__(self, generations: Generations, links: Links, faults: FaultInjector) -> None:
+    def __init__(self, generations: Generations, links: Links, faults: FaultInjector, least_bytes: int = 0) -> None:
         self._generations = generations
         self._links = links
         self._faults = faults
+        self._least_bytes = least_bytes
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -110,7 +111,8 @@ class MediaHost:
         generation = self._generations.find_video(stem)
         if not generation or suffix != "mp4":
             raise MediaRefusalError(404, "NoSuchKey", "The specified key does not exist.")
-        return make_movie(generation.width, generation.height, generation.duration_ms, generation.id)
+        movie = make_movie(generation.width, generation.height, generation.duration_ms, generation.id)
+        return fill_up(movie, self._least_bytes)
 
     def _cut_download(self, request: web.Request, movie: bytes) -> None:
         """Send half of the body; without a length, the client cannot tell that more was to come."""

@@ -97,6 +97,12 @@ def _nal_unit(header: int, payload: bytes) -> bytes:
     return bytes([header]) + re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", payload)
 
 
+def fill_up(movie: bytes, least_bytes: int) -> bytes:
+    """Make a file as large as asked for, by a box that players skip."""
+    missing_bytes = least_bytes - len(movie)
+    return movie + _box(b"free", bytes(max(missing_bytes - _BOX_HEAD_BYTES, 0))) if missing_bytes > 0 else movie
+
+
 @lru_cache(maxsize=32)
 def make_movie(width: int, height: int, duration_ms: int, identity: str) -> bytes:
     """Make the file; the identity decides its colour and stands in it, so no two files are alike."""

@@ -106,7 +106,7 @@ class Simulator:
 
     async def start(self) -> None:
         recorder = Recorder(self._state.requests, self.settings.clock)
-        media = MediaHost(self._state.generations, self._links, self._faults)
+        media = MediaHost(self._state.generations, self._links, self._faults, self.settings.video_bytes)
         state = self._state
         api = ApiHost(self.settings, state.account, state.assets, state.generations, self._links, self._faults)
         media_app = _app((recorder.middleware, media.middleware), {Route.READ_MEDIA: media.read}, "")

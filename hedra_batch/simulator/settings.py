@@ -60,6 +60,10 @@ class SimulatorSettings:
     generation_seconds: float = 120.0
     #: The largest error of an estimate, as a share of the time that remains.
     eta_noise: float = 0.5
+    #: The share of generations that get an estimate.
+    eta_share: float = 0.9
+    #: How large a video is at least: what is missing is filled up.
+    video_bytes: int = 0
     #: Generations that run at once before 429; None for any number.
     concurrency: int | None = None
     #: Submissions in one window before 429, and the length of a window in seconds of the clock; None for any number.
