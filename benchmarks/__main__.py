@@ -17,12 +17,14 @@ from typing import NamedTuple
 from benchmarks.bench import FULL, SHORT, Bench
 from benchmarks.command import FailedError
 from benchmarks.cost import measure_cpu
+from benchmarks.files import measure_files
 from benchmarks.flow import measure_pace, measure_slots
-from benchmarks.memory import measure_in_flight, measure_large
-from benchmarks.readiness import measure_plan, measure_resume, measure_start
+from benchmarks.memory import measure_in_flight, measure_large, measure_soak
+from benchmarks.readiness import measure_first, measure_plan, measure_plan_jobs, measure_resume, measure_start
 from benchmarks.stall import measure_stall
+from benchmarks.stopping import measure_stopping
 from benchmarks.table import Row, write_table
-from benchmarks.watching import measure_watching
+from benchmarks.watching import measure_short, measure_watching
 
 
 class Measurement(NamedTuple):
@@ -33,13 +35,19 @@ class Measurement(NamedTuple):
 
 
 MEASUREMENTS = (
-    Measurement(("cpu",), measure_cpu),
+    Measurement(("first",), measure_first),
+    Measurement(("cpu", "cpu-fast"), measure_cpu),
+    Measurement(("files", "throughput"), measure_files),
     Measurement(("pace", "window"), measure_pace),
     Measurement(("slots",), measure_slots),
     Measurement(("reads", "notice", "vendor"), measure_watching),
+    Measurement(("reads-short", "notice-short", "reads-no-eta", "notice-no-eta"), measure_short),
+    Measurement(("stop-send", "stop"), measure_stopping),
     Measurement(("memory",), measure_in_flight),
+    Measurement(("soak",), measure_soak),
     Measurement(("memory-manifest",), measure_large),
     Measurement(("plan",), measure_plan),
+    Measurement(("plan-jobs",), measure_plan_jobs),
     Measurement(("resume", "status"), measure_resume),
     Measurement(("start",), measure_start),
     Measurement(("stall",), measure_stall),

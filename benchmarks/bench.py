@@ -14,6 +14,10 @@ class Effort:
     #: Times that the program and its rival take turns.
     cpu_pairs: int
     cpu_jobs: int
+    #: Files as large as long videos, and how often they are fetched by each.
+    files: int
+    files_mb: int
+    files_pairs: int
     pace_submits: int
     slots_jobs: int
     slots_in_flight: int
@@ -23,6 +27,14 @@ class Effort:
     reads_in_flight: int
     #: Close to 1: times of the program's own, such as the shortest from one read to the next, do not scale.
     reads_speed: int
+    #: Generations of twenty seconds that are followed at the speed of the real API, and how many at once.
+    short_jobs: int
+    short_in_flight: int
+    short_speed: int
+    #: Generations that run for hours, as far as the program is concerned.
+    soak_jobs: int
+    soak_in_flight: int
+    soak_speed: int
     #: Generations that are in flight together.
     memory_in_flight: int
     memory_speed: int
@@ -45,6 +57,9 @@ class Effort:
 FULL = Effort(
     cpu_pairs=3,
     cpu_jobs=2000,
+    files=12,
+    files_mb=50,
+    files_pairs=3,
     pace_submits=600,
     slots_jobs=400,
     slots_in_flight=50,
@@ -52,6 +67,12 @@ FULL = Effort(
     reads_jobs=800,
     reads_in_flight=200,
     reads_speed=2,
+    short_jobs=800,
+    short_in_flight=150,
+    short_speed=1,
+    soak_jobs=9000,
+    soak_in_flight=1000,
+    soak_speed=1,
     memory_in_flight=10_000,
     memory_speed=1,
     large_prompts=250,
@@ -66,6 +87,9 @@ FULL = Effort(
 SHORT = Effort(
     cpu_pairs=1,
     cpu_jobs=100,
+    files=2,
+    files_mb=2,
+    files_pairs=1,
     pace_submits=30,
     slots_jobs=30,
     slots_in_flight=10,
@@ -73,6 +97,12 @@ SHORT = Effort(
     reads_jobs=40,
     reads_in_flight=20,
     reads_speed=60,
+    short_jobs=30,
+    short_in_flight=15,
+    short_speed=20,
+    soak_jobs=100,
+    soak_in_flight=50,
+    soak_speed=20,
     memory_in_flight=100,
     memory_speed=80,
     large_prompts=10,

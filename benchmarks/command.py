@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from hedra_batch.cli.loop import STANDARD, VARIABLE
+
 #: The children are modules of this repository, installed or not.
 ROOT = Path(__file__).parents[1]
 KEY = "key-of-the-benchmark"
@@ -43,17 +45,16 @@ class Account:
 class Command:
     """`python -m WORDS` in a process of its own, which does not outlive the `with`."""
 
-    def __init__(self, *words: str, folder: Path, stdout: Path | None = None) -> None:
+    def __init__(self, *words: str, folder: Path, stdout: Path | None = None, loop: str = STANDARD) -> None:
         """Start it; what it says on stderr, and on stdout unless that has a file, stands in its folder."""
         self._stderr = folder / f"{words[0]}.err"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         with self._stderr.open("ab") as errors, (stdout or self._stderr).open("ab") as output:
             self.started_at = time.time()
             self._started_seconds = time.perf_counter()
             self._process = subprocess.Popen(
                 (sys.executable, "-m", *words),
                 cwd=ROOT,
-                env={**inherited, "HEDRA_API_KEY": KEY},
+                env=make_environment(loop),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
@@ -93,7 +94,15 @@ class Command:
             self._process.wait()
 
 
-def call(*words: str, folder: Path, stdout: Path | None = None, accepted_codes: tuple[int, ...] = (0,)) -> Account:
+def make_environment(loop: str = STANDARD) -> dict[str, str]:
+    """Make the environment of a command on an event loop."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
+    return {**inherited, "HEDRA_API_KEY": KEY, VARIABLE: loop}
+
+
+def call(
+    *words: str, folder: Path, stdout: Path | None = None, loop: str = STANDARD, accepted_codes: tuple[int, ...] = (0,)
+) -> Account:
     """Run a command to its end. Raises FailedError."""
-    with Command(*words, folder=folder, stdout=stdout) as command:
+    with Command(*words, folder=folder, stdout=stdout, loop=loop) as command:
         return command.wait(*accepted_codes)

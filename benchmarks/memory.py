@@ -11,6 +11,8 @@ from benchmarks.table import Row
 
 _TARGET_IN_FLIGHT_MIB = 150
 _TARGET_LARGE_MIB = 300
+_TARGET_SOAK_SHARE = 0.10
+_TARGET_SOAK_MIB = 90
 _UNFINISHED = 3
 #: A manifest takes no more; the flag does.
 _MOST_IN_MANIFEST = 1000
@@ -33,6 +35,26 @@ def measure_in_flight(bench: Bench) -> list[Row]:
             rival=f"in flight at once: {most}",
             target=f"<= {_TARGET_IN_FLIGHT_MIB} MiB",
             is_met=peak_mib <= _TARGET_IN_FLIGHT_MIB,
+        )
+    ]
+
+
+def measure_soak(bench: Bench) -> list[Row]:
+    """Keep very many in flight for as long as it takes to make them all, at the speed of the real API."""
+    effort = bench.effort
+    folder = bench.make_folder("soak")
+    manifest = write_texts(folder, effort.soak_jobs, in_flight=effort.soak_in_flight)
+    with Service(folder, effort.soak_speed, "--generation-time", "15s") as service:
+        account = run(manifest, service)
+    share, peak_mib = account.cpu_seconds / account.wall_seconds, to_mib(account.peak_bytes)
+    return [
+        Row(
+            name="soak",
+            figure=f"share of a core, and peak memory, of {effort.soak_jobs} jobs, {effort.soak_in_flight} in flight",
+            measured=f"{share:.0%}, {peak_mib:.0f} MiB",
+            rival=f"{account.wall_seconds:.0f} s, generations of 15 s",
+            target=f"<= {_TARGET_SOAK_SHARE:.0%}, <= {_TARGET_SOAK_MIB} MiB",
+            is_met=share <= _TARGET_SOAK_SHARE and peak_mib <= _TARGET_SOAK_MIB,
         )
     ]
 

@@ -8,14 +8,20 @@ from pathlib import Path
 
 from benchmarks.bench import Bench
 from benchmarks.command import call
-from benchmarks.manifests import write_matrix
+from benchmarks.figures import to_mib
+from benchmarks.manifests import write_jobs, write_matrix
+from benchmarks.rivals import Errand
 from benchmarks.runs import PROGRAM, find_out, run, start
-from benchmarks.service import Service
+from benchmarks.service import SUBMIT, Service
 from benchmarks.table import Row
 
 _TARGET_HELP_SECONDS = 0.15
 _TARGET_PLAN_SECONDS = 5.0
 _TARGET_RESUME_SECONDS = 2.0
+_TARGET_FIRST_SECONDS = 0.6
+_TARGET_JOBS_SECONDS = 15
+_TARGET_JOBS_MIB = 400
+_QUICK_SPEED = 600
 _TARGET_STATUS_SECONDS = 0.3
 #: Of ten jobs of the large ledger, so many are done.
 _DONE_OF_TEN = 9
@@ -34,6 +40,56 @@ def measure_start(bench: Bench) -> list[Row]:
             rival=f"median of {bench.effort.repeats}",
             target=f"<= {_TARGET_HELP_SECONDS * 1000:.0f} ms",
             is_met=seconds <= _TARGET_HELP_SECONDS,
+        )
+    ]
+
+
+def measure_first(bench: Bench) -> list[Row]:
+    """Time a run of one job with the default limits to its first paid request, and the bare script to its own."""
+    pairs = [(_time_first(bench, number), _time_bare(bench, number)) for number in range(bench.effort.repeats)]
+    seconds, bare_seconds = (statistics.median(times) for times in zip(*pairs, strict=True))
+    return [
+        Row(
+            name="first",
+            figure="from the command to the first paid request, 1 job, default limits",
+            measured=f"{seconds:.2f} s",
+            rival=f"bare script: {bare_seconds:.2f} s; medians of {len(pairs)}",
+            target=f"<= {_TARGET_FIRST_SECONDS} s",
+            is_met=seconds <= _TARGET_FIRST_SECONDS,
+        )
+    ]
+
+
+def _time_first(bench: Bench, number: int) -> float:
+    folder = bench.make_folder(f"first-{number}")
+    manifest = write_jobs(folder, 1)
+    with Service(folder, _QUICK_SPEED) as service:
+        account = run(manifest, service)
+        return service.wait_for_request(account.started_at, {SUBMIT}) - account.started_at
+
+
+def _time_bare(bench: Bench, number: int) -> float:
+    folder = bench.make_folder(f"first-{number}-bare")
+    with Service(folder, _QUICK_SPEED) as service:
+        errand = Errand.make(service.url, folder, jobs=1, in_flight=1, downloads=1, pause_seconds=0.1)
+        account = call("benchmarks.rivals", "bare", errand.to_json(), folder=folder)
+        return service.wait_for_request(account.started_at, {SUBMIT}) - account.started_at
+
+
+def measure_plan_jobs(bench: Bench) -> list[Row]:
+    """Time the plan of a manifest that writes each of its jobs out, and look at the memory that it takes."""
+    folder = bench.make_folder("plan-jobs")
+    manifest = write_jobs(folder, bench.effort.large_jobs)
+    account = call(PROGRAM, "plan", str(manifest), folder=folder, stdout=folder / "plan.txt")
+    peak_mib = to_mib(account.peak_bytes)
+    return [
+        Row(
+            name="plan-jobs",
+            figure=f"hedra-batch plan of {bench.effort.large_jobs} single jobs; peak memory",
+            measured=f"{account.wall_seconds:.1f} s, {peak_mib:.0f} MiB",
+            rival=f"{manifest.stat().st_size / 10**6:.0f} MB of YAML",
+            target=f"<= {_TARGET_JOBS_SECONDS} s, <= {_TARGET_JOBS_MIB} MiB",
+            is_met=account.wall_seconds <= _TARGET_JOBS_SECONDS and peak_mib <= _TARGET_JOBS_MIB,
         )
     ]
 

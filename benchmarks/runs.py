@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchmarks.command import Account, Command, call
 from benchmarks.service import Service
+from hedra_batch.cli.loop import STANDARD
 
 PROGRAM = "hedra_batch"
 
@@ -15,9 +16,12 @@ def run_words(manifest: Path, service: Service, *flags: str) -> tuple[str, ...]:
     return (PROGRAM, "run", str(manifest), "-q", "--base-url", service.url, "--folder", str(find_out(manifest)), *flags)
 
 
-def run(manifest: Path, service: Service, *flags: str, accepted_codes: tuple[int, ...] = (0,)) -> Account:
+def run(
+    manifest: Path, service: Service, *flags: str, loop: str = STANDARD, accepted_codes: tuple[int, ...] = (0,)
+) -> Account:
     """Run a manifest to its end. Raises FailedError."""
-    return call(*run_words(manifest, service, *flags), folder=manifest.parent, accepted_codes=accepted_codes)
+    words = run_words(manifest, service, *flags)
+    return call(*words, folder=manifest.parent, loop=loop, accepted_codes=accepted_codes)
 
 
 def start(manifest: Path, service: Service, *flags: str) -> Command:

@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from benchmarks.command import ROOT, FailedError
+from benchmarks.command import ROOT, FailedError, make_environment
 
 _CREDITS = 10**9
 _PAUSE_SECONDS = 0.02
@@ -22,6 +22,7 @@ SUBMIT = "submit"
 READ = "read"
 DOWNLOAD = "download"
 OTHER = "other"
+KINDS = (SUBMIT, READ, DOWNLOAD, OTHER)
 
 
 class Request(NamedTuple):
@@ -52,12 +53,23 @@ class Generation:
 class Service:
     """A simulator with many credits; `with Service(folder, speed) as service` starts and stops it."""
 
-    def __init__(self, folder: Path, speed: float) -> None:
+    def __init__(self, folder: Path, speed: float, *flags: str) -> None:
         self._folder = folder / "service"
-        words = ("--port", "0", "--speed", str(speed), "--credits", str(_CREDITS), "--folder", str(self._folder))
+        words = (
+            "--port",
+            "0",
+            "--speed",
+            str(speed),
+            "--credits",
+            str(_CREDITS),
+            "--folder",
+            str(self._folder),
+            *flags,
+        )
         self._process = subprocess.Popen(
             (sys.executable, "-m", "hedra_batch", "simulate", *words),
             cwd=ROOT,
+            env=make_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -90,12 +102,13 @@ class Service:
         for record in self._read("generations.jsonl"):
             yield Generation(record["id"], record["created_at"], record["seconds"])
 
-    def wait_for_request(self, since: float) -> float:
+    def wait_for_request(self, since: float, kinds: Container[str] = KINDS) -> float:
         """Wait for the first request since an instant; returns when it arrived. Raises FailedError when none does."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            if found := min((request.at for request in self.read_requests(since)), default=None):
-                return found
+            found = [request.at for request in self.read_requests(since) if request.kind in kinds]
+            if found:
+                return min(found)
             time.sleep(_PAUSE_SECONDS)
         raise FailedError("The command has sent nothing.")
 

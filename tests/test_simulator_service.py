@@ -67,3 +67,11 @@ async def test_a_killed_process_loses_nothing_that_it_answered(tmp_path: Path) -
     simulator = Simulator(SimulatorSettings(folder=tmp_path))
     assert {record.generation_id for record in simulator.billing} == ids
     assert len(simulator.requests) == 3
+
+
+async def test_answers_come_as_late_as_asked_for_though_the_request_was_taken_at_once() -> None:
+    async with running(latency_seconds=0.2) as service:
+        loop = asyncio.get_running_loop()
+        began_time = loop.time()
+        assert (await service.submit()).status == 200
+    assert loop.time() - began_time >= 0.2

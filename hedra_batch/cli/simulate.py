@@ -69,6 +69,13 @@ if TYPE_CHECKING:
     help="The share of generations that get an estimate.",
 )
 @click.option(
+    "--latency",
+    "latency_seconds",
+    type=DURATION,
+    metavar="TIME",
+    help="Answer each request so late; --speed does not change it.",
+)
+@click.option(
     "--video-mb",
     "video_bytes",
     type=click.IntRange(min=0),
@@ -93,9 +100,10 @@ def simulate(faults: tuple[str, ...], rate: Rate | None, **settings: Any) -> int
         for name, meaning in FAULTS.items():
             print(f"{name:15} {meaning}")
         return EXIT_DONE
+    given = {name: value for name, value in settings.items() if value is not None}
     if rate:
-        settings.update(window_submissions=rate.count, window_seconds=rate.per_seconds)
-    return run_on_loop(_serve, SimulatorSettings(faults=parse_faults(faults), **settings))
+        given.update(window_submissions=rate.count, window_seconds=rate.per_seconds)
+    return run_on_loop(_serve, SimulatorSettings(faults=parse_faults(faults), **given))
 
 
 async def _serve(settings: SimulatorSettings) -> int:

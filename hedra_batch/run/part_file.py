@@ -28,25 +28,26 @@ class PartFile:
         #: Whoever is cancelled lets go of the file while its last piece may still be on the way.
         self._turn = threading.RLock()
 
-    def append(self, content: bytes) -> None:
-        """Write a piece; the first one makes the file, and the folders that it is in.
+    def append(self, *pieces: bytes) -> None:
+        """Write pieces; the first one makes the file, and the folders that it is in.
 
         Raises WriteError where a link would lead it out of the run folder.
         """
         with self._turn:
-            self._hash.update(content)
             file = self._open()
-            remaining = memoryview(content)
-            while remaining:
-                remaining = remaining[file.write(remaining) :]
+            for piece in pieces:
+                self._hash.update(piece)
+                remaining = memoryview(piece)
+                while remaining:
+                    remaining = remaining[file.write(remaining) :]
 
-    def finish(self, content: bytes) -> str:
-        """Write the last piece, sync, verify, rename; returns the SHA-256 in hex. Raises DownloadError for no video.
+    def finish(self, *pieces: bytes) -> str:
+        """Write the last pieces, sync, verify, rename; returns the SHA-256 in hex. Raises DownloadError for no video.
 
         Whatever has the final name is whole, also after a power cut.
         """
         with self._turn:
-            self.append(content)
+            self.append(*pieces)
             with BufferedReader(self._open()) as file:
                 sync(file.fileno())
                 check_container(file)

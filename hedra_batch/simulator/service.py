@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -113,6 +114,7 @@ class Simulator:
         rate_limit = RateLimit(self.settings)
         middlewares = (
             recorder.middleware,
+            _answer_late(self.settings.latency_seconds),
             rate_limit.middleware,
             api.refusal_middleware,
             self._faults.middleware,
@@ -148,6 +150,17 @@ class Simulator:
             await self.stop()
             raise UsageError(f"Port {port} of {_HOST} cannot be opened; choose another one.") from error
         return f"http://{_HOST}:{runner.addresses[0][1]}"
+
+
+def _answer_late(seconds: float) -> Middleware:
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        if seconds:
+            await asyncio.sleep(seconds)
+        return answer
+
+    return middleware
 
 
 def _app(middlewares: Sequence[Middleware], routes: Mapping[Route, Handler], base_path: str) -> web.Application:

@@ -23,7 +23,7 @@ Repeat = Literal["refuse", "replay", "error", "bill"]
 class SimulatorSettings:
     """How the simulated service behaves; left alone, it behaves well.
 
-    Every length of time but `link_lifetime_seconds` is in simulated seconds: `speed` divides it.
+    Every length of time is in simulated seconds, which `speed` divides, unless it is said to be of the clock.
     """
 
     #: Port of the API on 127.0.0.1; 0 takes a free one.
@@ -62,6 +62,8 @@ class SimulatorSettings:
     eta_noise: float = 0.5
     #: The share of generations that get an estimate.
     eta_share: float = 0.9
+    #: How late each answer of the API comes, in seconds of the clock.
+    latency_seconds: float = 0.0
     #: How large a video is at least: what is missing is filled up.
     video_bytes: int = 0
     #: Generations that run at once before 429; None for any number.

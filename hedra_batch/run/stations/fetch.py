@@ -167,11 +167,11 @@ async def _save(part: PartFile, download: Download) -> tuple[str, int]:
         waiting_bytes += len(chunk)
         if waiting_bytes >= CHUNK_BYTES:
             # Going to another thread and back costs more than writing a small piece: an ordinary video goes few times.
-            await _work(part.append, b"".join(pieces))
+            await _work(part.append, *pieces)
             pieces, waiting_bytes = [], 0
     if download.length_bytes is not None and size_bytes != download.length_bytes:
         raise DownloadError(f"Only {size_bytes} of {download.length_bytes} bytes arrived.")
-    return await _work(part.finish, b"".join(pieces)), size_bytes
+    return await _work(part.finish, *pieces), size_bytes
 
 
 async def _work(function: Callable[..., T], *values: bytes) -> T:
