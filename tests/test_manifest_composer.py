@@ -108,9 +108,9 @@ def test_every_value_has_its_place(content: str, loc: tuple[Any, ...], place: tu
         (b"[" * 100_000, "1:17: manifest: is nested too deeply"),
         (b"? " * 100_000, "1:33: manifest: is nested too deeply"),
         (b"- - " * 100_000, "1:33: manifest: is nested too deeply"),
-        (LAUGHS.encode(), "manifest: holds too much"),
-        (b"a: &a [" + b"x," * 1000 + b"]\nb: [" + b"*a," * 1000 + b"]", "manifest: holds too much"),
-        (b"prompts: [&p " + b"x" * 19_000 + b",*p" * 200_000 + b"]", "manifest: holds too much"),
+        (LAUGHS.encode(), "manifest: repeats too much"),
+        (b"a: &a [" + b"x," * 1000 + b"]\nb: [" + b"*a," * 1000 + b"]", "manifest: repeats too much"),
+        (b"prompts: [&p " + b"x" * 19_000 + b",*p" * 200_000 + b"]", "manifest: repeats too much"),
         (b"\n" * 1_000_001, "1:1: manifest: has too many lines"),
         (b"a" * LARGEST_BYTES, "1:1: manifest: is text"),
         (b"a" * 100_000_000, "1:1: manifest: is larger than 16 MB"),
@@ -147,9 +147,18 @@ def test_no_tag_makes_anything_happen(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["m.yaml"]
 
 
+def test_what_a_file_writes_out_is_not_bounded_like_what_aliases_repeat() -> None:
+    tree = read("jobs:\n" + "".join(f"- {{id: scene-{number}, prompt: A sea}}\n" for number in range(70_000)))
+    assert (tree.faults, len(tree.values["jobs"])) == ([], 70_000)
+
+
+def test_what_a_file_writes_out_is_bounded_too() -> None:
+    assert read("a: [" + "0," * 2_000_000 + "]").faults[-1].what.startswith("holds too much")
+
+
 def test_merges_that_double_each_other_are_counted(tmp_path: Path) -> None:
     base = "a: &a {" + ",".join(f"k{number}: 1" for number in range(1000)) + "}\n"
     doubled = "".join(
         f"{two}: &{two} {{<<: [*{one}, *{one}]}}\n" for one, two in zip("abcdefgh", "bcdefghi", strict=True)
     )
-    assert "manifest: holds too much" in faults(tmp_path, base + doubled)[-1]
+    assert "manifest: repeats too much" in faults(tmp_path, base + doubled)[-1]

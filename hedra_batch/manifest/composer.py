@@ -29,8 +29,10 @@ from hedra_batch.manifest.faults import (
 
 #: A manifest needs three levels; the C parser would follow a thousand.
 _DEEPEST = 16
-#: Keys and values, counted as often as aliases repeat them: enough for 20,000 single jobs with seven fields.
-_MOST_VALUES = 300_000
+#: Keys and values: enough for 100,000 single jobs with nine fields.
+_MOST_VALUES = 2_000_000
+#: Those of them that aliases repeat, counted each time.
+_MOST_REPEATED = 300_000
 #: A key is a field or a name; what is this long was meant as a text.
 _LONGEST_KEY = 1_000
 #: A long text counts as several values, so that aliases of it are bounded too.
@@ -97,6 +99,7 @@ class _Composer:
         self._secrets: set[Loc] = set()
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._count = 0
+        self._repeated = 0
         #: The value that is being read: the best name for the place of a syntax error.
         self._at: Loc = ()
 
@@ -160,9 +163,7 @@ class _Composer:
     def _grow(self, by: int, event: Any) -> None:
         self._count += by
         if self._count > _MOST_VALUES:
-            raise _fatal(
-                f"holds too much, counting what aliases repeat (at most {_MOST_VALUES:,} keys and values)", event
-            )
+            raise _fatal(f"holds too much (at most {_MOST_VALUES:,} keys and values)", event)
 
     def _read_alias(self, event: Any) -> Any:
         if event.anchor not in self._anchors:
@@ -170,6 +171,9 @@ class _Composer:
         self._unused.pop(event.anchor, None)
         value, weight = self._anchors[event.anchor]
         self._grow(weight, event)
+        self._repeated += weight
+        if self._repeated > _MOST_REPEATED:
+            raise _fatal(f"repeats too much by its aliases (at most {_MOST_REPEATED:,} keys and values)", event)
         return value
 
     def _read_scalar(self, event: Any, loc: Loc) -> Any:
