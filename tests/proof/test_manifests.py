@@ -306,3 +306,10 @@ def test_every_manifest_becomes_sound_jobs_or_faults_with_a_place(
         path.write_bytes(draw_manifest(dice))
         sound += is_sound(path, dice.choice(EDITIONS))
     assert count // 5 <= sound <= count - count // 5
+
+
+def test_what_a_file_writes_out_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "batch.yaml"
+    path.write_text("version: 1\na: [" + "0," * 2_000_000 + "]", "utf-8")
+    with pytest.raises(ProblemsError, match="manifest: holds too much"):
+        load_manifest(path)
