@@ -101,8 +101,9 @@ def find_fault(output: str) -> str | None:
     # Seldom is the whole longer than one part may be, and a letter has at most four bytes.
     if len(output) * 4 > LONGEST_PART_BYTES and (fault := _find_excess(output)):
         return fault
-    device = _DEVICE.search(output)
-    return f"have {device[1]!r} in its path, a name that Windows keeps for a device (choose another)" if device else None
+    if device := _DEVICE.search(output):
+        return f"have {device[1]!r} in its path, a name that Windows keeps for a device (choose another)"
+    return None
 
 
 def _find_excess(output: str) -> str | None:
