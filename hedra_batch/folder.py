@@ -113,7 +113,9 @@ class RunFolder:
         try:
             file = open(self.lock_file, "a+", encoding="utf-8", opener=open_own)  # noqa: SIM115 - closed below
         except OSError as error:
-            raise WriteError(f"{self.lock_file} cannot be written: {error.strerror or error}.") from error
+            raise WriteError(
+                f"{self.lock_file} cannot be written: {error.strerror or error}. Nothing was sent."
+            ) from error
         with file:
             if not _try_lock(file):
                 raise LockedError(
@@ -151,7 +153,9 @@ class RunFolder:
             for old in sorted(logs.glob("????-??-??T*Z.log"))[: -(LOGS_KEPT - 1)]:
                 old.unlink(missing_ok=True)
         except OSError as error:
-            raise WriteError(f"Old logs in {logs} cannot be deleted: {error.strerror or error}.") from error
+            raise WriteError(
+                f"Old logs in {logs} cannot be deleted: {error.strerror or error}. Nothing was sent."
+            ) from error
         return logs / f"{CLOCK.now_text().replace(':', '').replace('.', '')}.log"
 
     def read_last_run(self) -> int:

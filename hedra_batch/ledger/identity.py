@@ -85,7 +85,7 @@ class Identity:
         try:
             write_atomically(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
         except OSError as error:
-            raise WriteError(f"{path} cannot be written: {error.strerror or error}.") from error
+            raise WriteError(f"{path} cannot be written: {error.strerror or error}. Nothing more is sent.") from error
 
     def adopt(self, binding: Binding, place: str, *, same_account: bool, is_moved: bool) -> Identity:
         """Refuse another manifest, API or account, and a copy of the folder.

@@ -42,9 +42,7 @@ def read_text(path: Path) -> ManifestText:
     file = shown_path(str(path))
     data = _read_bytes(path, file)
     if len(data) > LARGEST_BYTES:
-        raise _no_text(
-            ManifestText(file, ""), 0, f"is larger than {LARGEST_BYTES // 1024**2} MB (split it into several manifests)"
-        )
+        raise _no_text(ManifestText(file, ""), 0, f"is larger than {LARGEST_BYTES // 1024**2} MB")
     try:
         content = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -54,9 +52,7 @@ def read_text(path: Path) -> ManifestText:
         ) from error
     text = ManifestText(file, content)
     if sum(map(content.count, _LINE_ENDS)) > MOST_LINES:
-        raise _no_text(
-            ManifestText(file, ""), 0, f"has too many lines (at most {MOST_LINES:,}: split it into several manifests)"
-        )
+        raise _no_text(ManifestText(file, ""), 0, f"has too many lines (at most {MOST_LINES:,})")
     if unreadable := _NOT_YAML.search(content):
         code = f"U+{ord(unreadable[0]):04X}"
         raise _no_text(text, unreadable.start(), f"holds the invisible character {code} (remove it)")

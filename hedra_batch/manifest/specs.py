@@ -137,7 +137,7 @@ class SpecBuilder:
         pairs = max(prompts, 1) * max(images, 1) if prompts or images else 0
         count = pairs * self._variations + sum(job.variations or self._variations for job in self._entry.jobs)
         if count > MOST_JOBS:
-            self._refuse((), f"asks for {count:,} videos (at most {MOST_JOBS:,} in one manifest: split it)")
+            self._refuse((), f"asks for {count:,} videos (at most {MOST_JOBS:,} in one manifest)")
         return count <= MOST_JOBS
 
     def _pair(self, prompts: list[Named], images: list[Named]) -> Iterator[JobSpec]:

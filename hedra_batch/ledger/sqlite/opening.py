@@ -82,8 +82,8 @@ def _check_content(connection: sqlite3.Connection, identity: Identity) -> None:
     batch_uuid = connection.execute("SELECT value FROM info WHERE key = 'batch_uuid'").fetchone()[0]
     if batch_uuid != identity.batch_uuid:
         raise ConfigurationError(
-            "The ledger and identity.json of this run folder do not belong together. Nothing was sent. Put both back "
-            "from the same backup."
+            "The ledger and identity.json of this run folder do not belong together. Nothing was sent. Put the two "
+            "newest files back that do."
         )
     if (number := _find_unrecorded(connection, identity.highest_attempt)) is not None:
         raise ConfigurationError(
