@@ -59,23 +59,27 @@ class Settlement(StrEnum):
 class HoldReason(StrEnum):
     """Why a request whose outcome is unknown is not sent again: the end of a sentence, with braces to be filled."""
 
-    UNTOLD = "it cannot be told by reading"
-    UNPROVEN = "nothing shows yet that this server uses our ids"
-    NO_DEDUPLICATION = "this server gives ids of its own, so a repeat could be paid for twice"
-    UNWANTED = "the job left the manifest, or was edited since"
+    UNTOLD = "the server does not say whether it has it"
+    UNPROVEN = "nothing shows yet that this server recognises a repeat, and a repeat could be charged twice"
+    NO_DEDUPLICATION = "this server does not recognise repeats, so a repeat could be charged twice"
+    UNWANTED = "the manifest no longer asks for it (the job was taken out or edited)"
     POLICY = "the manifest says on_unknown: hold"
     RESENDS_USED_UP = "it was sent again {resends} times already"
-    REQUEST_LOST = "its request was lost with an earlier ledger"
-    FILE_REFUSED = "its image is refused"
+    REQUEST_LOST = "the request itself was lost with an earlier ledger"
+    FILE_REFUSED = "the server refuses its image"
 
 
 class Objection(StrEnum):
     """Why a request is not sent again though a person wants it; sentences, with braces to be filled."""
 
-    ACCEPTED = "It was accepted, so another send could be paid for again. Abandon it, then retry."
-    UNTOLD = "Whether it was accepted cannot be read now: {refusal}"
-    MAY_ARRIVE = "It may still arrive: its quiet window lasts {seconds:.0f} s more."
-    REQUEST_LOST = "The request was lost with an earlier ledger, and its job is not in the manifest."
+    ACCEPTED = (
+        "Not sent again: it was accepted, and could be charged twice. To buy it anew, use --abandon, then `retry`."
+    )
+    UNTOLD = "Not sent again: whether it was accepted cannot be read now ({refusal}). Try again later."
+    MAY_ARRIVE = "Not sent again yet: it may still arrive. Try again in {wait}."
+    REQUEST_LOST = (
+        "Not sent again: the request was lost with an earlier ledger, and the manifest no longer has its job."
+    )
 
 
 class Verdict(NamedTuple):

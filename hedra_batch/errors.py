@@ -172,7 +172,7 @@ class JobsChangedError(StopRunError):
     exit_code = EXIT_LOOK
 
     def __init__(self, count: int, changes: Sequence[JobChange]) -> None:
-        super().__init__(f"Nothing is sent, since {count} of the jobs were edited after they were sent.")
+        super().__init__(f"Nothing was sent: {count} of the jobs were edited after they were bought.")
         self.count = count
         self.changes = tuple(changes)
 

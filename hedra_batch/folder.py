@@ -75,7 +75,9 @@ class RunFolder:
             (self.path / "logs").mkdir(mode=0o700, exist_ok=True)
             readme = self.path / "README.txt"
             if linked := next((path for path in (self.path / "logs", readme) if path.is_symlink()), None):
-                raise UsageError(f"{linked} is a symbolic link, and a run writes into its folder only. Take it away.")
+                raise UsageError(
+                    f"{linked} is a symbolic link, and a run writes into its own folder only. Remove the link."
+                )
             if not readme.exists():
                 readme.write_text(README.format(kept=LOGS_KEPT), "utf-8")
         except OSError as error:
@@ -89,7 +91,10 @@ class RunFolder:
             return
         foreign = sorted({path.name for path in self.path.iterdir()} - FIRST_NAMES)
         if foreign:
-            raise UsageError(f"{self.path} holds other things ({foreign[0]}), so it cannot become a run folder.")
+            raise UsageError(
+                f"{self.path} holds other things ({foreign[0]}), so it cannot become a run folder. Choose another with "
+                "--folder."
+            )
 
     def require_inside(self, path: Path) -> None:
         """Raise WriteError where a link would lead a path out of the folder."""
@@ -98,8 +103,8 @@ class RunFolder:
                 break
             if level.is_symlink():
                 raise WriteError(
-                    f"{level} is a symbolic link, and results go into the run folder only. Take the link away, or "
-                    "put the whole run folder elsewhere with --folder."
+                    f"{level} is a symbolic link, and results go into the run folder only. Remove the link. To store "
+                    "them elsewhere, move the whole run folder and name it with --folder."
                 )
 
     @contextmanager
@@ -108,10 +113,14 @@ class RunFolder:
         try:
             file = open(self.lock_file, "a+", encoding="utf-8", opener=open_own)  # noqa: SIM115 - closed below
         except OSError as error:
-            raise WriteError(f"{self.lock_file} cannot be written: {error.strerror or error}.") from error
+            raise WriteError(
+                f"{self.lock_file} cannot be written: {error.strerror or error}. Nothing was sent."
+            ) from error
         with file:
             if not _try_lock(file):
-                raise LockedError(f"Another run holds {self.path}: {self.read_holder()}.")
+                raise LockedError(
+                    f"Another run is using {self.path}: {self.read_holder()}. Nothing was sent. Wait until it ends."
+                )
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {CLOCK.now_text()}\n")
             file.flush()
@@ -122,9 +131,9 @@ class RunFolder:
 
     def read_holder(self) -> str:
         try:
-            return self.lock_file.read_text("utf-8").strip() or "it does not say who it is"
+            return self.lock_file.read_text("utf-8").strip() or "it does not say which"
         except OSError:
-            return "it does not say who it is"
+            return "it does not say which"
 
     def is_locked(self) -> bool:
         """Tell whether a run is going."""
@@ -144,7 +153,9 @@ class RunFolder:
             for old in sorted(logs.glob("????-??-??T*Z.log"))[: -(LOGS_KEPT - 1)]:
                 old.unlink(missing_ok=True)
         except OSError as error:
-            raise WriteError(f"{logs} cannot be tidied: {error.strerror or error}.") from error
+            raise WriteError(
+                f"Old logs in {logs} cannot be deleted: {error.strerror or error}. Nothing was sent."
+            ) from error
         return logs / f"{CLOCK.now_text().replace(':', '').replace('.', '')}.log"
 
     def read_last_run(self) -> int:

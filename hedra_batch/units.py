@@ -51,18 +51,27 @@ def parse_duration_ms(text: str) -> int:
     """Read `5s`, `5000ms`, `50m` or `2h` as whole milliseconds."""
     match = _DURATION.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{text!r} is no duration (write a number with its unit: 5s, 5000ms, 50m, 2h)")
+        raise ValueError(f"{text!r} is not a duration (write a number and its unit: 5s, 5000ms, 50m, 2h)")
     milliseconds = float(match[1]) * _MS_PER_UNIT[match[2]]
     if milliseconds < 1 or milliseconds != int(milliseconds):
-        raise ValueError(f"{text!r} is not a positive whole number of milliseconds")
+        raise ValueError(f"{text!r} is not a whole number of milliseconds above 0 (write 5s, say)")
     return int(milliseconds)
+
+
+def write_duration(seconds: float) -> str:
+    """Write a time as people say it, as exact as it matters: `0.5 s`, `28 s`, `10 min`, `2 h`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    if seconds < 119.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7170 else f"{seconds / 3600:.1f}".removesuffix(".0") + " h"
 
 
 def parse_rate(text: str) -> Rate:
     """Read `10/min`, `1/s` or `300/h`."""
     match = _RATE.fullmatch(text.strip())
     if not match or float(match[1]) <= 0:
-        raise ValueError(f"{text!r} is no rate (write a positive number a unit of time: 10/min, 1/s, 300/h)")
+        raise ValueError(f"{text!r} is not a rate (write how many in what time: 10/min, 1/s, 300/h)")
     return Rate(float(match[1]), _SECONDS_PER_RATE_UNIT[match[2]])
 
 
@@ -70,5 +79,5 @@ def parse_money(text: str) -> Money:
     """Read `500 credits` as a whole number of credits."""
     match = _MONEY.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{text!r} is no sum of credits (write a whole number with its unit: 500 credits)")
+        raise ValueError(f"{text!r} is not a sum of credits (write a whole number and its unit: 500 credits)")
     return Money(int(match[1]), CREDITS)

@@ -20,5 +20,18 @@ def test_a_key_goes_over_https_or_to_this_machine(address: str) -> None:
     ["http://api.hedra.com", "//x", "https://", "file:///etc", "https://a@b.c", "https://a.b/?k=1", "https://a:x"],
 )
 def test_any_other_address_is_refused(address: str) -> None:
-    with pytest.raises(errors.ConfigurationError):
+    with pytest.raises(errors.ConfigurationError, match=r"Nothing was sent\. Check --base-url, or HEDRA_BASE_URL"):
         check_base_url(address)
+
+
+@pytest.mark.parametrize("address", ["api.hedra.com", "http://api.hedra.com"])
+def test_an_address_without_https_is_named_with_what_it_lacks(address: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=f"'{address}' does not begin with https://"):
+        check_base_url(address)
+
+
+@pytest.mark.parametrize("address", ["https://me:SECRET@b.c", "http://me:SECRET@b.c", "https://me:SECRET@["])
+def test_a_password_in_an_address_is_not_repeated(address: str) -> None:
+    with pytest.raises(errors.ConfigurationError) as caught:
+        check_base_url(address)
+    assert "SECRET" not in str(caught.value)

@@ -97,7 +97,9 @@ async def test_from_time_to_time_one_more_at_once_is_tried(caplog: pytest.LogCap
     with caplog.at_level(logging.INFO, "hedra_batch.run.pacing.concurrency"):
         for _ in range(20):
             await limit.on_accepted()
-    assert [line.split(": ")[1] for line in caplog.messages] == ["trying 6 at once", "trying 7 at once"]
+    assert [line.split(": ")[0] for line in caplog.messages] == [
+        f"{more} generations at once are tried now" for more in (6, 7)
+    ]
     assert fill(limit) == [0, 1]
 
 
@@ -111,5 +113,5 @@ async def test_a_refusal_to_run_more_at_once_is_told_and_the_row_of_the_accepted
             await limit.shrink(key)
             for _ in range(4):
                 await limit.on_accepted()
-    told = "the API runs at most {} generations at once now: no more are submitted until one ends"
+    told = "the API runs no more than {} generations at once now: the next is submitted when one ends"
     assert caplog.messages == [told.format(3), told.format(2)]

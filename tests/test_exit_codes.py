@@ -97,7 +97,7 @@ async def test_65_for_a_model_name_that_the_api_does_not_have(desk: Desk, simula
     desk.write_manifest("jobs: [{id: scene, prompt: A calm sea, model: Grok Vidio T2V}]")
     finished = await desk.call("run", "batch.yaml")
     assert (finished.code, count_posts(simulator)) == (65, 0)
-    assert "did you mean 'Grok Video T2V'?" in finished.err
+    assert "Did you mean 'Grok Video T2V' or" in finished.err
 
 
 async def test_66_for_a_missing_manifest(desk: Desk) -> None:

@@ -67,6 +67,20 @@ async def test_an_accepted_request_whose_answer_is_lost_is_found_and_paid_once(
     assert len(list_charged(simulator)) == len(set(list_charged(simulator))) == 2
 
 
+async def test_a_lost_answer_is_told_with_what_it_may_cost_and_how_long_it_is_looked_for(
+    desk: Desk, simulator: Simulator
+) -> None:
+    desk.write_manifest("jobs: [{id: scene, prompt: Wind}]")
+    simulator.plan_fault("lost-answer")
+    finished = await desk.call("run", "batch.yaml")
+    [lost, looking, found, *_] = [line.split(" ", 1)[1] for line in finished.err.splitlines() if " scene: " in line]
+    assert lost == "scene: No answer from the API: the connection was cut."
+    assert looking.startswith(
+        "scene: it may have been accepted, so it is not sent again yet; looking for it for up to "
+    )
+    assert (looking.endswith(" 10 min"), found.startswith("scene: found: it was accepted as ")) == (True, True)
+
+
 @pytest.mark.parametrize("fault", ["lost-request", "5xx-before"])
 async def test_a_request_that_never_arrived_is_sent_again_under_the_same_id_after_the_window(
     desk: Desk, simulator: Simulator, fault: str

@@ -124,7 +124,7 @@ async def test_a_list_without_an_end_is_not_searched_for_ever() -> None:
         api,
         service,
     ):
-        with pytest.raises(errors.UnfinishedError, match=rf"\({ECHO_PAGES_LIMIT} generations\)"):
+        with pytest.raises(errors.UnfinishedError, match=rf"\({ECHO_PAGES_LIMIT} were read\)"):
             await api.find(SENT)
     assert service.counts["list"] == 1 + ECHO_PAGES_LIMIT
 
@@ -176,7 +176,7 @@ async def test_a_link_is_found_in_any_of_three_places(scripts: dict[str, Callabl
 )
 async def test_a_result_without_a_link_is_not_denied(scripts: dict[str, Callable[[web.Request], Any]]) -> None:
     async with open_scripted(**scripts) as (api, _):
-        with pytest.raises(errors.DownloadError, match=r"names no link to it yet"):
+        with pytest.raises(errors.DownloadError, match=r"gives no link to it yet"):
             await api.find_link(KEY, None)
 
 

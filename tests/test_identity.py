@@ -54,7 +54,7 @@ async def test_a_replaced_key_is_taken_once_it_is_said_to_be_of_the_same_account
 async def test_a_ledger_without_its_identity_is_refused(tmp_path: Path) -> None:
     await (await open_ledger(tmp_path)).close()
     (tmp_path / "identity.json").unlink()
-    with pytest.raises(ConfigurationError, match="no identity"):
+    with pytest.raises(ConfigurationError, match=r"has a ledger, but its identity\.json is gone"):
         await open_ledger(tmp_path)
 
 
@@ -62,7 +62,7 @@ async def test_a_copy_of_a_used_folder_is_refused_until_it_is_said_to_have_moved
     (tmp_path / "first").mkdir()
     await use_ledger(tmp_path / "first")
     shutil.copytree(tmp_path / "first", tmp_path / "second")
-    with pytest.raises(ConfigurationError, match="copy of another"):
+    with pytest.raises(ConfigurationError, match="is a copy, or was moved"):
         await open_ledger(tmp_path / "second")
     await (await open_ledger(tmp_path / "second", is_moved=True)).close()
     await (await open_ledger(tmp_path / "second")).close()
@@ -81,6 +81,14 @@ async def test_a_refused_command_does_not_bind_the_folder_to_its_key(tmp_path: P
     with pytest.raises(ConfigurationError):
         await open_ledger(tmp_path, Binding("autumn", BINDING.base_url, "another-key"), same_account=True)
     await (await open_ledger(tmp_path)).close()
+
+
+async def test_a_folder_of_a_trial_is_said_to_belong_to_a_simulated_api(tmp_path: Path) -> None:
+    await use_ledger(tmp_path)
+    with pytest.raises(
+        ConfigurationError, match=r"belongs to the API at https://api\.example\.com, not to a simulated API"
+    ):
+        await open_ledger(tmp_path, Binding("spring", "simulated", BINDING.api_key))
 
 
 def rewrite(path: Path, **changes: object) -> None:
@@ -112,5 +120,5 @@ async def test_an_identity_of_a_newer_program_is_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "x"}', '"text"'])
 def test_a_damaged_identity_is_said_to_be_damaged(tmp_path: Path, text: str) -> None:
     (tmp_path / "identity.json").write_text(text)
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"identity\.json is damaged\. Nothing was sent"):
         Identity.load(tmp_path / "identity.json")

@@ -133,7 +133,7 @@ async def test_a_send_is_counted_before_it_begins(ledger: Ledger) -> None:
 async def test_an_event_needs_the_state_it_starts_from(ledger: Ledger) -> None:
     reserved = await reserve(ledger)
     await begin_send(ledger, reserved)
-    with pytest.raises(ConflictError, match="not in RESERVED any more"):
+    with pytest.raises(ConflictError, match="no longer in the state RESERVED"):
         await begin_send(ledger, reserved)
 
 
@@ -307,7 +307,7 @@ async def test_an_id_that_another_job_has_is_refused_and_the_ledger_goes_on(ledg
 async def test_an_id_that_another_job_has_asked_for_is_refused(ledger: Ledger, is_accepted: bool) -> None:
     first = await (accept if is_accepted else send)(ledger)
     second = await send(ledger, make_job("other"))
-    with pytest.raises(TakenError, match="another attempt has asked for the id"):
+    with pytest.raises(TakenError, match="Another attempt has asked for the id"):
         await ledger.apply(second, events.accept(first.request_key or "", shows=Deduplication.NONE))
     assert ledger.deduplication("video") is (Deduplication.PROVEN if is_accepted else Deduplication.UNPROVEN)
     assert (await ledger.attempt(second.key)).state is State.SENDING
@@ -360,7 +360,7 @@ async def test_some_attempts_are_read_in_the_order_of_their_keys(ledger: Ledger)
 
 
 async def test_an_attempt_that_is_not_there_is_an_error(ledger: Ledger) -> None:
-    with pytest.raises(LedgerError, match="no attempt 7"):
+    with pytest.raises(LedgerError, match="no attempt with the number 7"):
         await ledger.attempt(7)
 
 

@@ -55,7 +55,7 @@ async def test_a_price_in_another_unit_is_not_taken_for_nothing(tmp_path: Path) 
     async with opened(tmp_path, budget=Money(70)) as ledger:
         attempt = await record(ledger)
         assert not await ledger.can_afford("", Money(1, "cents"))
-        with pytest.raises(BudgetReachedError, match="whose price is not known"):
+        with pytest.raises(BudgetReachedError, match="its price is not known, and there is a budget"):
             await ledger.apply(attempt, events.reserve("key", b"{}", Money(1, "cents")))
 
 
@@ -100,7 +100,7 @@ async def test_a_lost_request_that_is_sent_again_counts_once(tmp_path: Path) -> 
 async def test_under_a_budget_an_unknown_price_is_not_taken_for_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path, budget=Money(1000)) as ledger:
         attempt = await record(ledger)
-        with pytest.raises(BudgetReachedError, match="whose price is not known"):
+        with pytest.raises(BudgetReachedError, match="its price is not known, and there is a budget"):
             await ledger.apply(attempt, events.reserve("key", b"{}", None))
 
 
@@ -110,7 +110,7 @@ async def test_under_a_budget_nothing_is_sent_beside_an_unknown_price(tmp_path: 
         await begin_send(ledger, await apply(ledger, attempt, events.reserve("key", b"{}", None)))
         assert await ledger.read_spending("") == Spending(Money(0), unpriced=1)
     async with opened(tmp_path, budget=Money(1000)) as ledger:
-        with pytest.raises(BudgetReachedError, match="beside something sent"):
+        with pytest.raises(BudgetReachedError, match="something was sent before whose price is not known"):
             await reserve(ledger)
         assert not await ledger.can_afford("", Money(1))
 

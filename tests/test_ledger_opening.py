@@ -81,7 +81,7 @@ async def test_a_ledger_that_ends_before_the_last_known_run_is_refused(tmp_path:
 async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
     Identity.create(BINDING, "1").save(tmp_path / "identity.json")
     (tmp_path / "ledger.sqlite3").write_bytes(b"This is a shopping list, not a database." * 100)
-    with pytest.raises(ConfigurationError, match="damaged or no ledger"):
+    with pytest.raises(ConfigurationError, match="damaged, or not a ledger"):
         await open_ledger(tmp_path)
 
 

@@ -113,10 +113,8 @@ async def test_resolve_says_that_a_result_is_lost(desk: Desk, simulator: Simulat
     listed = await desk.call("resolve", "batch.yaml")
     assert (listed.code, listed.out.startswith("scene: held, attempt 1\n")) == (4, True)
     assert f"    id       {generation_id}\n" in listed.out
-    assert (
-        "    why      It was made and paid for, and its result is lost. The server does not know it any more ("
-        in listed.out
-    )
+    reason = "It was made and paid for, but the server has denied its result for a day. The server no longer knows it ("
+    assert f"    why      {reason}" in listed.out
     assert "    cost     unknown\n" in listed.out
     assert "still running" not in listed.out
 

@@ -15,14 +15,14 @@ KERNEL_STREAM = Path("/proc/kmsg")
 
 
 FILES = [
-    (b"%TAG !a! tag:b\n" * 3 + b"---\nversion: 1", "1:1: manifest: has a line for tags, '%TAG'"),
-    (b"version: 1\r...\r%TAG !a! tag:b\r---\ra: b", "3:1: manifest: has a line for tags, '%TAG'"),
-    ("version: 1".encode("utf-16-le"), "1:2: manifest: holds the character U+0000"),
+    (b"%TAG !a! tag:b\n" * 3 + b"---\nversion: 1", "1:1: manifest: has a line '%TAG', which a manifest cannot use"),
+    (b"version: 1\r...\r%TAG !a! tag:b\r---\ra: b", "3:1: manifest: has a line '%TAG', which a manifest cannot use"),
+    ("version: 1".encode("utf-16-le"), "1:2: manifest: holds the invisible character U+0000"),
     ("version: 1".encode("utf-32"), "1:1: manifest: is not UTF-8"),
     (b"version: 1\na: \xc0\xaf", "2:4: manifest: is not UTF-8"),
     (b"version: 1\na: \xed\xa0\x80", "2:4: manifest: is not UTF-8"),
-    (b"version: 1\na: \x1b]0;x\x07", "2:4: manifest: holds the character U+001B"),
-    ("version: 1\na: \ufffe".encode(), "2:4: manifest: holds the character U+FFFE"),
+    (b"version: 1\na: \x1b]0;x\x07", "2:4: manifest: holds the invisible character U+001B"),
+    ("version: 1\na: \ufffe".encode(), "2:4: manifest: holds the invisible character U+FFFE"),
 ]
 
 
@@ -46,7 +46,7 @@ def test_a_link_to_what_is_no_regular_file_is_no_manifest(tmp_path: Path) -> Non
     for number, target in enumerate([tmp_path / "pipe", tmp_path, Path("/dev/zero"), Path("/dev/tty")]):
         link = tmp_path / f"{number}.yaml"
         link.symlink_to(target)
-        with pytest.raises(InputFileError, match="is not a regular file"):
+        with pytest.raises(InputFileError, match="the manifest is not a file"):
             load_manifest(link)
 
 
@@ -64,7 +64,7 @@ def test_a_missing_manifest_is_told(tmp_path: Path) -> None:
 def test_a_manifest_is_a_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     for path in (tmp_path, tmp_path / "pipe.yaml", Path("/dev/zero")):
-        with pytest.raises(InputFileError, match="is not a regular file"):
+        with pytest.raises(InputFileError, match="the manifest is not a file"):
             load_manifest(path)
 
 

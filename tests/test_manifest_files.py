@@ -41,9 +41,9 @@ def test_a_url_is_left_to_the_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "part"),
     [
-        (b"", "is no image that can be sent (allowed: PNG, JPEG, WebP, GIF)"),
-        (b"<svg width='8' height='8'/>", "is no image that can be sent"),
-        (b"BM" + b"\0" * 60, "is no image that can be sent"),
+        (b"", "is not an image that can be sent (allowed: PNG, JPEG, WebP, GIF)"),
+        (b"<svg width='8' height='8'/>", "is not an image that can be sent"),
+        (b"BM" + b"\0" * 60, "is not an image that can be sent"),
         (PNG[:20], "is damaged"),
         (PNG.replace(struct.pack(">II", 8, 8), struct.pack(">II", 0, 8)), "is damaged"),
         (b"\xff\xd8\xff" + b"\0" * 3_000_000, "is damaged"),
@@ -69,13 +69,13 @@ def test_an_image_has_a_largest_size(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     (line,) = file_faults(tmp_path, "images: [a.png]")
-    assert line == "m.yaml:3:10: images[0]: 'a.png' is no regular file"
+    assert line == "m.yaml:3:10: images[0]: 'a.png' is not an ordinary file"
 
 
 @pytest.mark.parametrize(
     ("source", "part"),
     [
-        ("/dev/zero", "is no regular file"),
+        ("/dev/zero", "is not an ordinary file"),
         ("missing.png", "does not exist"),
         ("loop.png", "does not exist"),
         ("folder", "is a folder"),
@@ -126,7 +126,7 @@ def test_a_pattern_outside_the_folder_is_followed(tmp_path: Path) -> None:
 @pytest.mark.skipif(not KERNEL_STREAM.exists(), reason="there is no such stream here")
 def test_a_stream_of_the_kernel_that_looks_like_a_file_is_not_waited_for(tmp_path: Path) -> None:
     (line,) = image_faults(tmp_path, str(KERNEL_STREAM))
-    assert line.startswith("'/proc/kmsg' is no image")
+    assert line.startswith("'/proc/kmsg' is not an image")
     with pytest.raises(ManifestError, match="is empty"):
         load_manifest(KERNEL_STREAM)
 
@@ -137,7 +137,7 @@ def test_links_to_what_is_no_image_are_told_and_not_waited_for(tmp_path: Path) -
     for name, target in targets.items():
         (tmp_path / f"{name}.png").symlink_to(target)
     told = image_faults(tmp_path, "*.png")
-    assert [line.rpartition(" is ")[2] for line in told[:2]] == ["no regular file", "no regular file"]
+    assert [line.rpartition(" is ")[2] for line in told[:2]] == ["not an ordinary file", "not an ordinary file"]
     assert [line.split()[0] for line in told] == ["'a.png'", "'b.png'", "'c.png'", "'d.png'", "'f.png'"]
 
 
@@ -146,7 +146,7 @@ def test_an_image_far_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
         b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBBI", 13, b"IHDR", 8, 8, 8, 2, 0, 0, 0, 0)
     )
     os.truncate(tmp_path / "a.png", 1 << 36)
-    assert image_faults(tmp_path, "a.png") == ["'a.png' is larger than 100 MB"]
+    assert image_faults(tmp_path, "a.png") == ["'a.png' is larger than 100 MB (make it smaller)"]
 
 
 @pytest.mark.parametrize("filling", [b"\xff", b"\xff\xe0\0\2", b"\xff\xd0"])
@@ -195,6 +195,5 @@ def test_all_patterns_together_look_at_so_much(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_listed_has_nothing_to_find(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert image_faults(tmp_path, "file/*", "none/*.png") == [
-        f"{pattern!r} finds no file (a pattern is relative to the manifest's folder)"
-        for pattern in ("file/*", "none/*.png")
+        f"{pattern!r} finds no file (paths begin at the manifest's folder)" for pattern in ("file/*", "none/*.png")
     ]

@@ -10,21 +10,26 @@ from manifests import faults, load
 from hedra_batch.manifest.loading import load_manifest
 
 OUTPUTS = [
-    ("prompts: {a: P, b: Q}\noutput: x.mp4", "3:9: output", "the file of 'b' would be that of 'a' too"),
-    ("prompts: [P]\noutput: '{image}.mp4'", "3:9: output", "an empty {image}, since the job has no image"),
+    ("prompts: {a: P, b: Q}\noutput: x.mp4", "3:9: output", "the file of 'b' would also be the file of 'a'"),
+    ("prompts: [P]\noutput: '{image}.mp4'", "3:9: output", "an empty {image} in its name, since the job has no image"),
     ("jobs: [{id: x, prompt: P}]\noutput: '{prompt}.mp4'", "3:9: output", "an empty {prompt}"),
-    ("prompts: [P]\noutput: '{nmae}.mp4'", "3:9: output", "allowed: {id}, {image}, {prompt}, {edition}"),
-    ("prompts: [P]\noutput: '{id}{.mp4'", "3:9: output", "a brace that belongs to no field"),
+    (
+        "prompts: [P]\noutput: '{nmae}.mp4'",
+        "3:9: output",
+        "has an unknown placeholder: '{nmae}' (allowed: {id}, {image}, {prompt}, {edition})",
+    ),
+    ("prompts: [P]\noutput: '{a}-{b}-{id}.mp4'", "3:9: output", "has unknown placeholders: '{a}', '{b}' (allowed"),
+    ("prompts: [P]\noutput: '{id}{.mp4'", "3:9: output", "has a '{' or '}' that is no placeholder"),
     ("prompts: [P]\noutput: '{id}-{edition}.mp4'", "3:9: output", "which is empty without --edition"),
     ("prompts: [P]\noutput: '{id}.mov'", "3:9: output", "does not end in .mp4"),
     ("prompts: [P]\noutput: /tmp/{id}.mp4", "3:9: output", "an absolute path"),
-    ("prompts: [P]\noutput: ../{id}.mp4", "3:9: output", "a hidden part, or '..'"),
-    ("prompts: [P]\noutput: a/.b/{id}.mp4", "3:9: output", "a hidden part, or '..'"),
-    ("prompts: [P]\noutput: a//{id}.mp4", "3:9: output", "an empty part"),
+    ("prompts: [P]\noutput: ../{id}.mp4", "3:9: output", "has '..' or a hidden name"),
+    ("prompts: [P]\noutput: a/.b/{id}.mp4", "3:9: output", "has '..' or a hidden name"),
+    ("prompts: [P]\noutput: a//{id}.mp4", "3:9: output", "has an empty folder name"),
     ("prompts: [P]\noutput: a\\{id}.mp4", "3:9: output", "a backslash"),
     ("prompts: [P]\noutput: Logs/{id}.mp4", "3:9: output", "where the run keeps its own files"),
     ("prompts: {logs: P}\noutput: '{id}/x.mp4'", "3:9: output", "among the run's own files"),
-    ("prompts: {a.take2: P}", "2:20: prompts.a.take2", "the name of a later take"),
+    ("prompts: {a.take2: P}", "2:20: prompts.a.take2", "end in .take and a number, which is kept for new takes"),
     (
         "prompts: {" + "ä" * 100 + ": P}\nimages: {" + "ö" * 100 + ": 'https://h/x'}",
         "3:112: images.",
@@ -46,21 +51,29 @@ PAIRS = f"prompts: {{{NUMBERED}}}\nimages: {{{ADDRESSED}}}\n"
 
 
 HOSTILE_OUTPUTS = [
-    ("prompts: {con: P}", "2:16: prompts.con", "the name of a device on Windows, 'con'"),
-    ("prompts: {LPT¹.x: P}", "2:19: prompts.LPT¹.x", "the name of a device on Windows, 'LPT¹'"),
-    ("prompts: {a: P}\noutput: 'x/Com1 .d/{id}.mp4'", "3:9: output", "the name of a device on Windows, 'Com1'"),
+    ("prompts: {con: P}", "2:16: prompts.con", "have 'con' in its path, a name that Windows keeps for a device"),
+    ("prompts: {LPT¹.x: P}", "2:19: prompts.LPT¹.x", "have 'LPT¹' in its path, a name that Windows keeps for a device"),
+    ("prompts: {a: P}\noutput: 'x/Com1 .d/{id}.mp4'", "3:9: output", "have 'Com1' in its path, a name that Windows"),
     ("prompts: {a: P}\noutput: " + "a/" * 98 + "{id}.mp4", "3:9: output", "has 204 characters (at most 200)"),
     (
         f"prompts: {{{LONG}: P}}\nimages: {{{LONG}: 'https://h/x'}}\noutput: '{'{image}/{prompt}/' * 2}x.mp4'",
         "4:9: output",
-        "have a path of 849 bytes (at most 800; shorten the names)",
+        "have a path of 849 bytes (at most 800: shorten the names)",
     ),
-    ("prompts: [P]\noutput: a/../../{id}.mp4", "3:9: output", "a hidden part, or '..'"),
+    ("prompts: [P]\noutput: a/../../{id}.mp4", "3:9: output", "has '..' or a hidden name"),
     ("prompts: [P]\noutput: //host/share/{id}.mp4", "3:9: output", "an absolute path"),
-    ("prompts: [P]\noutput: '{id.__class__}.mp4'", "3:9: output", "has a field of its own"),
-    ("prompts: [P]\noutput: '{id!r:>999999999}.mp4'", "3:9: output", "has a field of its own"),
-    (PAIRS + "exclude: [" + "'*x'," * 51 + "]", "4:10: exclude", "at most 50 with a wildcard, for 20,000 jobs"),
-    ("prompts: {a: P}\nexclude: ['" + "*a" * 126 + "']", "3:11: exclude[0]", "has 252 characters (at most 250"),
+    (
+        "prompts: [P]\noutput: '{id.__class__}.mp4'",
+        "3:9: output",
+        "has an unknown placeholder: '{id.__class__}' (allowed",
+    ),
+    ("prompts: [P]\noutput: '{id!r:>999999999}.mp4'", "3:9: output", "has an unknown placeholder: '{id!r"),
+    (PAIRS + "exclude: [" + "'*x'," * 51 + "]", "4:10: exclude", "at most 50 for 20,000 jobs"),
+    (
+        "prompts: {a: P}\nexclude: ['" + "*a" * 126 + "']",
+        "3:11: exclude[0]",
+        "has 252 characters, more than any id (at most 250)",
+    ),
 ]
 
 

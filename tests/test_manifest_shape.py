@@ -16,15 +16,19 @@ SHAPES = [
     ("prompts: [P]\nnmae: x", "3:1: nmae", "did you mean 'name'? (allowed: version, name,"),
     ("jobs:\n- {prompt: P, durration: 5s}", "3:15: jobs[0].durration", "did you mean 'duration'?"),
     ("prompts: [P]\nlimits: {uplods: 3}", "3:10: limits.uplods", "did you mean 'uploads'?"),
-    ("prompts: P", "2:10: prompts", "is text (allowed: a list, or a mapping with a name for each)"),
+    (
+        "prompts: P",
+        "2:10: prompts",
+        "must be a list, each line beginning with '- ', or a name and a ':' for each, not text",
+    ),
     ("prompts: []", "2:10: prompts", "is empty"),
-    ("jobs: {a: b}", "2:7: jobs", "is a mapping (allowed: a list of jobs)"),
-    ("jobs: [text]", "2:8: jobs[0]", "is text (allowed: a mapping, such as"),
-    ("prompts: [P]\ndefaults: {id: x}", "3:12: defaults.id", "is not known here"),
-    ("prompts: [P]\nexclude: x", "3:10: exclude", "is text (allowed: a list of ids and patterns)"),
-    ("prompts: [P]\nlimits:", "3:8: limits", "is an empty value"),
+    ("jobs: {a: b}", "2:7: jobs", "must be a list of jobs, each beginning with '- ', not a group of keys"),
+    ("jobs: [text]", "2:8: jobs[0]", "must be keys with values, such as {prompt: …, image: …}, not text"),
+    ("prompts: [P]\ndefaults: {id: x}", "3:12: defaults.id", "is not a known key"),
+    ("prompts: [P]\nexclude: x", "3:10: exclude", "must be a list of ids or patterns, such as [hero--storm], not text"),
+    ("prompts: [P]\nlimits:", "3:8: limits", "must be keys with values, each as 'key: value', not an empty value"),
     ("name: a\nname: b\nprompts: [P]", "3:1: name", "a second time, first on line 2"),
-    ("prompts: [P]\n? [a]\n: b", "3:3: manifest", "has a key that is no plain text"),
+    ("prompts: [P]\n? [a]\n: b", "3:3: manifest", "has a key that is not plain text"),
 ]
 
 

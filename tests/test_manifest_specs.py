@@ -26,10 +26,10 @@ JOBS = [
         "1:1: manifest",
         "200,100",
     ),
-    ("prompts: {a: P}\nexclude: [b]", "3:11: exclude[0]", "'b' is the id of no job (allowed: an id, or a pattern"),
+    ("prompts: {a: P}\nexclude: [b]", "3:11: exclude[0]", "'b' is not the id of a job (write an id, or a pattern"),
     ("prompts: {storm: P, x: Q}\nexclude: [strom]", "3:11: exclude[0]", "did you mean 'storm'?"),
     ("prompts: {a: P}\nexclude: ['*']", "3:10: exclude", "leaves no job"),
-    ("prompts: {a: P}\nexclude: [" + "'*'," * 101 + "]", "3:10: exclude", "at most 100 with a wildcard"),
+    ("prompts: {a: P}\nexclude: [" + "'*'," * 101 + "]", "3:10: exclude", "at most 100 for 1 jobs"),
 ]
 
 
@@ -140,12 +140,14 @@ def test_two_images_of_one_name_are_told_with_their_files(tmp_path: Path) -> Non
     add_file(tmp_path, "p/a.png")
     add_file(tmp_path, "p/A.jpg")
     (tmp_path / "m.yaml").write_text("version: 1\nprompts: {p: P}\nimages: [p/*]")
-    with pytest.raises(ManifestError, match=r"'p/a.png' has the name 'a', as has 'p/A.jpg' of images\[0\] on line 3"):
+    with pytest.raises(ManifestError, match=r"'p/a.png' has the name 'a', like 'p/A.jpg' of images\[0\] on line 3"):
         load_manifest(tmp_path / "m.yaml")
 
 
-OWN_SEED = "makes all variations alike, so that 3 of them would be one video paid for 3 times (take the seed out, or"
-OWN_VARIATIONS = "asks for 3 videos that the seed of defaults makes alike, so that one would be paid for 3 times (write"
+OWN_SEED = "makes all 3 variations alike: the same video would be paid for 3 times (remove the seed, or"
+OWN_VARIATIONS = (
+    "asks for 3 videos, which the seed under defaults makes alike: the same video would be paid for 3 times (write"
+)
 SEEDS = [
     ("jobs: [{prompt: P, seed: 7, variations: 3}]", "2:26: jobs[0].seed", OWN_SEED),
     ("jobs: [{prompt: P, seed: 0, variations: 3}]", "2:26: jobs[0].seed", OWN_SEED),

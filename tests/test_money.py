@@ -90,7 +90,7 @@ async def test_under_a_budget_nothing_of_unknown_price_is_bought(desk: Desk, sim
     write_jobs(desk, 2, "budget: 500 credits")
     finished = await desk.call("run", "batch.yaml")
     assert (finished.code, len(list_charged(simulator))) == (6, 0)
-    assert "under a budget nothing is sent whose price is not known" in finished.err
+    assert "is not sent: its price is not known, and there is a budget" in finished.err
 
 
 async def test_the_charge_of_a_refused_job_is_free_for_another(desk: Desk, simulator: Simulator) -> None:

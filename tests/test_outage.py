@@ -43,6 +43,39 @@ def test_an_api_is_waited_for_as_long_as_there_is_hope(
     run_virtually(work)
 
 
+@pytest.mark.parametrize(
+    ("has_answered", "words"),
+    [
+        (False, "The connection was refused. Tried for 30 s. Nothing was bought by this run. Check the network, and"),
+        (
+            True,
+            "The connection was refused. Tried for 15 min. What was submitted goes on at the server and is not bought",
+        ),
+    ],
+)
+def test_an_outage_is_told_with_what_it_means_for_what_was_bought(*, has_answered: bool, words: str) -> None:
+    async def work() -> None:
+        guard = OutageGuard(SETTINGS)
+        if has_answered:
+            guard.on_answer()
+        guard.on_failure(AWAY)
+        await asyncio.sleep(900 if has_answered else 30)
+        with pytest.raises(errors.ApiUnreachableError, match=f"^{words}"):
+            guard.on_failure(AWAY)
+
+    run_virtually(work)
+
+
+def test_the_first_failure_is_told_with_how_long_it_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        guard = OutageGuard(SETTINGS)
+        guard.on_failure(AWAY)
+        guard.on_failure(AWAY)
+
+    run_virtually(work)
+    assert caplog.messages == ["The connection was refused. Trying again for up to 30 s."]
+
+
 @pytest.mark.parametrize("sign", ["answer", "throttled"])
 def test_any_sign_of_life_ends_an_outage(sign: str) -> None:
     async def work() -> None:

@@ -39,7 +39,35 @@ def test_names_that_no_model_has_are_refused_all_at_once() -> None:
         make_catalogue().check(dict.fromkeys([None, "fal/grok", ID, "not/listed", "Grok Vide", "Nonsense"], "market"))
     assert len(caught.value.problems) == 2
     assert caught.value.problems[0].startswith("market: model: ")
-    assert "did you mean 'Grok Video'?" in caught.value.problems[0]
+    assert (
+        "no model called 'Grok Vide'. Did you mean 'Grok Video'? Available: Grok Video, Other"
+        in caught.value.problems[0]
+    )
+
+
+NAMED = Catalogue(
+    [
+        Model("fal/grok-t2v", None, "Grok Video T2V"),
+        Model("fal/grok-i2v", None, "Grok Video I2V"),
+        Model("a/twin", None, "Twin"),
+        Model("b/twin", None, "TWIN"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("twin", "the API has several models called 'twin'. Write the slug of one: a/twin, b/twin"),
+        ("grok video", "no model called 'grok video'. Did you mean 'Grok Video T2V' or 'Grok Video I2V'? Available: "),
+        ("grok-i2v", "no model called 'grok-i2v'. Did you mean 'Grok Video I2V'"),
+        ("Kling", "the API has no model called 'Kling'. Available: Grok Video I2V, Grok Video T2V, TWIN, Twin"),
+    ],
+)
+def test_a_name_that_fits_no_model_or_several_is_told_with_what_to_write(name: str, words: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        NAMED.check({name: "market"})
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize(

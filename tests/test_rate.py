@@ -195,7 +195,7 @@ def run_at_changing_pace(taken: Callable[[int], bool], count: int) -> list[float
             if taken(number):
                 limiter.on_accepted(turn)
             else:
-                limiter.cut(turn, "The API asks to slow down: Too many")
+                limiter.cut(turn, "The API asks to slow down (Too many)")
                 cooldown.extend(0.01, "test")
         return passed
 
@@ -241,8 +241,8 @@ def test_each_change_of_pace_is_told_with_its_reason(caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.INFO, "hedra_batch.run.pacing.rate"):
         run_at_changing_pace(lambda number: number > 0, 12)
     assert [line for line in caplog.messages if "goes" in line] == [
-        "the submit pace goes from 32/s to 16/s: the API asks to slow down: Too many",
-        "the submit pace goes from 16/s to 19.2/s: 10 were accepted",
+        "the submit pace goes from 32/s to 16/s: the API asks to slow down (Too many)",
+        "the submit pace goes from 16/s to 19.2/s: 10 requests in a row were accepted",
     ]
 
 

@@ -78,7 +78,10 @@ async def test_a_server_that_does_not_filter_by_ids_is_read_one_by_one(caplog: p
         assert (await read(api, [wanted]), api.reads_together) == ({}, 1)
         assert list(await read(api, [wanted])) == [wanted]
         assert (count_reads(simulator, "/generations"), count_reads(simulator, "/status")) == (1, 1)
-    assert caplog.messages.count("the API does not list generations by ids: each is read by itself from now on") == 1
+    assert (
+        caplog.messages.count("the API does not list generations by their ids, so each is read by itself from now on")
+        == 1
+    )
 
 
 async def test_what_is_listed_comes_before_what_is_read_by_itself() -> None:

@@ -100,7 +100,11 @@ async def test_a_copied_folder_is_refused_until_it_is_said_to_have_moved(desk: D
     await run(desk, "first")
     shutil.copytree(desk.folder / "batch.out", desk.folder / "copy")
     refused = await desk.call("run", "batch.yaml", "--folder", "copy")
-    assert (refused.code, "is a copy of another one" in refused.err, len(list_charged(simulator))) == (78, True, 1)
+    assert (refused.code, "is a copy, or was moved to another disk" in refused.err, len(list_charged(simulator))) == (
+        78,
+        True,
+        1,
+    )
     moved = await desk.call("run", "batch.yaml", "--folder", "copy", "--moved")
     assert (moved.code, len(list_charged(simulator))) == (0, 2)
 
@@ -219,7 +223,7 @@ async def test_verify_sees_that_the_ledger_is_lost(desk: Desk) -> None:
     await run(desk, "first")
     lose_ledger(desk)
     found = await desk.call("verify", "batch.yaml")
-    assert (found.code, "has an identity but no ledger.sqlite3" in found.err) == (78, True)
+    assert (found.code, "has been used before, but its ledger.sqlite3 is gone" in found.err) == (78, True)
 
 
 async def test_a_folder_in_the_place_of_a_result_keeps_no_other_from_being_fetched(desk: Desk) -> None:

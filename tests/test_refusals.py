@@ -48,6 +48,22 @@ def test_each_refusal_of_a_paid_request_has_its_verdict(
     assert words in str(refusal)
 
 
+@pytest.mark.parametrize(
+    ("status", "text", "message"),
+    [
+        (502, "<html><head><title>502 Bad Gateway</title></head></html>", "The API answered HTTP 502: 502 Bad Gateway"),
+        (502, "<html><h1>Bad gateway</h1></html>", "The API answered HTTP 502: Bad gateway"),
+        (503, "", "The API answered HTTP 503"),
+        (404, "<html>None</html>", "HTTP 404, but not in the API's own words (a proxy's?): None"),
+        (410, '{"messages": ["Gone"]}', "HTTP 410: Gone"),
+    ],
+)
+def test_what_does_not_tell_whether_it_was_accepted_is_told_without_markup(
+    status: int, text: str, message: str
+) -> None:
+    assert str(read_submission_refusal(status, {}, text, IDS)) == message
+
+
 def test_a_404_that_names_our_asset_says_that_it_is_gone() -> None:
     refusal = read_submission_refusal(404, {}, '{"messages": ["Asset a1 not found"]}', IDS)
     assert type(refusal) is errors.UploadGoneError

@@ -70,6 +70,8 @@ async def test_the_same_request_is_not_sent_again_while_it_may_still_arrive(desk
     await hold_first(desk, simulator)
     code = await desk.run_here(settlement=Settlement.RESEND, ids=("first",), quiet_window_seconds=3600.0)
     assert (code, len([request for request in simulator.requests if request.generation_id])) == (4, 1)
+    log = max((desk.folder / "batch.out" / "logs").iterdir()).read_text()
+    assert "first: Not sent again yet: it may still arrive. Try again in 60 min." in log
 
 
 async def test_a_request_is_sent_again_though_its_job_left_the_manifest(desk: Desk, simulator: Simulator) -> None:

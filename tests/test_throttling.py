@@ -64,8 +64,8 @@ async def test_where_three_run_at_once_no_more_are_kept_in_flight(tmp_path: Path
         assert (code, len(simulator.billing), len(list_charged(simulator)), posts.count(200)) == (0, 30, 30, 30)
     # Those that were under way together at first, and then one for every five that were accepted.
     assert 1 <= posts.count(429) <= 5 + 30 / 5
-    assert "the API runs at most 3 generations at once now: no more are submitted until one ends" in log
-    assert "5 generations in a row were accepted: trying 4 at once" in log
+    assert "the API runs no more than 3 generations at once now: the next is submitted when one ends" in log
+    assert "4 generations at once are tried now: 5 in a row were accepted" in log
     assert ("pace goes" in log, "all requests pause" in log) == (False, False)
 
 
@@ -74,7 +74,7 @@ async def test_whoever_waits_for_an_end_that_is_not_ours_asks_again_after_a_paus
         async with HedraClient(simulator.url, "key-of-the-tests") as somebody:
             await somebody.submit(make_body(1))
         assert (await desk.run_here(), len(list_charged(simulator))) == (0, 2)
-    assert "the API runs other generations of this account: all requests pause for 0.1 s" in read_log(desk)
+    assert "all requests pause for 0.1 s: the API runs other generations of this account" in read_log(desk)
 
 
 async def test_a_window_that_is_used_up_is_waited_for(tmp_path: Path) -> None:
@@ -84,14 +84,14 @@ async def test_a_window_that_is_used_up_is_waited_for(tmp_path: Path) -> None:
         assert (len(simulator.billing), len(list_charged(simulator)), posts.count(200)) == (45, 45, 45)
     # Only what was under way when the last of a window was answered.
     assert posts.count(429) < 15
-    assert "the API takes no more for now (X-RateLimit-Remaining: 0): submissions pause for" in read_log(desk)
+    assert ": the API says that it takes no more for now (X-RateLimit-Remaining: 0)" in read_log(desk)
 
 
 @pytest.mark.parametrize(
     ("route", "words"),
     [
-        ("POST /generations", "the submit pace goes from 100/s to 50/s: the API asks to slow down: Too many requests"),
-        ("GET /models", "the poll pace goes from 100/s to 50/s: the API asks to slow down: Too many requests"),
+        ("POST /generations", "the submit pace goes from 100/s to 50/s: the API asks to slow down (Too many requests)"),
+        ("GET /models", "the poll pace goes from 100/s to 50/s: the API asks to slow down (Too many requests)"),
     ],
 )
 async def test_the_pace_of_what_was_refused_is_cut(tmp_path: Path, route: str, words: str) -> None:
@@ -107,7 +107,7 @@ async def test_a_pace_that_was_cut_comes_back(tmp_path: Path) -> None:
         simulator.plan_fault("429")
         # Some may be under way when the refusal comes, and their acceptance counts for nothing.
         assert (await desk.run_here(is_confirmed=True), len(simulator.billing)) == (0, 28)
-    for words in ("from 50/s to 60/s: 10 were accepted", "from 60/s to 70/s: 10 were accepted"):
+    for words in ("from 50/s to 60/s: 10 requests in a row", "from 60/s to 70/s: 10 requests in a row"):
         assert read_log(desk).count(f"the submit pace goes {words}") == 1
 
 

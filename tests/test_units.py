@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hedra_batch.money import Money
-from hedra_batch.units import Rate, parse_duration_ms, parse_money, parse_rate
+from hedra_batch.units import Rate, parse_duration_ms, parse_money, parse_rate, write_duration
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,17 @@ def test_anything_else_is_no_duration(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((0.0, "0 s"), (0.25, "0.2 s"), (1.0, "1 s"), (9.96, "10 s"), (27.9, "28 s"), (119.0, "119 s")),
+        *((119.6, "2 min"), (594.0, "10 min"), (7200.0, "2 h"), (9000.0, "2.5 h"), (86_400.0, "24 h")),
+    ],
+)
+def test_a_duration_is_written_as_exact_as_it_matters(seconds: float, text: str) -> None:
+    assert write_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
     ("text", "interval_seconds"), [("10/min", 6.0), ("1/s", 1.0), ("300/h", 12.0), ("0.5/s", 2.0), ("2 / minute", 30.0)]
 )
 def test_a_rate_is_an_interval(text: str, interval_seconds: float) -> None:
@@ -31,7 +42,7 @@ def test_a_rate_is_an_interval(text: str, interval_seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["10", "0/s", "-1/s", "10/day", "fast", ""])
 def test_anything_else_is_no_rate(text: str) -> None:
-    with pytest.raises(ValueError, match="is no rate"):
+    with pytest.raises(ValueError, match="is not a rate"):
         parse_rate(text)
 
 

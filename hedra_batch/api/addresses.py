@@ -10,6 +10,7 @@ from yarl import URL
 
 from hedra_batch.errors import ConfigurationError
 
+_ADVICE = "Nothing was sent. Check --base-url, or HEDRA_BASE_URL."
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 #: All that was ever given out to hosts of the public internet (RFC 4291, 2.4).
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
@@ -22,16 +23,19 @@ def check_base_url(base_url: str) -> str:
 
     Raises ConfigurationError unless it is https, or http to loopback.
     """
+    # What stands before an '@' can be a password.
+    address = "The API's address" if "@" in base_url else f"The API's address {base_url!r}"
     try:
         url = URL(base_url)
     except ValueError as error:
-        raise ConfigurationError(f"The base URL {base_url!r} is no address ({error}).") from error
+        raise ConfigurationError(f"{address} is not valid. {_ADVICE}") from error
+    if url.user or url.password or url.query_string or url.fragment:
+        raise ConfigurationError(f"{address} may have no user, no password, no '?' and no '#'. {_ADVICE}")
     if not url.host or not (url.scheme == "https" or (url.scheme == "http" and url.host in _LOOPBACK)):
         raise ConfigurationError(
-            f"The base URL {base_url!r} is refused: the key is sent over https only, or over http to this machine."
+            f"{address} does not begin with https://. The key is sent to no other, but for http:// on this machine. "
+            f"{_ADVICE}"
         )
-    if url.user or url.password or url.query_string or url.fragment:
-        raise ConfigurationError("The base URL may have no user, password, query or fragment.")
     return str(url).rstrip("/")
 
 

@@ -15,6 +15,7 @@ from yarl import URL
 
 from hedra_batch import __version__
 from hedra_batch.api.addresses import PrivateAddressError, open_public_socket
+from hedra_batch.api.failures import describe_failure
 from hedra_batch.errors import DownloadError
 
 T = TypeVar("T")
@@ -112,7 +113,7 @@ class MediaClient:
         if length_bytes is None:
             length_bytes = await self._ask_length(response.url)
         if length_bytes is None and not _marks_its_end(response):
-            raise DownloadError("The media host does not say how long the result is, so a cut could not be noticed.")
+            raise DownloadError("The media host does not tell the length of the result, so a cut could go unnoticed.")
         self._check_size(length_bytes or 0)
         return length_bytes
 
@@ -141,14 +142,14 @@ class MediaClient:
 
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._size_limit_bytes:
-            raise DownloadError(f"The result is larger than {self._size_limit_bytes} bytes, which no video is.")
+            raise DownloadError(f"The result is larger than {self._size_limit_bytes} bytes, and no video is.")
 
 
 def _check_answer(response: aiohttp.ClientResponse) -> None:
     if response.status != 200:
         raise DownloadError(f"The media host answered HTTP {response.status}.")
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise DownloadError("The media host sends the result compressed, which it was asked not to do.")
+        raise DownloadError("The media host sends the result compressed, though it was asked not to.")
 
 
 def _marks_its_end(response: aiohttp.ClientResponse) -> bool:
@@ -167,5 +168,5 @@ async def _translate(step: Awaitable[T]) -> T:
 
 def _describe(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PrivateAddressError):
-        return "The link to the result leads into a private network, where nothing is fetched from."
-    return f"The download broke off ({type(error).__name__})."
+        return "The link to the result leads into a private network, and nothing is fetched from there."
+    return f"The download failed: {describe_failure(error)}."

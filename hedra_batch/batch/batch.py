@@ -179,5 +179,6 @@ def _check_outputs(jobs: Jobs, folder: RunFolder) -> None:
             folder.require_inside(folder.path / parent)
     except UnicodeEncodeError as error:
         raise ConfigurationError(
-            f"This locale cannot write the file name of the job {job_id!a}. Set LC_ALL=C.UTF-8, in cron too."
+            f"The file name of the job {job_id!a} has letters that this locale cannot write. Nothing was sent. Set "
+            "LC_ALL=C.UTF-8, in cron too."
         ) from error

@@ -53,9 +53,9 @@ def require_selected(summary: PlanSummary, jobs: JobSource, request: PlanRequest
     wanted = " or ".join(request.ids)
     if request.settlement is not None:
         edition = f" in the edition {jobs.edition}" if jobs.edition else ""
-        raise UsageError(f"No held job has an id like {wanted}{edition}. `hedra-batch resolve` lists them.")
+        raise UsageError(f"No held job has an id like {wanted}{edition}. `hedra-batch resolve` lists the held jobs.")
     if request.retried_codes is None or not any(matches(job.id, request.ids) for job in jobs):
-        raise UsageError(f"No job has an id like {wanted}. `hedra-batch plan` lists them.")
+        raise UsageError(f"No job has an id like {wanted}. `hedra-batch plan` lists all jobs.")
 
 
 def _choose_retried(

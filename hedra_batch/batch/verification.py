@@ -53,4 +53,4 @@ def _find_condition(folder: RunFolder, file: ResultFile) -> Condition:
     except IsADirectoryError:
         return Condition.DAMAGED
     except OSError as error:
-        raise LedgerError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise LedgerError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error

@@ -44,5 +44,6 @@ class Workspace:
         """Raise ConfigurationError where no run has been."""
         if not self.folder.ledger.exists():
             raise ConfigurationError(
-                f"{self.folder.path} has no ledger, so it is not known what was bought. Begin a run."
+                f"{self.folder.path} has no ledger, so it is not known what was bought there. Check --folder, and the "
+                "name in the manifest."
             )

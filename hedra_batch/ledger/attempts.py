@@ -25,7 +25,7 @@ def fetch(tables: Tables, key: int) -> Attempt:
     """Read one attempt. Raises LedgerError where there is none."""
     rows = tables.find("attempts", ATTEMPT_COLUMNS, {"attempt_key": key})
     if not rows:
-        raise LedgerError(f"The ledger has no attempt {key}.")
+        raise LedgerError(f"The ledger has no attempt with the number {key}.")
     return to_attempt(rows[0])
 
 
@@ -47,7 +47,7 @@ def rewrite(tables: Tables, key: int, job: Job, now: str) -> Attempt:
     """Give an attempt that was surely never accepted the inputs of its job: back to NEW. Raises ConflictError."""
     attempt = fetch(tables, key)
     if not is_surely_unsent(attempt.state):
-        raise ConflictError(f"{attempt.label} may have been accepted, so its inputs stay as they are.")
+        raise ConflictError(f"{attempt.label} may have been accepted and charged, so its inputs stay as they are.")
     changes: dict[str, object] = {"request_key": None, "body": None, "sends": 0, "error_code": None, "error": None}
     if attempt.state is State.RESERVED:
         changes |= {"state": State.NEW, "changed_at": now}
@@ -69,7 +69,7 @@ def change(tables: Tables, attempt: Attempt, event: Event, clock: Clock) -> Atte
     except ConflictError as error:
         raise type(error)(f"{_describe(attempt, event)} is against the ledger's rules ({error}).") from error
     if row is None:
-        raise ConflictError(f"{attempt.label}: attempt {attempt.number} is not in {attempt.state} any more.")
+        raise ConflictError(f"{attempt.label}: attempt {attempt.number} is no longer in the state {attempt.state}.")
     changes |= {name: getattr(attempt, name) + added for name, added in event.adds.items()}
     # Reading the whole row again would tell nothing new, and cost as much as the change.
     return evolve(attempt, changes | dict(zip(shown, row, strict=True)))
@@ -91,16 +91,16 @@ def _list_changes(tables: Tables, attempt: Attempt, event: Event, clock: Clock) 
     if event.marks:
         changes |= dict.fromkeys(event.marks, clock.mark())
     if (remote_id := event.sets.get("remote_id")) not in (None, attempt.request_key):
-        _require_own(tables, attempt, str(remote_id))
+        _require_own(tables, str(remote_id))
     if event.claims:
         changes["output"] = _find_free(tables, attempt, event.claims)
     return changes
 
 
-def _require_own(tables: Tables, attempt: Attempt, remote_id: str) -> None:
+def _require_own(tables: Tables, remote_id: str) -> None:
     """Raise TakenError for an id that another attempt has asked for: what bears it is that one's."""
     if tables.find("attempts", ("attempt_key",), {"request_key": remote_id}):
-        raise TakenError(f"{attempt.label}: another attempt has asked for the id {remote_id}.")
+        raise TakenError(f"Another attempt has asked for the id {remote_id}.")
 
 
 def _find_free(tables: Tables, attempt: Attempt, names: Iterable[str]) -> str:
@@ -108,7 +108,7 @@ def _find_free(tables: Tables, attempt: Attempt, names: Iterable[str]) -> str:
     for name in names:
         if not tables.find("attempts", ("attempt_key",), {"output": name}):
             return name
-    raise TakenError(f"{attempt.label}: other attempts have all file names that it could get.")
+    raise TakenError(f"{attempt.label}: all file names that it could have belong to other attempts.")
 
 
 def settle_interrupted(tables: Tables, clock: Clock) -> None:
@@ -120,7 +120,10 @@ def settle_interrupted(tables: Tables, clock: Clock) -> None:
         if state in UNDER_WAY:
             # The quiet window of a send that was under way begins now.
             changes |= {"unknown_at": now, "unknown_mark": clock.mark()}
-            changes |= {"error_code": UNKNOWN_OUTCOME, "error": "The run ended before the answer came."}
+            changes |= {
+                "error_code": UNKNOWN_OUTCOME,
+                "error": "The run ended before the answer came, so it may have been accepted.",
+            }
             adds = {"unknown_sends": 1}
         if target is State.NEW:
             changes["body"] = None

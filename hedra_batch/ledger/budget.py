@@ -76,13 +76,17 @@ def _leave_out(price: Money | None, spending: Spending) -> Spending:
 
 
 def _make_error(attempt: Attempt, price: Money | None, limit: Money, spending: Spending) -> BudgetReachedError:
+    if spending.unpriced:
+        return BudgetReachedError(
+            f"{attempt.label} is not sent: something was sent before whose price is not known, so nobody can tell what "
+            "is left of the budget. Only a run without a budget sends more of this edition."
+        )
     if not _is_priced(price, limit, spending):
         return BudgetReachedError(
-            f"{attempt.label}: under a budget nothing is sent whose price is not known"
-            f"{', nor beside something sent whose price is not known' if spending.unpriced else ''}. Name a model of "
-            "the API's list and a duration, or take the budget away."
+            f"{attempt.label} is not sent: its price is not known, and there is a budget. Give it a model of the API's "
+            "list, a duration and a resolution. A run without a budget buys it at whatever price."
         )
     return BudgetReachedError(
-        f"The budget of {limit} is reached: {spending.spent.amount} are spent or reserved, and "
-        f"{attempt.label} would cost {price.amount}. Raise the budget, then run the same line again."
+        f"The budget of {limit} is reached: {spending.spent.amount} are spent or reserved, and {attempt.label} would "
+        f"cost {price.amount} more, so it is not sent. To buy it, raise the budget, then run again."
     )

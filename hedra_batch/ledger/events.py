@@ -161,7 +161,7 @@ def deny(source: State, target: State, code: str, message: str) -> Event:
 
 def abandon(reason: str | None) -> Event:
     """A person gives it up, though it may have been charged."""
-    text = f"Given up by a person; it may have been charged. Before: {reason or 'no reason was noted.'}"
+    text = f"A person gave it up; it may have been charged. Before: {reason or 'no reason was noted.'}"
     sets = {"error_code": GIVEN_UP, "error": text}
     return Event(SETTLEABLE, State.ABANDONED, sets, stamps=("finished_at",))
 

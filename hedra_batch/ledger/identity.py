@@ -71,11 +71,13 @@ class Identity:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise WriteError(f"{path} cannot be read: {error.strerror or error}. Nothing was sent.") from error
+            raise WriteError(
+                f"{path} cannot be read: {error.strerror or error}. Nothing was sent. Check its permissions."
+            ) from error
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigurationError(
-                f"{path}: the identity of this run folder cannot be read ({error}). Restore the file from a backup: "
-                "without it the folder's paid requests cannot be recognised."
+                f"{path} is damaged. Nothing was sent: without it the paid requests of this folder cannot be "
+                "recognised. Put it back from a backup."
             ) from error
 
     def save(self, path: Path) -> None:
@@ -83,7 +85,7 @@ class Identity:
         try:
             write_atomically(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
         except OSError as error:
-            raise WriteError(f"{path} cannot be written: {error.strerror or error}.") from error
+            raise WriteError(f"{path} cannot be written: {error.strerror or error}. Nothing more is sent.") from error
 
     def adopt(self, binding: Binding, place: str, *, same_account: bool, is_moved: bool) -> Identity:
         """Refuse another manifest, API or account, and a copy of the folder.
@@ -99,23 +101,26 @@ class Identity:
             )
         if self.manifest != binding.manifest:
             raise ConfigurationError(
-                f"This run folder belongs to the manifest '{self.manifest}', not to '{binding.manifest}'. "
-                "Give this manifest another name, or another folder with --folder."
+                f"This run folder belongs to the manifest '{self.manifest}', not to '{binding.manifest}'. Nothing was "
+                f"sent. If the manifest was only renamed, write 'name: {self.manifest}' into it; for another manifest, "
+                "choose another folder with --folder, where all of it is bought."
             )
         if self.base_url != binding.base_url:
             raise ConfigurationError(
-                f"This run folder belongs to the API at {self.base_url}, not to {binding.base_url}. "
-                "Use that address, or another folder with --folder."
+                f"This run folder belongs to {_name_api(self.base_url)}, not to {_name_api(binding.base_url)}. Nothing "
+                "was sent. Use that one (--base-url, HEDRA_BASE_URL or --simulate), or choose another folder with "
+                "--folder, where everything is bought anew."
             )
         if self.key_fingerprint != given and not same_account:
             raise ConfigurationError(
-                "This run folder was begun with another API key. Use that key, or another folder with --folder. "
-                "If the key was replaced and the account is the same, add --same-account once."
+                "This run folder was begun with another API key. Nothing was sent. Use that key. If the key was "
+                "replaced and the account is the same, add --same-account once. For another account, choose another "
+                "folder with --folder, where everything is bought anew."
             )
         if self.place not in ("", place) and not is_moved:
             raise ConfigurationError(
-                "This run folder is a copy of another one, or was moved to another disk. Nothing was sent: two copies "
-                "would buy the same videos. Use the one that ran last; if it is this one, add --moved once."
+                "This run folder is a copy, or was moved to another disk. Nothing was sent: two copies would buy the "
+                "same videos twice. Use the one that ran last; if it is this one, add --moved once."
             )
         return replace(self, key_fingerprint=given, place=place)
 
@@ -126,6 +131,11 @@ class Identity:
             run_counter=max(self.run_counter, run_counter),
             highest_attempt=max(self.highest_attempt, highest_attempt),
         )
+
+
+def _name_api(base_url: str) -> str:
+    # That of a trial has a word in place of its address.
+    return f"the API at {base_url}" if "://" in base_url else f"a {base_url} API"
 
 
 def _check(identity: Identity) -> Identity:
@@ -146,7 +156,7 @@ def _require_known(path: Path, number: object) -> None:
         raise TypeError("its format is no number")
     if number > FORMAT:
         raise ConfigurationError(
-            f"{path} was written by a newer version of this program (format {number}, this one knows {FORMAT}). "
+            f"{path} was written by a newer version of this program (format {number}, this one knows up to {FORMAT}). "
             "Nothing was sent. Update the program."
         )
 

@@ -103,9 +103,9 @@ class Ledger:
         counter = int(tables.find("info", ("value",), {"key": "run_counter"})[0][0])
         if counter < last_run:
             raise ConfigurationError(
-                f"The ledger ends at run {counter}, but this folder has seen run {last_run}: it is "
-                "an older copy, and what was bought since then is not in it. Nothing was sent. Put the newest "
-                "ledger.sqlite3 back; if it is lost, move this one away: the next run then asks the server first."
+                f"The ledger ends at run {counter}, but this folder has seen run {last_run}: it is an older copy, and "
+                "what was bought since then is not in it. Nothing was sent. Put the newest ledger.sqlite3 back. If it "
+                "is lost, move this one away: before the next run sends anything, it asks the server what was bought."
             )
         now = self._clock.now_text()
         self.run_number = counter + 1
@@ -177,7 +177,7 @@ class Ledger:
                 "unknown_mark": self.loss.mark,
                 "estimated": estimate(job.inputs.fields),
                 "error_code": UNKNOWN_OUTCOME,
-                "error": "The ledger that would tell was lost.",
+                "error": "The ledger was lost, so it may have been bought before.",
             }
         return attempts.insert(tables, job, number, state, columns)
 

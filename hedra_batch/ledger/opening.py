@@ -21,8 +21,8 @@ def check_pair(path: Path, identity: Identity | None) -> None:
         raise _make_no_identity(path)
     if identity is not None and identity.highest_attempt and not path.exists():
         raise ConfigurationError(
-            f"{path.parent} has an identity but no ledger.sqlite3, and {identity.run_counter} runs have used it. Put "
-            "the ledger back from a backup, or begin a run: it asks the server for everything before it sends anything."
+            f"{path.parent} has been used before, but its ledger.sqlite3 is gone. Put the ledger back from a backup. "
+            "Without one, start a run: before it sends anything, it asks the server what was bought."
         )
 
 
@@ -48,6 +48,6 @@ def open_pair(
 
 def _make_no_identity(path: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"{path.parent} has a ledger but no identity.json. Nothing was sent. Put the file back from a backup: without "
-        "it the paid requests of this folder cannot be recognised."
+        f"{path.parent} has a ledger, but its identity.json is gone. Nothing was sent: without it the paid requests of "
+        "this folder cannot be recognised. Put it back from a backup."
     )

@@ -149,7 +149,7 @@ def read_state(text: str) -> State:
     state = _STATES.get(text)
     if state is None:
         raise LedgerError(
-            f"The ledger has an attempt in the state {text[:40]!a}, which this program does not know. Nothing more is "
-            "sent. Update the program, or put the ledger back from a backup."
+            f"The ledger has a job in the state {text[:40]!a}, which this version of the program does not know. "
+            "Nothing more is sent. Update the program, or put the ledger back from a backup."
         )
     return state

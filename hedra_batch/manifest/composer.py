@@ -124,10 +124,12 @@ class _Composer:
 
     def _read_document(self) -> Tree:
         if "%TAG" in self._text.content and (line := _TAG_LINE.search(self._text.content)):
-            raise _FatalFaultError(Fault((), "has a line for tags, '%TAG' (allowed: plain values)", line.start(1)))
+            raise _FatalFaultError(
+                Fault((), "has a line '%TAG', which a manifest cannot use (remove it)", line.start(1))
+            )
         self._next_event()
         if not isinstance(self._next_event(), yaml.DocumentStartEvent):
-            raise _FatalFaultError(Fault((), "is empty (version: 1 is its first line)", 0))
+            raise _FatalFaultError(Fault((), "is empty (begin with the line 'version: 1')", 0))
         event = self._next_event()
         value = self._read_value(event, ())
         if not self._has_stopped:
@@ -139,7 +141,7 @@ class _Composer:
         self._next_event()
         following = self._next_event()
         if isinstance(following, yaml.DocumentStartEvent):
-            raise _fatal("holds a second document after '---' (one manifest a file)", following)
+            raise _fatal("holds a second document after '---' (write one manifest in one file)", following)
 
     def _read_value(self, event: Any, loc: Loc) -> Any:
         if isinstance(event, yaml.AliasEvent):
@@ -158,7 +160,7 @@ class _Composer:
     def _add_unused_anchors(self) -> None:
         """Take an anchor that nothing refers to for the first word of a text that lacks its quotes."""
         for anchor, loc in self._unused.items():
-            self._cuts[loc] = f"begins with {shown(f'&{anchor}')}, which YAML reads as an anchor"
+            self._cuts[loc] = f"begins with {shown(f'&{anchor}')}, which YAML does not read as text"
 
     def _grow(self, by: int, event: Any) -> None:
         self._count += by
@@ -167,7 +169,10 @@ class _Composer:
 
     def _read_alias(self, event: Any) -> Any:
         if event.anchor not in self._anchors:
-            raise _fatal("has an alias ('*…') without its anchor ('&…') before it: put a text in quotes", event)
+            raise _fatal(
+                "has a value that begins with '*' and refers to nothing (if it is a text, put the text in quotes)",
+                event,
+            )
         self._unused.pop(event.anchor, None)
         value, weight = self._anchors[event.anchor]
         self._grow(weight, event)
@@ -232,7 +237,11 @@ class _Composer:
             if place == (self._last_key,):
                 self._stop()
         for value, offset in merges:
-            self._merge(value, mapping, Fault((*loc, _MERGE), "merges what is no mapping (allowed: a mapping)", offset))
+            self._merge(
+                value,
+                mapping,
+                Fault((*loc, _MERGE), "merges something without keys (refer to a group of keys)", offset),
+            )
         return mapping
 
     def _stop(self) -> None:
@@ -247,11 +256,12 @@ class _Composer:
         if not isinstance(event, yaml.ScalarEvent) or not event.value:
             if not isinstance(event, yaml.ScalarEvent):
                 self._read_value(event, (*loc, ""))
-            what = "has a key that is no plain text (allowed: text; if this is a text itself, put the text in quotes)"
+            what = "has a key that is not plain text (if this is part of a text, put the text in quotes)"
             self._add_fault(Fault(loc, what, offset))
             return ""
         if len(event.value) > _LONGEST_KEY:
-            what = f"has a key of {len(event.value):,} characters (at most {_LONGEST_KEY:,}; put a text in quotes)"
+            most = f"at most {_LONGEST_KEY:,}; if it is a text, put it in quotes"
+            what = f"has a key of {len(event.value):,} characters ({most})"
             self._add_fault(Fault(loc, what, offset))
             return ""
         key = normalize("NFC", event.value)
@@ -263,7 +273,7 @@ class _Composer:
 
     def _refuse_repetition(self, mapping: Mapping, place: Loc, offset: int) -> None:
         line = self._text.find_position(mapping.marks[str(place[-1])][0]).line
-        what = f"stands here a second time, first on line {line} (a key stands once in a mapping)"
+        what = f"is here a second time, first on line {line} (remove one of the two, or rename it)"
         self._add_fault(Fault(place, what, offset))
 
     def _merge(self, value: Any, mapping: Mapping, refusal: Fault) -> None:
@@ -282,14 +292,16 @@ class _Composer:
 
     def _refuse_tag(self, event: Any, loc: Loc) -> None:
         if event.tag not in _TEXT_TAGS or not isinstance(event, yaml.ScalarEvent):
-            what = f"has the tag {shown(event.tag)} (allowed: plain values; put a text that begins with '!' in quotes)"
+            what = (
+                f"has the tag {shown(event.tag)}, which a manifest cannot use (if it is a text, put the text in quotes)"
+            )
             self._add_fault(Fault(loc, what, event.start_mark.index))
 
     def _check_text(self, text: str, loc: Loc, offset: int) -> None:
         if holds_credential(text):
             self._refuse_credential(loc, offset)
         if not text.isprintable() and (unsafe := _UNSAFE.search(text)):
-            what = f"holds the character U+{ord(unsafe[0]):04X} (allowed: text, line ends and tabs)"
+            what = f"holds the invisible character U+{ord(unsafe[0]):04X} (remove it)"
             self._add_fault(Fault(loc, what, offset))
 
     def _refuse_credential(self, loc: Loc, offset: int) -> None:

@@ -47,13 +47,15 @@ def read_text(path: Path) -> ManifestText:
         content = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         readable = ManifestText(file, data[: error.start].decode("utf-8-sig", "replace"))
-        raise _no_text(readable, len(readable.content), "is not UTF-8 (save it as UTF-8 text)") from error
+        raise _no_text(
+            readable, len(readable.content), "is not UTF-8 text from here on (save the file as UTF-8)"
+        ) from error
     text = ManifestText(file, content)
     if sum(map(content.count, _LINE_ENDS)) > MOST_LINES:
         raise _no_text(ManifestText(file, ""), 0, f"has too many lines (at most {MOST_LINES:,})")
     if unreadable := _NOT_YAML.search(content):
         code = f"U+{ord(unreadable[0]):04X}"
-        raise _no_text(text, unreadable.start(), f"holds the character {code} (allowed: text, line ends and tabs)")
+        raise _no_text(text, unreadable.start(), f"holds the invisible character {code} (remove it)")
     return text
 
 
@@ -61,7 +63,7 @@ def _read_bytes(path: Path, file: str) -> bytes:
     try:
         if not path.is_file():
             # Opening a pipe or a device could wait for ever.
-            what = "is not a regular file" if path.exists() else "does not exist"
+            what = "is not a file" if path.exists() else "does not exist (check its name and folder)"
             raise InputFileError([f"{file}: the manifest {what}"])
         if not path.stat().st_size:
             # So say streams of the kernel too, and reading one could wait for ever.

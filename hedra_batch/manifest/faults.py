@@ -20,8 +20,8 @@ from hedra_batch.manifest.names import is_name
 MOST_FAULTS = 1_000
 
 WHY_REFUSED = (
-    "looks like a credential, and a manifest is no place for one "
-    "(set HEDRA_API_KEY, or HEDRA_API_KEY_FILE to the name of a file that holds the key)"
+    "looks like a key or a password, which does not belong in a manifest "
+    "(remove it; set HEDRA_API_KEY, or HEDRA_API_KEY_FILE to the name of a file that holds the key)"
 )
 
 #: Names that mean a credential wherever they stand, without case and punctuation.
@@ -42,23 +42,27 @@ _MOST_LOOKED_AT = 20_000
 _LONGEST_COMPARED = 250
 
 _QUOTES = "put the text in quotes"
-_INDENT = "mend the indentation"
+_INDENT = "correct the indentation"
 
 #: A part of the parser's complaint (in C or in Python), what it most often means, and what to do.
 _EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
-    ("mapping values are not allowed", "': ' begins a value of its own", f"{_QUOTES}, or {_INDENT}"),
+    (
+        "mapping values are not allowed",
+        "a ':' does not fit here",
+        f"{_QUOTES}, or {_INDENT}, or put a space after the ':' on the line above",
+    ),
     ("cannot start any token", "a tab, '%', '@' or '`' cannot begin a value", f"{_QUOTES}, or indent with spaces"),
-    ("alphabetic or numeric character", "'*' begins an alias and '&' an anchor", _QUOTES),
-    ("escape c", "'\\' begins an escape in double quotes", "double it, or use single quotes"),
+    ("alphabetic or numeric character", "a text cannot begin with '*' or '&'", _QUOTES),
+    ("escape c", "'\\' has a meaning of its own in double quotes", "write it twice, or use single quotes"),
     ("',' or ']'", "a '[' is not closed, or a ',' is missing", f"if it is a text, {_QUOTES}"),
     ("',' or '}'", "a '{' is not closed, or a ',' is missing", f"if it is a text, {_QUOTES}"),
     ("unexpected end of stream", "a quotation mark is never closed", "close it"),
     ("expected ':'", "a key has no ': ' after it", f"add it, or if it is a text, {_QUOTES}"),
-    ("expected comment or line break", "'>' and '|' begin a block of lines", _QUOTES),
-    ("chomping or indentation", "'>' and '|' begin a block of lines", _QUOTES),
-    ("incompatible YAML document", "this version of YAML is not known", "allowed: %YAML 1.2, or no such line"),
+    ("expected comment or line break", "a text cannot begin with '>' or '|'", _QUOTES),
+    ("chomping or indentation", "a text cannot begin with '>' or '|'", _QUOTES),
+    ("incompatible YAML document", "this version of YAML is not known", "write %YAML 1.2, or remove the line"),
 )
-_OTHERWISE = ("this does not belong here", f"if it is a text, {_QUOTES}; if not, {_INDENT}")
+_OTHERWISE = ("this does not fit here", f"if it is a text, {_QUOTES}; if not, {_INDENT}")
 
 #: The way from the root of the manifest to a value: keys and positions.
 Loc = tuple[str | int, ...]
@@ -104,7 +108,11 @@ def render_faults(faults: Iterable[Fault], where: Positions) -> list[str]:
     placed = list({(where.find_position(fault.loc, fault.offset), fault.loc, fault.what) for fault in told})
     placed.sort(key=lambda one: (one[0], str(one[1:])))
     lines = [render_line(position, render_key(loc), what) for position, loc, what in placed[:MOST_FAULTS]]
-    return lines if len(placed) <= MOST_FAULTS else [*lines, f"{where.file}: these are the first, and there are more"]
+    return (
+        lines
+        if len(placed) <= MOST_FAULTS
+        else [*lines, f"{where.file}: these are the first {MOST_FAULTS:,}; there are more"]
+    )
 
 
 def render_line(position: Position, key: str, what: str) -> str:
@@ -130,6 +138,8 @@ def _is_within(loc: Loc, others: set[Loc]) -> bool:
 
 def shown(value: object) -> str:
     """Show a value of the file the way Python quotes it, which escapes whatever a terminal could act on."""
+    if isinstance(value, (bool, int, float)):
+        return str(value).lower()
     if not isinstance(value, str):
         return kind(value)
     if holds_credential(value):
@@ -147,12 +157,12 @@ def kind(value: object) -> str:
     if value is None:
         return "an empty value"
     if isinstance(value, bool):
-        return f"the truth value {str(value).lower()}"
+        return f"the yes-or-no value {str(value).lower()}"
     if isinstance(value, (int, float)):
         return f"the number {value}"
     if isinstance(value, str):
         return "text"
-    return "a mapping" if isinstance(value, dict) else "a list"
+    return "a group of keys" if isinstance(value, dict) else "a list"
 
 
 def suggestion(word: str, candidates: Iterable[str]) -> str:
@@ -199,4 +209,4 @@ def explain_syntax_error(error: yaml.YAMLError, loc: Loc) -> Fault:
     offset = int(mark.index) if mark is not None else int(getattr(error, "position", 0))
     known = ((cause, remedy) for part, cause, remedy in _EXPLANATIONS if part in problem)
     cause, remedy = next(known, _OTHERWISE)
-    return Fault(loc, f"is not YAML from here on: {cause} ({remedy})", offset)
+    return Fault(loc, f"cannot be read from here on: {cause} ({remedy})", offset)

@@ -49,10 +49,10 @@ def is_pattern(source: str, folder: Path) -> bool:
 def find_images(pattern: str, folder: Path, search: Search | None = None) -> list[str]:
     """List the files that a pattern finds, sorted, without hidden ones. Raises ValueError for none or too many."""
     if pattern.count("**") > 1:
-        raise ValueError(f"{shown(pattern)} has more than one '**' (allowed: one)")
+        raise ValueError(f"{shown(pattern)} has more than one '**' (write it once)")
     found = sorted((search or Search(folder)).find(pattern))
     if not found:
-        raise ValueError(f"{shown(pattern)} finds no file (a pattern is relative to the manifest's folder)")
+        raise ValueError(f"{shown(pattern)} finds no file (paths begin at the manifest's folder)")
     return found
 
 
@@ -72,7 +72,7 @@ def read_image(source: str, folder: Path) -> MediaInput:
         with path.open("rb") as file:
             return MediaInput(source, path, _read_checked(file, source))
     except UnicodeEncodeError as error:
-        raise ValueError(f"{shown(source)} has a name that is no text (rename the file)") from error
+        raise ValueError(f"{shown(source)} has a name that is not valid text (rename the file)") from error
     except OSError as error:
         raise ValueError(f"{shown(source)} cannot be read: {error.strerror or error}") from error
 
@@ -86,8 +86,8 @@ def _is_file(path: Path) -> bool:
 
 def _say_what_it_is(path: Path) -> str:
     if not path.exists():
-        return "does not exist (a path is relative to the manifest's folder)"
-    return "is a folder (allowed: a file)" if path.is_dir() else "is no regular file"
+        return "does not exist (paths begin at the manifest's folder)"
+    return "is a folder (write the path of a file)" if path.is_dir() else "is not an ordinary file"
 
 
 def _read_checked(file: BinaryIO, source: str) -> str:
@@ -97,12 +97,12 @@ def _read_checked(file: BinaryIO, source: str) -> str:
     # The way a photo is turned does not matter here, and looking for it reads on to the end.
     width, height = imagesize.get(_Header(head), exif_rotation=False)
     if width < 1 or height < 1:
-        raise ValueError(f"{shown(source)} is damaged: it does not say its width and height")
+        raise ValueError(f"{shown(source)} is damaged: its width and height cannot be read (save it anew)")
     return _hash(head, file, source)
 
 
 def _no_image(source: str) -> ValueError:
-    return ValueError(f"{shown(source)} is no image that can be sent (allowed: {ALLOWED_KINDS})")
+    return ValueError(f"{shown(source)} is not an image that can be sent (allowed: {ALLOWED_KINDS})")
 
 
 class _Header(io.BytesIO):
@@ -120,7 +120,7 @@ def _hash(head: bytes, file: BinaryIO, source: str) -> str:
     while chunk := file.read(_CHUNK_BYTES):
         size += len(chunk)
         if size > LARGEST_BYTES:
-            raise ValueError(f"{shown(source)} is larger than {LARGEST_BYTES // 1024**2} MB")
+            raise ValueError(f"{shown(source)} is larger than {LARGEST_BYTES // 1024**2} MB (make it smaller)")
         digest.update(chunk)
     return digest.hexdigest()
 

@@ -109,21 +109,21 @@ def _describe_clash(job_id: str, spec: JobSpec, other: JobSpec, tree: Tree) -> s
         " with ".join(f"{render_key(loc)} on line {tree.find_position(loc).line}" for loc in one.origin)
         for one in (spec, other)
     )
-    rule = "ids must differ in more than upper and lower case: give one of them another id or name"
-    return f"{shown(job_id)} is the id of two jobs, {theirs} and {mine} ({rule})"
+    rule = "give one of them another id or name; upper and lower case count as the same"
+    return f"{shown(job_id)} is the id of two jobs: {theirs}, and {mine} ({rule})"
 
 
 def _exclude(patterns: list[str], expansion: Expansion, *, has_all_jobs: bool) -> None:
     most = count_allowed(expansion.specs)
     if sum(map(has_wildcard, patterns)) > most:
-        what = f"has too many patterns (at most {most} with a wildcard, for {len(expansion.specs):,} jobs)"
+        what = f"has too many patterns with '*', '?' or '[' (at most {most} for {len(expansion.specs):,} jobs)"
         expansion.faults.append(Fault(("exclude",), what))
         return
     excluded = find_excluded(patterns, expansion.specs.keys())
     if has_all_jobs:
         expansion.faults += islice(_find_unmatched(patterns, excluded, expansion), MOST_FAULTS + 1)
     if excluded and len(excluded) == len(expansion.specs):
-        expansion.faults.append(Fault(("exclude",), "leaves no job"))
+        expansion.faults.append(Fault(("exclude",), "leaves no job to make (remove some of it)"))
     for job_id in excluded:
         del expansion.specs[job_id]
 
@@ -132,7 +132,7 @@ def _find_unmatched(patterns: list[str], excluded: set[str], expansion: Expansio
     unmatched = [one for one in enumerate(patterns) if one[1] not in excluded and not has_wildcard(one[1])]
     for count, (index, pattern) in enumerate(unmatched):
         meant = suggestion(pattern, expansion.specs) if count < _MOST_SUGGESTIONS else ""
-        what = f"{shown(pattern)} is the id of no job{meant} (allowed: an id, or a pattern with a wildcard)"
+        what = f"{shown(pattern)} is not the id of a job{meant} (write an id, or a pattern such as *--storm)"
         yield Fault(("exclude", index), what)
 
 
@@ -158,7 +158,7 @@ def _fill(template: str, expansion: Expansion) -> dict[str, list[str]]:
         output = template.format(id=job_id, image=spec.image_id, prompt=spec.prompt_id)
         fault = find_empty_field(template, spec.image_id, spec.prompt_id) or find_fault(output)
         if not fault and (owner := owners.setdefault(collision_key(output), job_id)) is not job_id:
-            fault = f"be that of {shown(owner)} too (allowed: a file for each; {{id}} makes one)"
+            fault = f"also be the file of {shown(owner)} (write {{id}} into it, and each has its own)"
         if fault:
             faulty[fault].append(job_id)
         else:

@@ -21,7 +21,7 @@ LONGEST_PATTERN = 250
 _LONGEST_PROMPT_SLUG = 32
 _HASH_DIGITS = 6
 
-NAME_RULE = f"letters, digits, '_', '.' and '-', a letter or digit first, at most {LONGEST_NAME}"
+NAME_RULE = f"up to {LONGEST_NAME} letters, digits, '_', '.' and '-', beginning with a letter or a digit"
 _NAME = re.compile(r"[^\W_][\w.-]*")
 _MANIFEST_NAME = re.compile(r"[^\W_][\w .-]*")
 _WORD = re.compile(r"[^\W_]+")

@@ -76,11 +76,11 @@ def _explain(detail: ErrorDetails, tree: Tree, *, is_suggesting: bool) -> Fault:
     whats = {
         # The only key that must be there.
         "missing": "is missing (write 'version: 1' at the top)",
-        "literal_error": f"{shown(value)} is not known here (allowed: {detail.get('ctx', {}).get('expected')})",
-        "too_short": "is empty (give it an entry, or take the key out)",
+        "literal_error": f"must be {detail.get('ctx', {}).get('expected')}, not {shown(value)}",
+        "too_short": "is empty (add an entry, or remove the key)",
         "too_long": f"has too many entries (at most {MOST_ENTRIES:,})",
     }
-    return Fault(loc, whats.get(detail["type"], f"is {kind(value)} (allowed: {_allowed_shape(loc)})"))
+    return Fault(loc, whats.get(detail["type"], f"must be {_allowed_shape(loc)}, not {kind(value)}"))
 
 
 def _find_loc(loc: Loc) -> Loc:
@@ -94,8 +94,8 @@ def _explain_unknown(loc: Loc, value: object, *, is_suggesting: bool) -> str:
     allowed = [field.alias or name for name, field in _find_part(loc[:-1]).model_fields.items()]
     meant = suggestion(str(loc[-1]), allowed) if is_suggesting else ""
     if value is None and not meant and loc[0] in {"jobs", "defaults"}:
-        return "is read by YAML as a key of its own (if it belongs to a text, put the text in quotes)"
-    return f"is not known here{meant} (allowed: {', '.join(allowed)})"
+        return "is read by YAML as a key of its own (if it belongs to a text, put the whole text in quotes)"
+    return f"is not a known key{meant} (allowed: {', '.join(allowed)})"
 
 
 def _find_part(loc: Loc) -> type[BaseModel]:
@@ -106,15 +106,15 @@ def _find_part(loc: Loc) -> type[BaseModel]:
 def _allowed_shape(loc: Loc) -> str:
     match loc:
         case ("prompts" | "images",):
-            return "a list, or a mapping with a name for each"
+            return "a list, each line beginning with '- ', or a name and a ':' for each"
         case ("exclude",):
-            return "a list of ids and patterns"
+            return "a list of ids or patterns, such as [hero--storm]"
         case ("jobs",):
-            return "a list of jobs"
+            return "a list of jobs, each beginning with '- '"
         case ("jobs", _):
-            return "a mapping, such as {prompt: …, image: …}"
+            return "keys with values, such as {prompt: …, image: …}"
         case _:
-            return "a mapping of keys to values"
+            return "keys with values, such as 'version: 1'" if not loc else "keys with values, each as 'key: value'"
 
 
 def mend(values: Any, faults: Iterable[Fault]) -> Any:

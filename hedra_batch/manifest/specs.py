@@ -121,14 +121,14 @@ class SpecBuilder:
         mine = f"{shown(one.value)} " if is_image else ""
         theirs = f"{shown(other.value)} of " if is_image else ""
         line = self._tree.find_position(other.loc).line
-        rule = "names must differ in more than upper and lower case"
-        return f"{mine}has the name {shown(one.name)}, as has {theirs}{render_key(other.loc)} on line {line} ({rule})"
+        rule = "give each a name of its own; upper and lower case count as the same"
+        return f"{mine}has the name {shown(one.name)}, like {theirs}{render_key(other.loc)} on line {line} ({rule})"
 
     def _add_sources(self, values: FieldValues, loc: Loc) -> None:
         for field in MEDIA_FIELDS:
             source, place = _get_text(values, field.name), (*loc, field.key)
             if source and is_pattern(source, self._folder):
-                allowed = f"allowed: one {field.medium}; patterns go into {field.medium}s"
+                allowed = f"write one {field.medium}; patterns belong under {field.medium}s"
                 self._refuse(place, f"{shown(source)} is a pattern ({allowed})")
             elif source:
                 self.sources.setdefault(source, place)
@@ -144,7 +144,7 @@ class SpecBuilder:
         default_prompt, default_image = _get_text(self._defaults, "prompt"), _get_text(self._defaults, "image")
         if images and not prompts and not default_prompt:
             if self._has_all_jobs:
-                self._refuse(("images",), "has no prompt to go with (add prompts, or a prompt to defaults)")
+                self._refuse(("images",), "has no prompt to go with (add prompts, or a prompt under defaults)")
             return
         if images or prompts:
             self._check_variations(self._entry.defaults, ("defaults",), self._defaults, self._variations)
@@ -166,7 +166,7 @@ class SpecBuilder:
             self._check_variations(job, loc, values, variations)
             prompt, image = _get_text(values, "prompt"), _get_text(values, "image")
             if not prompt:
-                self._refuse((*loc, "prompt"), "is missing (give the job a prompt, or put one into defaults)")
+                self._refuse((*loc, "prompt"), "is missing (give the job a prompt, or write one under defaults)")
                 continue
             image_id = image_name(image) if image else ""
             origin: Loc = (*loc, "id") if job.id else loc
@@ -180,14 +180,14 @@ class SpecBuilder:
             is_own = field.name in part.values
             if part.variations and not is_own:
                 what = (
-                    f"asks for {variations} videos that the {field.key} of defaults makes alike, so that one would be "
-                    f"paid for {variations} times (write variations: 1, or take the {field.key} out of defaults)"
+                    f"asks for {variations} videos, which the {field.key} under defaults makes alike: the same video "
+                    f"would be paid for {variations} times (write variations: 1, or remove that {field.key})"
                 )
                 self._refuse((*loc, "variations"), what)
             else:
                 what = (
-                    f"makes all variations alike, so that {variations} of them would be one video paid for "
-                    f"{variations} times (take the {field.key} out, or write variations: 1)"
+                    f"makes all {variations} variations alike: the same video would be paid for {variations} times "
+                    f"(remove the {field.key}, or write variations: 1)"
                 )
                 self._refuse((*loc, field.key) if is_own else ("defaults", field.key), what)
 

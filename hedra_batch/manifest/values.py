@@ -33,6 +33,7 @@ SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1
 _ASPECT_RATIO = re.compile(r"[1-9][0-9]?:[1-9][0-9]?")
 _RESOLUTION = re.compile(r"[1-9][0-9]{2,3}p|[1-9]k")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://|data:", re.IGNORECASE)
+_NO_VALUE = "has no value (write one, or remove the key)"
 #: A time in JSON Schema.
 TIME_PATTERN = r"^[0-9]+(?:\.[0-9]+)? *(?:ms|s|min|m|h)$"
 
@@ -59,13 +60,15 @@ def describe_field(field: Field) -> dict[str, object]:
 
 def _read_text(value: object, field: Field) -> str:
     what = f"a {field.key.replace('_', ' ')} is text"
-    text = _require_text(value, f"is read by YAML as {kind(value)} ({what}: put the text in quotes)").strip()
+    if value is None:
+        raise ValueError("has no value (write a text; one with ',' or '#' in it needs quotes)")
+    text = _require_text(value, f"is read by YAML as {kind(value)} ({what}: put it in quotes)").strip()
     if not text:
-        raise ValueError(f"is empty ({what})")
+        raise ValueError(f"is empty ({what}: write one)")
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"has {len(text):,} characters (at most {LONGEST_TEXT:,})")
     if "{{" in text:
-        raise ValueError("has '{{' in it, which is reserved for templates (allowed: single braces)")
+        raise ValueError("has '{{' in it, which is kept for later use (write a single brace)")
     return text
 
 
@@ -79,45 +82,43 @@ def _read_media(value: object, field: Field) -> str:
     if scheme is None:
         return source
     if (scheme[1] or "").lower() != "https":
-        raise ValueError(f"{shown(source)} is no {field.medium} that can be sent (allowed: a path, or an https:// URL)")
+        raise ValueError(f"{shown(source)} cannot be sent as the {field.medium} (write a path, or an https:// URL)")
     try:
         url = urlsplit(source)
         is_usable = bool(url.hostname) and " " not in source
     except ValueError:
         is_usable = False
     if not is_usable:
-        raise ValueError(f"{shown(source)} is no URL (allowed: https://host/path)")
+        raise ValueError(f"{shown(source)} is not a URL (write https://host/path)")
     if "@" in url.netloc:
         raise ValueError(
-            "has a user or a password in its URL, which would be sent and stored (allowed: https://host/path)"
+            "has a user or a password in its URL, which would be sent and stored (write https://host/path)"
         )
     return source
 
 
 def _read_aspect_ratio(value: object, _: Field) -> str:
     if not isinstance(value, str) or not _ASPECT_RATIO.fullmatch(value):
-        raise ValueError(f"{shown(value)} is no ratio of width to height (allowed: 16:9, 9:16, 1:1 and the like)")
+        raise ValueError(f"{shown(value)} is not a ratio of width to height (write 16:9, 9:16, 1:1 or the like)")
     return value
 
 
 def _read_resolution(value: object, _: Field) -> str:
     if not isinstance(value, str) or not _RESOLUTION.fullmatch(value):
-        raise ValueError(f"{shown(value)} is no resolution (allowed: 540p, 720p, 1080p, 4k and the like)")
+        raise ValueError(f"{shown(value)} is not a resolution (write 540p, 720p, 1080p, 4k or the like)")
     return value
 
 
 def _read_duration_ms(value: object, _: Field) -> int:
-    allowed = "allowed: 5s or 5000ms; a bare 5000 would be 83 minutes if it were seconds"
+    allowed = "write 5s for five seconds, or 5000ms"
     return _read_time_ms(value, allowed, LONGEST_DURATION_MS, "10m")
 
 
 def _read_whole_number(value: object, _: Field) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
-        raise ValueError(
-            f"{shown(value)} is no whole number of at most 64 bits "
-            f"(allowed: {SMALLEST_INTEGER} to {LARGEST_INTEGER}, without quotes)"
-        )
-    return value
+    number = _require_number(value, f"must be a whole number, not {shown(value)} (write digits alone, without quotes)")
+    if not SMALLEST_INTEGER <= number <= LARGEST_INTEGER:
+        raise ValueError(f"must be from {SMALLEST_INTEGER} to {LARGEST_INTEGER}, not {number}")
+    return number
 
 
 #: A type of values that is new is a row here; a field that is new is one in the table of fields, and no change here.
@@ -137,7 +138,7 @@ KINDS: dict[ValueType, ValueKind] = {
 
 
 def read_name(value: object) -> str:
-    text = _require_text(value, f"must be a name, not {kind(value)} (if this is meant, put it in quotes)")
+    text = _require_text(value, f"must be a name, not {kind(value)} (if it is meant so, put it in quotes)")
     name = normalize("NFC", text)
     if not is_name(name):
         raise ValueError(f"{shown(value)} cannot be a name (allowed: {NAME_RULE})")
@@ -147,17 +148,17 @@ def read_name(value: object) -> str:
 def read_manifest_name(value: object) -> str:
     name = normalize("NFC", read_line(value))
     if not is_manifest_name(name):
-        raise ValueError(f"{shown(value)} cannot name a folder (allowed: {NAME_RULE}, and spaces)")
+        raise ValueError(f"{shown(value)} cannot name a folder (allowed: {NAME_RULE}; spaces too)")
     return name
 
 
 def read_quiet_window_ms(value: object) -> int:
-    return _read_time_ms(value, "allowed: 600s or 10m", LONGEST_QUIET_WINDOW_MS, "24h")
+    return _read_time_ms(value, "write 10m for ten minutes, or 600s", LONGEST_QUIET_WINDOW_MS, "24h")
 
 
 def read_version(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value != 1:
-        raise ValueError(f"{shown(value)} is not known here (allowed: 1)")
+        raise ValueError(f"must be 1, without quotes, not {shown(value)} (this program reads version 1 only)")
     return value
 
 
@@ -174,17 +175,17 @@ def read_attempts(value: object) -> int:
 
 
 def read_rate(value: object) -> Rate:
-    return parse_rate(_read_quantity(value, "allowed: 10/min, 1/s, 300/h"))
+    return parse_rate(_read_quantity(value, "write how many in what time: 10/min, 1/s, 300/h"))
 
 
 def read_budget(value: object) -> Money:
-    return parse_money(_read_quantity(value, "write it as 500 credits"))
+    return parse_money(_read_quantity(value, "write it with its unit: 500 credits"))
 
 
 def read_pattern(value: object) -> str:
     pattern = normalize("NFC", read_line(value))
     if len(pattern) > LONGEST_PATTERN:
-        raise ValueError(f"has {len(pattern)} characters (at most {LONGEST_PATTERN}, more than any id)")
+        raise ValueError(f"has {len(pattern)} characters, more than any id (at most {LONGEST_PATTERN})")
     return pattern
 
 
@@ -195,14 +196,14 @@ def read_output(value: object) -> str:
 def read_line(value: object) -> str:
     """Take one line of text, without the space around it."""
     if value is None:
-        raise ValueError("has no value (give it one, or take the key out)")
+        raise ValueError(_NO_VALUE)
     text = _require_text(value, f"must be text, not {kind(value)} (put it in quotes)").strip()
     if not text:
-        raise ValueError("is empty")
+        raise ValueError("is empty (write something, or remove the key)")
     if len(text) > LONGEST_LINE:
         raise ValueError(f"has {len(text):,} characters (at most {LONGEST_LINE:,})")
     if not text.isprintable():
-        raise ValueError("has a line end, a tab or an invisible character (allowed: one line of text)")
+        raise ValueError("has a line end, a tab or an invisible character (write one line of text)")
     return text
 
 
@@ -213,9 +214,11 @@ def _require_text(value: object, refusal: str) -> str:
 
 
 def _read_quantity(value: object, allowed: str) -> str:
+    if value is None:
+        raise ValueError(_NO_VALUE)
     text = _require_text(value, f"is {kind(value)}, without a unit ({allowed})")
     if len(text) > LONGEST_QUANTITY or not text.isascii():
-        raise ValueError(f"{shown(text)} is no quantity ({allowed})")
+        raise ValueError(f"{shown(text)} cannot be read ({allowed})")
     return text
 
 
@@ -227,6 +230,14 @@ def _read_time_ms(value: object, allowed: str, longest_ms: int, longest: str) ->
 
 
 def _read_count(value: object, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ValueError(f"{shown(value)} is no number of these (allowed: 1 to {most:,})")
+    refusal = f"must be a whole number from 1 to {most:,}, not {shown(value)}"
+    number = _require_number(value, refusal)
+    if not 1 <= number <= most:
+        raise ValueError(refusal)
+    return number
+
+
+def _require_number(value: object, refusal: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(refusal)  # noqa: TRY004 - as in `_require_text`
     return value

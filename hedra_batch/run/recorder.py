@@ -44,6 +44,8 @@ class Recorder:
         number = await self._recovery.choose_number(job, ended.number + 1)
         if number is None:
             return None
-        logger.warning("%s: attempt %d follows the one that failed: %s", ended.label, number, ended.error_code)
+        logger.warning(
+            "%s: attempt %d begins and costs again: a failure like '%s' may pass", ended.label, number, ended.error_code
+        )
         [following] = await self._ledger.record([(job, number)], self._estimate)
         return following

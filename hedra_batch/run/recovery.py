@@ -18,6 +18,7 @@ from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.state import State
+from hedra_batch.units import write_duration
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Recovery:
                 if await self._api.find(request):
                     return number
         except (JobError, UnfinishedError) as error:
-            logger.warning("%s: whether it has a later attempt cannot be read now: %s", job.id, error)
+            logger.warning("%s: not sent now: whether it was bought before cannot be read (%s)", job.id, error)
             return None
         return least
 
@@ -66,5 +67,8 @@ class Recovery:
         passed_seconds = self._settings.clock.least_seconds_since(self._ledger.loss.mark)
         remaining_seconds = self._settings.quiet_window_seconds - passed_seconds
         if remaining_seconds > 0:
-            logger.warning("the ledger was lost: for %.0f s more, a request of then may arrive", remaining_seconds)
+            logger.warning(
+                "The ledger was lost. A request sent before may still arrive, so nothing is sent for %s.",
+                write_duration(remaining_seconds),
+            )
             await asyncio.sleep(remaining_seconds)

@@ -43,8 +43,8 @@ class HedraV2(Api):
             models = await self._calls.until_answered(self._client.list_models)
         except JobError as error:
             raise ConfigurationError(
-                f"There is no Hedra API at {self._client.base_url}: it does not list its models ({error}). "
-                "Check --base-url or HEDRA_BASE_URL."
+                f"There is no Hedra API at {self._client.base_url}: asked for its models, it answers '{error}'. "
+                "Nothing was sent. Check the address: --base-url, or HEDRA_BASE_URL."
             ) from error
         self._catalogue = Catalogue(models)
 
@@ -72,7 +72,9 @@ class HedraV2(Api):
             logger.debug("%s: an upload whose answer was lost had arrived", name)
         except NotFoundError as error:
             # Its asset is gone between the two steps, which says nothing against the file.
-            raise UnfinishedError(f"The file could not be uploaded: {error}") from error
+            raise UnfinishedError(
+                f"The upload was lost ({error}). Nothing was charged; the next run uploads it again."
+            ) from error
         return Upload(asset_id)
 
     def write_request(self, key: str, fields: FieldValues, media: Mapping[str, str]) -> bytes:

@@ -83,7 +83,7 @@ def read_generations(answer: object) -> list[Reading]:
     """Read a page of GET /generations. An item that cannot be read is left out: it can be asked for by itself."""
     page = read_generation_page(answer)
     if page.item_count and not page.generations:
-        raise GarbledError("The API's list of generations has no item that can be read.")
+        raise GarbledError("No item of the API's list of generations can be read.")
     return page.generations
 
 
@@ -102,13 +102,13 @@ def read_generation_page(answer: object) -> GenerationPage:
 def read_models(answer: object) -> list[Model]:
     """Read GET /models. A model that cannot be read is left out: a slug or an id can be sent without the list."""
     if not isinstance(answer, list):
-        raise GarbledError("The API's list of models is no list.")
+        raise GarbledError("The API's list of models is not a list.")
     models = []
     for item in answer:
         with suppress(GarbledError):
             models.append(_read_model(_fields(item)))
     if answer and not models:
-        raise GarbledError("The API's list of models has no item that can be read.")
+        raise GarbledError("No item of the API's list of models can be read.")
     return models
 
 
@@ -124,7 +124,7 @@ def read_request_id(header: str | None) -> str | None:
 def read_asset_links(answer: object) -> dict[str, str | None]:
     """Read GET /assets: the assets that there are, each with its download link, if it has one now."""
     if not isinstance(answer, list):
-        raise GarbledError("The API's list of assets is no list.")
+        raise GarbledError("The API's list of assets is not a list.")
     items = [_fields(item) for item in answer]
     return {_id(item): _link({"asset": item}) for item in items}
 
@@ -197,7 +197,7 @@ def _eta_seconds(fields: dict[str, Any]) -> float | None:
 def _id(fields: dict[str, Any], name: str = "id") -> str:
     value = _optional_id(fields, name)
     if value is None:
-        raise GarbledError(f"The API's answer has no '{name}' that can be one.")
+        raise GarbledError(f"The API's answer has no usable '{name}'.")
     return value
 
 

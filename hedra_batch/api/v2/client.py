@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ import aiohttp
 
 from hedra_batch import __version__
 from hedra_batch.api.addresses import check_base_url
+from hedra_batch.api.failures import describe_failure
 from hedra_batch.api.media import CONNECT_TIMEOUT_SECONDS
 from hedra_batch.api.protocol import Acceptance, Reading, RequestGroup
 from hedra_batch.api.v2 import answers, throttling
@@ -94,10 +94,10 @@ class HedraClient:
         except NotFoundError as error:
             if error.is_from_service:
                 raise
-            raise UnavailableError(f"A 404 that is not the service's own: {error}") from error
+            raise UnavailableError(f"HTTP 404, but not in the API's own words (a proxy's?): {error}") from error
         reading = answers.read_generation(answer)
         if reading.remote_id != generation_id.lower():
-            raise GarbledError("The API answered with another generation than was asked for.")
+            raise GarbledError("The API answered about another generation than the one that was asked for.")
         return reading
 
     async def list_generations(self, generation_ids: Iterable[str]) -> list[Reading]:
@@ -146,7 +146,7 @@ class HedraClient:
         try:
             return answers.read_acceptance(_parse(text), headers.get("x-request-id"), ids.generation_id)
         except GarbledError as error:
-            raise UnknownOutcomeError(f"The answer could not be read ({error})") from error
+            raise UnknownOutcomeError(str(error)) from error
 
     async def _send_paid(self, body: bytes) -> Answer:
         return await self._send(
@@ -154,7 +154,7 @@ class HedraClient:
             RequestGroup.SUBMISSIONS,
             "POST",
             "/generations",
-            lambda how: UnknownOutcomeError(f"The answer was lost ({how})."),
+            lambda how: UnknownOutcomeError(f"No answer from the API: {how}."),
             data=body,
             headers={"Content-Type": "application/json"},
             timeout=aiohttp.ClientTimeout(total=self._submit_timeout_seconds, sock_connect=CONNECT_TIMEOUT_SECONDS),
@@ -170,7 +170,7 @@ class HedraClient:
             RequestGroup.READS,
             method,
             route,
-            lambda how: NoAnswerError(f"{method} {route} got no answer ({how})."),
+            lambda how: NoAnswerError(f"No answer from the API to {method} {route}: {how}."),
             **options,
         )
         if status != 200:
@@ -191,11 +191,11 @@ class HedraClient:
             async with session.request(method, self.base_url + route, allow_redirects=False, **options) as response:
                 answer = Answer(response.status, self._read_head(response), await self._read_text(response))
         except aiohttp.ClientConnectorError as error:
-            raise NotSentError(f"No connection to the API: {clean(str(error))}") from error
+            raise NotSentError(f"No connection to {self.base_url}: {describe_failure(error)}.") from error
         except aiohttp.ConnectionTimeoutError as error:
-            raise NotSentError("No connection to the API within the time allowed.") from error
+            raise NotSentError(f"No connection to {self.base_url}: {describe_failure(error)}.") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise lose(_describe(error)) from error
+            raise lose(describe_failure(error)) from error
         logger.debug("%s %s -> %s", method, route, answer.status)
         # A 429 says by itself that the API takes no more, to whoever sent the request.
         if answer.status != 429 and (seconds := throttling.read_exhausted_seconds(answer.headers)):
@@ -217,7 +217,7 @@ class HedraClient:
         async for chunk in response.content.iter_chunked(2**16):
             size_bytes += len(chunk)
             if size_bytes > ANSWER_LIMIT_BYTES:
-                raise aiohttp.ClientPayloadError("the answer is larger than any that is published")
+                raise ValueError("the answer is larger than any that is published")
             chunks.append(chunk)
         return hide_secret(b"".join(chunks).decode("utf-8", "replace"), self._api_key)
 
@@ -234,9 +234,4 @@ def _parse(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise GarbledError(f"The API's answer is no JSON ({clean(text)[:80]!r}).") from error
-
-
-def _describe(error: Exception) -> str:
-    """Name an error of the connection without its text: `repr` of a response error holds the key."""
-    return "timed out" if isinstance(error, asyncio.TimeoutError) else type(error).__name__
+        raise GarbledError(f"The API's answer is not JSON ({clean(text)[:40]!r}).") from error

@@ -64,15 +64,17 @@ class Finder:
         try:
             reading = await self._calls.until_answered(lambda: self._client.read_status(remote_id))
         except NotFoundError as error:
-            message = f"The server does not know it any more ({str(error).rstrip('.')})."
+            message = f"The server no longer knows it ({str(error).rstrip('.')})."
             raise ResultDeniedError(error.code, message, error.request_id) from error
         if reading.phase is Phase.FAILED:
-            raise ResultDeniedError("not_found", f"The server ended it after all ({reading.error or 'no reason'}).")
+            raise ResultDeniedError(
+                "not_found", f"The server says now that it failed ({reading.error or 'no reason given'})."
+            )
         link = reading.link or await self._find_listed_link(remote_id)
         if not link and (known_id := reading.asset_id or asset_id):
             link = await self._find_asset_link(known_id, is_complete=reading.phase is Phase.COMPLETE)
         if not link:
-            raise DownloadError("The server has the result but names no link to it yet.")
+            raise DownloadError("The server has the result, but gives no link to it yet.")
         return link
 
     async def _find_listed_link(self, remote_id: str) -> str | None:
@@ -87,7 +89,7 @@ class Finder:
     async def _find_asset_link(self, asset_id: str, *, is_complete: bool) -> str | None:
         links = await self._calls.until_answered(lambda: self._client.list_asset_links(asset_id))
         if asset_id not in links and is_complete:
-            raise ResultDeniedError("not_found", "The server has completed it and does not have its result any more.")
+            raise ResultDeniedError("not_found", "The server has completed it, but no longer has the result.")
         return links.get(asset_id)
 
     async def _list(self, key: str) -> list[Reading]:
@@ -113,7 +115,9 @@ class Finder:
             if not page.item_count:
                 break
         if unreadable or page.item_count:
-            raise UnfinishedError(f"The account's list could not be searched to its end ({offset} generations).")
+            raise UnfinishedError(
+                f"The account's list of generations could not be searched to its end ({offset} were read)."
+            )
         return None
 
 

@@ -61,10 +61,20 @@ class Catalogue:
             raise ManifestError(sorted(unknown))
 
     def _describe(self, name: str) -> str:
-        known = sorted(model.name for model in self._models)
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        return f"the API offers no one model named '{name}'{hint} (it offers: {', '.join(known) or 'none'})"
+        """Say whether no model has a name, or several have it, and what to write instead."""
+        namesakes = sorted(model.slug for model in self._models if model.name.casefold() == name.casefold())
+        if namesakes:
+            return f"the API has several models called '{name}'. Write the slug of one: {', '.join(namesakes)}"
+        close = " or ".join(f"'{one}'" for one in self._find_closest(name))
+        hint = f". Did you mean {close}?" if close else "."
+        known = sorted({model.name for model in self._models})
+        return f"the API has no model called '{name}'{hint} Available: {', '.join(known) or 'none'}"
+
+    def _find_closest(self, name: str) -> list[str]:
+        """Find the models whose name or slug is most like a name, whatever the case of letters."""
+        names = {written.casefold(): model.name for model in self._models for written in (model.slug, model.name)}
+        closest = difflib.get_close_matches(name.casefold(), names, n=4, cutoff=0.5)
+        return list(dict.fromkeys(names[written] for written in closest))[:2]
 
     def find_usual_seconds(self, fields: Mapping[str, FieldValue]) -> float | None:
         model = self._find_model(fields)

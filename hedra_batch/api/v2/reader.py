@@ -109,5 +109,5 @@ class Reader:
 
     def _give_up_lists(self) -> None:
         if self._lists_by_ids:
-            logger.warning("the API does not list generations by ids: each is read by itself from now on")
+            logger.warning("the API does not list generations by their ids, so each is read by itself from now on")
         self._lists_by_ids = False

@@ -33,6 +33,8 @@ _MOST_MESSAGES = 20
 _AT_ONCE = re.compile(
     r"\b(concurren|simultaneous|parallel|(in progress|already running|still running|at once)\b)", re.IGNORECASE
 )
+_TITLE = re.compile(r"<title>([^<]{1,200})</title>", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]{1,200}>")
 _WORK = re.compile(r"\b(generations?|jobs?|videos?)\b", re.IGNORECASE)
 _ALREADY = frozenset({"already_exists", "already_in_progress"})
 _BY_STATUS = {
@@ -50,12 +52,14 @@ def read_refusal(status: int, headers: Mapping[str, str], text: str) -> HedraBat
     Statuses of 3xx, 408 and 5xx come back as UnavailableError; for a paid request the caller makes them unknown.
     """
     body = _parse(text)
-    message = extract_message(body, text).rstrip(".") or f"HTTP {status} without a message"
+    message = extract_message(body, text).rstrip(".")
     code = extract_code(body) or _BY_STATUS.get(status, f"http_{status}")
     request_id = read_request_id(headers.get("x-request-id"))
     # First, whatever the body says: a gateway's answer tells nothing of what was done behind it.
     if status < 400 or status == 408 or status >= 500:
-        return UnavailableError(f"The API answered HTTP {status}: {message}", read_retry_after(headers))
+        said = f": {message}" if message else ""
+        return UnavailableError(f"The API answered HTTP {status}{said}", read_retry_after(headers))
+    message = message or f"HTTP {status} without a message"
     if status == 429:
         return _read_throttling(message, headers)
     if stop := _read_stop(status, code, message):
@@ -73,9 +77,9 @@ def _read_throttling(message: str, headers: Mapping[str, str]) -> ThrottledError
     """Tell a limit of generations that run together from a limit of requests in a time."""
     seconds = read_retry_after(headers)
     if _AT_ONCE.search(message) and _WORK.search(message):
-        return TooManyAtOnceError(f"The API runs no more generations at once: {message}", seconds)
+        return TooManyAtOnceError(f"The API runs no more generations at once ({message})", seconds)
     seconds = read_reset_seconds(headers) if seconds is None else seconds
-    return ThrottledError(f"The API asks to slow down: {message}", seconds)
+    return ThrottledError(f"The API asks to slow down ({message})", seconds)
 
 
 def _read_stop(status: int, code: str, message: str) -> StopRunError | None:
@@ -89,7 +93,7 @@ def _read_stop(status: int, code: str, message: str) -> StopRunError | None:
     if status == 403 and not code.startswith("moderation"):
         return KeyRefusedError(
             f"The API refused the account: {message}. The plan may not include the API, or the account may have "
-            "moved to Hedra's v3 API, which this program does not speak."
+            "moved to Hedra's v3 API, which this program cannot use. Nothing more is sent."
         )
     return None
 
@@ -101,7 +105,7 @@ def read_submission_refusal(status: int, headers: Mapping[str, str], text: str, 
     """
     refusal = read_refusal(status, headers, text)
     if isinstance(refusal, NotFoundError | RefusedError) and not isinstance(_parse(text), dict):
-        return UnknownOutcomeError(f"HTTP {status}, and not in the service's own words: {refusal}")
+        return UnknownOutcomeError(f"HTTP {status}, but not in the API's own words (a proxy's?): {refusal}")
     if isinstance(refusal, AlreadyExistsError):
         # In its own words: an echo of the whole request bears every id.
         refusal.bears_our_key = ids.generation_id in str(refusal).lower()
@@ -111,7 +115,9 @@ def read_submission_refusal(status: int, headers: Mapping[str, str], text: str, 
             return UploadGoneError(refusal.code, str(refusal), refusal.request_id, gone)
         return RefusedError(refusal.code, str(refusal), refusal.request_id)
     elif isinstance(refusal, UnavailableError) or not _is_clear(status, refusal):
-        return UnknownOutcomeError(f"HTTP {status}: {refusal}")
+        return UnknownOutcomeError(
+            str(refusal) if isinstance(refusal, UnavailableError) else f"HTTP {status}: {refusal}"
+        )
     return refusal
 
 
@@ -123,8 +129,15 @@ def _is_clear(status: int, refusal: HedraBatchError) -> bool:
 
 def extract_message(body: Any, text: str) -> str:
     """Find the sentence in the many forms of the API's errors, safe to print on one line."""
-    message = _find_message(body) or ("" if body is not None else text)
+    message = _find_message(body) or ("" if body is not None else _read_page(text[:_LONGEST_READ]))
     return clean(message[:_LONGEST_READ])
+
+
+def _read_page(text: str) -> str:
+    """Read what a proxy answers instead of the API: the title of its page, or all its words."""
+    if title := _TITLE.search(text):
+        return title[1]
+    return _TAG.sub(" ", text) if text.lstrip().startswith("<") else text
 
 
 def extract_code(body: Any) -> str | None:

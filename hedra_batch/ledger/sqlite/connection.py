@@ -38,7 +38,7 @@ def open_connection(path: Path) -> sqlite3.Connection:
     if mode != "wal":
         # SQLite only says so: in its other modes a power cut could take back the last commit.
         connection.close()
-        raise sqlite3.OperationalError(f"its journal stays in mode {mode!r}")
+        raise sqlite3.OperationalError(f"this disk cannot hold its journal: mode {mode!r}")
     connection.execute("PRAGMA synchronous=FULL")
     # Only macOS knows this one: its fsync alone leaves data in the drive's cache.
     connection.execute("PRAGMA fullfsync=ON")
@@ -116,8 +116,8 @@ class SqliteBackend:
 
     def _fail(self, group: list[_Pending], error: Exception) -> None:
         self._broken = LedgerError(
-            f"The ledger could not be written ({error}). Nothing more is sent. Make room or mend the disk, "
-            "then run the same line again: it reads what is there and goes on."
+            f"The ledger could not be written ({error}). Nothing more is sent. Make room, or repair the disk, then run "
+            "the same line again: it goes on with what the ledger has."
         )
         self._broken.__cause__ = error
         waiting, self._pending = group + self._pending, []

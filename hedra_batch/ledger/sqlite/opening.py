@@ -29,11 +29,14 @@ def open_backend(path: Path, identity: Identity, clock: Clock) -> tuple[SqliteBa
             connection.close()
             raise
     except sqlite3.OperationalError as error:
-        raise WriteError(f"{path}: the ledger cannot be opened for writing ({error}).") from error
+        raise WriteError(
+            f"{path}: the ledger cannot be opened for writing ({error}). Nothing was sent. Check the disk and the "
+            "permissions of the file."
+        ) from error
     except sqlite3.DatabaseError as error:
         raise ConfigurationError(
-            f"{path} is damaged or no ledger ({error}). Nothing was sent. Put it back from a backup; without one, move "
-            "it away, and the next run asks the server for everything before it sends anything."
+            f"{path} is damaged, or not a ledger ({error}). Nothing was sent. Put it back from a backup. Without one, "
+            "move it away: before the next run sends anything, it asks the server what was bought."
         ) from error
     return SqliteBackend(connection), loss
 
@@ -43,9 +46,9 @@ def _prepare(connection: sqlite3.Connection, identity: Identity, clock: Clock, *
     require_known(version)
     if version == 0 and identity.highest_attempt and not is_new:
         raise ConfigurationError(
-            f"The ledger is empty, but {identity.run_counter} runs have used this folder. Nothing was sent. Put "
-            "ledger.sqlite3 back, and ledger.sqlite3-wal where there is one; if they are lost, delete the empty file, "
-            "and the next run asks the server for everything before it sends anything."
+            "The ledger is empty, but this folder has been used before. Nothing was sent. Put ledger.sqlite3 back, and "
+            "ledger.sqlite3-wal where there is one. If they are lost, delete the empty file: before the next run sends "
+            "anything, it asks the server what was bought."
         )
     if version == 0:
         _create(connection, identity, clock)
@@ -79,13 +82,13 @@ def _check_content(connection: sqlite3.Connection, identity: Identity) -> None:
     batch_uuid = connection.execute("SELECT value FROM info WHERE key = 'batch_uuid'").fetchone()[0]
     if batch_uuid != identity.batch_uuid:
         raise ConfigurationError(
-            "The ledger and identity.json of this run folder belong to different batches. Nothing was sent. Put the "
-            "two files back that belong together."
+            "The ledger and identity.json of this run folder do not belong together. Nothing was sent. Put the two "
+            "newest files back that do."
         )
     if (number := _find_unrecorded(connection, identity.highest_attempt)) is not None:
         raise ConfigurationError(
-            f"identity.json is an older copy: the ledger has sent attempt {number} of a job, which it does not know "
-            "of. Nothing was sent now. Put the newest identity.json back."
+            f"identity.json is an older copy: it does not know of attempt {number} of a job, which was sent. Nothing "
+            "was sent now. Put the newest identity.json back."
         )
 
 

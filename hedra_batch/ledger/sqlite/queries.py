@@ -202,9 +202,11 @@ def open_reader(path: Path) -> Iterator[SqliteReader | None]:
                 # A run that was killed in its first moments leaves a file without a schema.
                 yield SqliteReader(connection) if version else None
     except sqlite3.OperationalError as error:
-        raise LedgerError(f"{path}: the ledger cannot be read ({error}).") from error
+        raise LedgerError(
+            f"{path}: the ledger cannot be read ({error}). Check the disk and the permissions of the file."
+        ) from error
     except sqlite3.DatabaseError as error:
-        raise ConfigurationError(f"{path} is damaged or no ledger ({error}).") from error
+        raise ConfigurationError(f"{path} is damaged, or not a ledger ({error}). Put it back from a backup.") from error
 
 
 def _copy_migrated(connection: sqlite3.Connection, version: int) -> sqlite3.Connection:

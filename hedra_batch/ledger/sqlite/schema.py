@@ -18,7 +18,7 @@ def require_known(version: int) -> None:
     if version > SCHEMA_VERSION:
         raise ConfigurationError(
             f"The ledger was written by a newer version of this program (schema {version}, this one knows "
-            f"{SCHEMA_VERSION}). Nothing was sent. Update the program."
+            f"up to {SCHEMA_VERSION}). Nothing was sent. Update the program."
         )
 
 

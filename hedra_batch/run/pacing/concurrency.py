@@ -62,7 +62,7 @@ class ConcurrencyLimit:
         if self._taken and len(self._taken) < self._cap:
             self._cap = len(self._taken)
             logger.info(
-                "the API runs at most %d generations at once now: no more are submitted until one ends", self._cap
+                "the API runs no more than %d generations at once now: the next is submitted when one ends", self._cap
             )
         return bool(self._taken)
 
@@ -71,7 +71,9 @@ class ConcurrencyLimit:
         self._accepted_in_a_row += 1
         if self._cap == self._size or self._accepted_in_a_row < max(self._cap, ACCEPTED_IN_A_ROW):
             return
-        logger.info("%d generations in a row were accepted: trying %d at once", self._accepted_in_a_row, self._cap + 1)
+        logger.info(
+            "%d generations at once are tried now: %d in a row were accepted", self._cap + 1, self._accepted_in_a_row
+        )
         async with self._changed:
             self._cap += 1
             self._accepted_in_a_row = 0

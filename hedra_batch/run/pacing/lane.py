@@ -100,4 +100,4 @@ class Lane:
 
     def on_used_up(self, seconds: float) -> None:
         """An answer said that the API takes no more requests of this group for so long."""
-        self._own_cooldown.extend(seconds, "the API takes no more for now (X-RateLimit-Remaining: 0)")
+        self._own_cooldown.extend(seconds, "the API says that it takes no more for now (X-RateLimit-Remaining: 0)")

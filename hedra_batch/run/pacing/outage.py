@@ -15,6 +15,7 @@ from hedra_batch.errors import (
     ThrottledError,
 )
 from hedra_batch.run.settings import RunSettings
+from hedra_batch.units import write_duration
 
 logger = logging.getLogger(__name__)
 
@@ -37,23 +38,37 @@ class OutageGuard:
             self.on_answer()
             return
         now = asyncio.get_running_loop().time()
-        if self._failing_since is None:
-            self._failing_since = now
-            logger.warning("the API does not answer as it should, waiting for it: %s", error)
         self._has_answered = self._has_answered or not isinstance(error, NotSentError | NoAnswerError)
         limit_seconds = self._settings.outage_seconds if self._has_answered else self._settings.first_answer_seconds
+        if self._failing_since is None:
+            self._failing_since = now
+            logger.warning("%s Trying again for up to %s.", _to_sentence(error), write_duration(limit_seconds))
         if now - self._failing_since >= limit_seconds:
             if isinstance(error, GarbledError):
                 raise make_broken_contract(error) from error
             raise ApiUnreachableError(
-                f"The API gave no useful answer for {limit_seconds:.0f} s: {str(error).rstrip('.')}. "
-                "Run the same line again later; what was submitted by then goes on there, and is followed."
+                f"{_to_sentence(error)} Tried for {write_duration(limit_seconds)}. {self._find_advice()}"
             ) from error
+
+    def _find_advice(self) -> str:
+        if self._has_answered:
+            return (
+                "What was submitted goes on at the server and is not bought again: run the same line later, and it is "
+                "followed and fetched."
+            )
+        return (
+            "Nothing was bought by this run. Check the network, and the address if you have set one (--base-url or "
+            "HEDRA_BASE_URL), then run the same line again."
+        )
 
 
 def make_broken_contract(error: GarbledError) -> BrokenContractError:
     """Make the error for answers that cannot be read, again and again."""
     return BrokenContractError(
-        f"The API's answers are not what its published document says ({error}). "
-        "Check the base URL, and whether there is a newer version of this program."
+        f"The API's answers are not as its documentation says. {_to_sentence(error)} Nothing more is sent. "
+        "Check the address (--base-url, or HEDRA_BASE_URL), and whether there is a newer version of this program."
     )
+
+
+def _to_sentence(error: HedraBatchError) -> str:
+    return f"{str(error).rstrip('.')}."

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from aiolimiter import AsyncLimiter
 
-from hedra_batch.units import Rate
+from hedra_batch.units import Rate, write_duration
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Cooldown:
             self.began_time = now
         if now + seconds > self._until:
             if not self.is_on or now + seconds > self._until + LOGGED_SECONDS:
-                logger.info("%s: %s pause for %.1f s", reason, self._what, seconds)
+                logger.info("%s pause for %s: %s", self._what, write_duration(seconds), reason)
             self._until = now + seconds
 
     @property
@@ -149,7 +149,10 @@ class RateLimiter:
             return
         self._accepted_in_a_row += 1
         if self._accepted_in_a_row >= ACCEPTED_IN_A_ROW:
-            self._change(self._rate.count + self._configured.count * RISE_SHARE, f"{ACCEPTED_IN_A_ROW} were accepted")
+            self._change(
+                self._rate.count + self._configured.count * RISE_SHARE,
+                f"{ACCEPTED_IN_A_ROW} requests in a row were accepted",
+            )
 
     def cut(self, turn_time: float, reason: str) -> None:
         """Halve the pace because the API refused the request of a turn; to be called before the pause is extended.

@@ -73,11 +73,13 @@ class Fetcher:
                     denial = error if isinstance(error, ResultDeniedError) else None
                     if denial:
                         attempt = await self._record_denial(attempt)
-                    logger.warning("%s: %s It is asked for again.", attempt.label, str(error).rstrip(".") + ".")
+                    logger.warning("%s: %s It is fetched again.", attempt.label, str(error).rstrip(".") + ".")
                     await asyncio.sleep(backoff.next_seconds())
         if denial:
             return await self._on_denial(attempt, denial)
-        raise UnfinishedError("The result is at the server but did not arrive whole; the next run fetches it again.")
+        raise UnfinishedError(
+            "The result is at the server, but could not be fetched. The next run fetches it, at no further cost."
+        )
 
     async def recheck(self, attempt: Attempt, _job: Job | None) -> Attempt:
         """Look once more for a result that was held as lost. Raises UnfinishedError where it is not there."""
@@ -93,11 +95,11 @@ class Fetcher:
     async def _on_denial(self, attempt: Attempt, error: ResultDeniedError) -> Attempt:
         """Count for how long the service has denied the result, over as many runs as that takes."""
         if attempt.state is not State.READY:
-            raise UnfinishedError(f"The server does not have the result any more: {error}") from error
+            raise UnfinishedError(f"The server no longer has the result: {error}") from error
         denied_seconds = self._settings.clock.age_seconds(attempt.missing_at or self._settings.clock.now_text())
         if not is_denial_believed(denied_seconds, self._settings.missing_seconds):
-            raise UnfinishedError(f"{error} The next run asks for it again.")
-        message = f"It was made and paid for, and its result is lost. {error}"
+            raise UnfinishedError(f"{error} The next run asks again, at no cost.")
+        message = f"It was made and paid for, but the server has denied its result for a day. {error}"
         logger.error("%s: held: %s", attempt.label, message)
         event = events.deny(attempt.state, after_denial(attempt.state), events.RESULT_LOST, message)
         return await self._ledger.apply(attempt, event)
@@ -136,7 +138,10 @@ class Fetcher:
                 await _work(part.discard)
             raise
         except OSError as error:
-            raise WriteError(f"{self._folder.path / output} cannot be written: {error.strerror or error}.") from error
+            raise WriteError(
+                f"{self._folder.path / output} cannot be written: {error.strerror or error}. The video stays at the "
+                "server: once that is put right, the same line fetches it at no further cost."
+            ) from error
         finally:
             if not part.is_closed:
                 # Who is cancelled here waits for no disk.

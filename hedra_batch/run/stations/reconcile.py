@@ -28,6 +28,7 @@ from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.run.pacing.backoff import Backoff
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.state import State
+from hedra_batch.units import write_duration
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +67,8 @@ class Reconciler:
     async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
         """Look with growing pauses until the request is found, or absent after the whole quiet window."""
         if (remaining_seconds := self._count_window(attempt)) > 0:
-            patience = f"for {remaining_seconds:.0f} s at most"
-            logger.info("%s: whether it was accepted is not known; it is looked for, %s", attempt.label, patience)
+            patience = f"looking for it for up to {write_duration(remaining_seconds)}"
+            logger.info("%s: it may have been accepted, so it is not sent again yet; %s", attempt.label, patience)
         backoff = Backoff(self._settings.shortest_poll_seconds, self._settings.longest_poll_seconds * 2)
         while True:
             # Counted before the look: only an absence after the end of the window is one.
@@ -84,14 +85,14 @@ class Reconciler:
         """
         deduplication = self._ledger.deduplication(attempt.kind)
         if after_recheck(attempt.state, Finding.ABSENT, deduplication) is State.UNKNOWN:
-            logger.info("%s: the server is now known to use our ids, so its outcome is read again", attempt.label)
+            logger.info("%s: the server is now known to recognise repeats, so it is looked for again", attempt.label)
             return await self._ledger.apply(attempt, events.look_again())
         look = await self._look(attempt, 0.0)
         if look.refusal:
-            raise UnfinishedError(f"What became of it cannot be read now: {look.refusal}") from look.refusal
+            raise UnfinishedError(f"Whether it was accepted cannot be read now: {look.refusal}") from look.refusal
         if look.found and after_recheck(attempt.state, look.inquiry.finding, deduplication) is State.ACCEPTED:
             return await self._adopt(attempt, look.found)
-        raise UnfinishedError(attempt.error or "A person must decide.")
+        raise UnfinishedError(attempt.error or "A person must decide: `hedra-batch resolve` shows how.")
 
     async def order_resend(self, attempt: Attempt, job: Job | None) -> Attempt:
         """Have a held request sent again because a person says so, once it is certain that it cannot arrive any more.
@@ -106,7 +107,7 @@ class Reconciler:
         if following is State.RESEND_ORDERED and (body := await self._find_body(attempt, job)) is None:
             following = after_order(attempt.state, replace(look.inquiry, obstacle=HoldReason.REQUEST_LOST))
         if isinstance(following, Objection):
-            message = following.format(refusal=look.refusal, seconds=remaining_seconds)
+            message = following.format(refusal=look.refusal, wait=write_duration(remaining_seconds))
             raise UnfinishedError(message) from look.refusal
         if look.found:
             return await self._adopt(attempt, look.found)
@@ -175,7 +176,10 @@ class Reconciler:
             verdict = after_inquiry(replace(look.inquiry, obstacle=obstacle), self._policy)
             assert verdict, "the window is over"
             return await self._hold(attempt, verdict, refusal)
-        logger.warning("%s: absent after the quiet window, so the same request is sent again", attempt.label)
+        logger.warning(
+            "%s: not found in the whole quiet window, so the same request is sent again under the same id",
+            attempt.label,
+        )
         return await self._ledger.apply(attempt, events.plan_resend(body))
 
     async def _find_body(self, attempt: Attempt, job: Job | None) -> bytes | None:
@@ -188,24 +192,24 @@ class Reconciler:
 
     async def _adopt(self, attempt: Attempt, found: Acceptance) -> Attempt:
         """Take over what bears the key: made of the batch and the inputs, it is nobody else's."""
-        logger.info("%s: found at the server as %s; it was accepted", attempt.label, found.remote_id)
+        logger.info("%s: found: it was accepted as %s", attempt.label, found.remote_id)
         event = events.accept(
             found.remote_id, asset_id=found.asset_id, eta_seconds=found.eta_seconds, shows=found.deduplication
         )
         try:
             return await self._ledger.apply(attempt, event)
         except TakenError as conflict:
-            raise UnfinishedError(f"What the server shows of it cannot be right: {conflict}") from conflict
+            raise UnfinishedError(f"What the server shows cannot be right: {conflict}") from conflict
 
     async def _hold(self, attempt: Attempt, verdict: Verdict, refusal: HedraBatchError | None) -> Attempt:
-        sent = f"sent at {attempt.submitted_at}" if attempt.submitted_at else "maybe sent before the ledger was lost"
+        sent = f"sent at {attempt.submitted_at}" if attempt.submitted_at else "perhaps sent before the ledger was lost"
         reason = (verdict.reason or "").format(resends=attempt.resends)
         if refusal:
-            reason = f"{reason}: {refusal}"
-        seen = "" if refusal and verdict.reason is HoldReason.UNTOLD else ", absent since"
+            reason = f"{reason}: {str(refusal).rstrip('.')}"
+        seen = "" if refusal and verdict.reason is HoldReason.UNTOLD else ", not found since"
         message = (
-            f"Whether this paid request was accepted is unknown ({sent}{seen}), and it is not sent again now: "
-            f"{reason}. Each run looks for it again."
+            f"It may have been accepted and charged ({sent}{seen}). It is not sent again by itself: {reason}. "
+            "Each run looks for it once more."
         )
         logger.error("%s: held. %s", attempt.label, message)
         return await self._ledger.apply(attempt, events.hold(verdict, message))

@@ -39,7 +39,7 @@ class Reserver:
         try:
             body = await self.make_body(attempt, job, key)
         except JobError as refusal:
-            logger.error("%s: its image was refused: %s", attempt.label, refusal)
+            logger.error("%s: its image was refused, so nothing was sent or charged: %s", attempt.label, refusal)
             return await self._ledger.apply(attempt, events.refuse(refusal.code, str(refusal), refusal.request_id))
         logger.debug("%s: attempt %d is reserved as %s", attempt.label, attempt.number, key)
         price, seconds = self._api.estimate(attempt.fields), self._api.find_usual_seconds(attempt.fields)
@@ -81,7 +81,11 @@ async def _read_unchanged(path: Path, content_hash: str) -> bytes:
         async with aiofiles.open(path, "rb") as file:
             content = await file.read()
     except OSError as error:
-        raise UnfinishedError(f"{path} cannot be read any more ({error.strerror}).") from error
+        raise UnfinishedError(
+            f"{path} can no longer be read ({error.strerror}), so nothing was sent. The next run tries again."
+        ) from error
     if hashlib.sha256(content).hexdigest() != content_hash:
-        raise UnfinishedError(f"{path} was changed while the run was going; the next run takes it as it is then.")
+        raise UnfinishedError(
+            f"{path} was changed during the run, so nothing was sent. The next run takes the file as it is then."
+        )
     return content

@@ -101,7 +101,7 @@ class Submitter:
         assert body, "it is on disk since the reservation"
         attempt = await self._ledger.apply(attempt, events.begin_send(attempt.state, target))
         if state.is_stopped:
-            return await self._end(attempt, Reply.NOT_ACCEPTED, "The run was stopped before the send.")
+            return await self._end(attempt, Reply.NOT_ACCEPTED, "The run was stopped before it was sent.")
         try:
             acceptance = await self._post(body, state)
         except HedraBatchError as refusal:
@@ -135,9 +135,9 @@ class Submitter:
             accepted = await self._ledger.apply(attempt, event)
         except TakenError as conflict:
             # A server that answers with the id of another job does not use our keys.
-            logger.error("%s: the answer cannot be right: %s", attempt.label, conflict)
+            logger.error("%s: the server's answer cannot be right: %s", attempt.label, conflict)
             await self._ledger.record_deduplication(attempt.kind, Deduplication.NONE)
-            return await self._end(attempt, Reply.UNKNOWN, f"The server answered with an id that cannot be: {conflict}")
+            return await self._end(attempt, Reply.UNKNOWN, f"The server's answer cannot be right: {conflict}")
         logger.info("%s: submitted as %s", attempt.label, acceptance.remote_id)
         return accepted
 
@@ -195,9 +195,9 @@ def _log_refusal(attempt: Attempt, refusal: HedraBatchError) -> None:
     if isinstance(refusal, NotSentError):
         logger.debug("%s: %s", attempt.label, refusal)
     elif isinstance(refusal, TooManyAtOnceError):
-        logger.info("%s: it waits until a generation ends: %s", attempt.label, refusal)
+        logger.info("%s: not accepted yet, so it waits until a generation ends: %s", attempt.label, refusal)
     else:
-        failed = "failed: " if isinstance(refusal, RefusedError) else ""
+        failed = "refused: " if isinstance(refusal, RefusedError) else ""
         logger.warning("%s: %s%s", attempt.label, failed, refusal)
 
 

@@ -39,14 +39,16 @@ class Tracker:
         try:
             reading = await self._poller.follow(attempt)
         except JobError as error:
-            logger.error("%s: held: %s", attempt.label, error)
-            message = f"The server does not know it any more: {error}"
+            logger.error(
+                "%s: held: it was accepted, but the server has not known it for a day: %s", attempt.label, error
+            )
+            message = f"It was accepted and may be charged, but the server has not known it for a day: {error}"
             event = events.deny(attempt.state, after_denial(attempt.state), error.code, message)
             return await self._ledger.apply(attempt, event)
         if reading is None:
             return await self._leave_running(attempt, "cannot be read")
         if reading.phase is Phase.FAILED:
-            message = reading.error or "The server ended it without a reason."
+            message = reading.error or "The server gave no reason."
             logger.error("%s: failed: %s", attempt.label, message)
             return await self._ledger.apply(
                 attempt, events.fail(reading.error_code or "unknown", message, reading.charged)
@@ -60,7 +62,7 @@ class Tracker:
     async def _leave_running(self, attempt: Attempt, how: str) -> Attempt:
         """Write down that it is far over its time. It is not sent again for that: it is paid for and may end."""
         overdue = f"It was accepted at {attempt.accepted_at} and {how}, far over its expected time."
-        message = f"{overdue} It is read more rarely from now on."
+        message = f"{overdue} It is paid for, so it is not sent again; it is read more rarely from now on."
         if attempt.state is State.OVERDUE:
             raise UnfinishedError(message)
         logger.warning("%s: overdue: %s", attempt.label, message)
