@@ -235,6 +235,12 @@ def test_the_page_of_exit_codes_is_the_programs_table() -> None:
     assert rows == list(EXIT_CODES)
 
 
+def test_the_codes_of_every_command_are_explained() -> None:
+    _, _, section = PAGES["docs/exit-codes.md"].partition("\n## What the code is about\n")
+    named = {code.split()[0] for code in SPAN.findall(section.partition("\n## ")[0])}
+    assert named == set(cli.commands)
+
+
 def test_the_readme_has_some_of_the_exit_codes_in_the_same_words() -> None:
     rows = [(code, meaning) for code, meaning in read_table("README.md", "code", "meaning")]
     assert rows == [row for row in EXIT_CODES if row in rows]
