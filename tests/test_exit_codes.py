@@ -242,11 +242,6 @@ async def test_help_lists_every_code(desk: Desk) -> None:
         assert all(f"{code:>5}  {meaning}" in text for code, meaning in EXIT_CODES)
 
 
-def test_the_readme_lists_every_code() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    assert [code for code, meaning in EXIT_CODES if f"| {code} | {meaning} |" not in readme] == []
-
-
 @pytest.mark.parametrize(
     ("counts", "reasons", "code"),
     [
