@@ -133,8 +133,8 @@ async def test_fetch_names_a_command_that_works_for_another_folder(desk: Desk, s
     await hold_lost(desk, simulator)
     (desk.folder / "batch.out").rename(desk.folder / "elsewhere")
     fetched = await desk.call("fetch", "batch.yaml", "--folder", "elsewhere")
-    [advised] = [line for line in fetched.err.splitlines() if "settle them: " in line]
-    words = shlex.split(advised.partition("settle them: hedra-batch ")[2])
+    [advised] = [line for line in fetched.err.splitlines() if line.startswith("    hedra-batch ")]
+    words = shlex.split(advised)[1:]
     assert (await desk.call(*words)).out.startswith("scene: held, attempt 1\n")
 
 

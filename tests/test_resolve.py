@@ -31,7 +31,7 @@ async def test_resolve_lists_what_is_known_of_a_held_job(desk: Desk, simulator: 
     assert listed.code == 4
     assert listed.out.startswith("first: held, attempt 1\n    prompt   One scene\n")
     assert f"    id       {posted}\n    sent     20" in listed.out
-    assert "; absent, last at 20" in listed.out
+    assert "; not found at the server, last at 20" in listed.out
     assert "    cost     unknown, if it was accepted" in listed.out
 
 
@@ -45,7 +45,7 @@ async def test_resolve_says_what_it_may_cost_where_the_price_is_known(desk: Desk
 async def test_nothing_held_is_said_so(desk: Desk) -> None:
     desk.write_manifest(TWO_JOBS)
     listed = await desk.call("resolve", "batch.yaml")
-    assert (listed.code, listed.out, listed.err) == (0, "", "0 held or overdue\n")
+    assert (listed.code, listed.out, listed.err) == (0, "", "No job is held or overdue: there is nothing to decide.\n")
 
 
 async def test_recheck_finds_what_arrived_late_and_fetches_it(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -141,7 +141,7 @@ async def test_the_lost_request_of_another_edition_is_sent_again_when_the_manife
 async def test_one_thing_is_decided_at_a_time(desk: Desk, simulator: Simulator) -> None:
     await hold_first(desk, simulator)
     refused = await desk.call("resolve", "batch.yaml", "--resend-same-id", "--abandon", "--id", "first")
-    assert (refused.code, "exclude each other" in refused.err, count_states(desk)) == (2, True, {"held": 1})
+    assert (refused.code, "Choose one of --recheck, " in refused.err, count_states(desk)) == (2, True, {"held": 1})
 
 
 @pytest.mark.parametrize("decision", ["--abandon", "--resend-same-id"])
@@ -149,7 +149,7 @@ async def test_a_decision_that_may_cost_names_its_jobs(desk: Desk, simulator: Si
     await hold_first(desk, simulator)
     refused = await desk.call("resolve", "batch.yaml", decision)
     unknown = await desk.call("resolve", "batch.yaml", decision, "--id", "nobody")
-    assert (refused.code, "--id '*' is all of them" in refused.err) == (2, True)
+    assert (refused.code, "--id '*' means all of them" in refused.err) == (2, True)
     assert (unknown.code, "No held job has an id like nobody" in unknown.err) == (2, True)
 
 
