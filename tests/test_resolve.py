@@ -42,6 +42,34 @@ async def test_resolve_says_what_it_may_cost_where_the_price_is_known(desk: Desk
     assert "    cost     35 credits, if it was accepted" in (await desk.call("resolve", "batch.yaml")).out
 
 
+async def test_resolve_says_what_each_choice_costs_and_its_command(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    lines = (await desk.call("resolve", "batch.yaml")).err.splitlines()
+    assert lines[0].startswith("1 job waits for your decision.")
+    assert [line for line in lines if line.startswith("    ")] == [
+        "    hedra-batch resolve batch.yaml --recheck",
+        "    hedra-batch resolve batch.yaml --resend-same-id --id first",
+        "    hedra-batch resolve batch.yaml --abandon --id first",
+    ]
+
+
+async def test_what_was_accepted_is_not_offered_to_be_sent_again(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: slow, prompt: An endless scene}]")
+    await desk.run_here(HASTY)
+    said = (await desk.call("resolve", "batch.yaml")).err
+    assert ("--resend-same-id" in said, "--abandon --id slow" in said) == (False, True)
+
+
+async def test_jobs_of_several_editions_are_settled_with_their_label(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: slow, prompt: An endless scene}]")
+    await desk.run_here(HASTY)
+    await desk.run_here(HASTY, edition="today")
+    said = (await desk.call("resolve", "batch.yaml")).err
+    assert "    hedra-batch resolve batch.yaml --edition LABEL --abandon --id ID\n" in said
+    listed = await desk.call("resolve", "batch.yaml", "--edition", "today")
+    assert (listed.out.count("overdue, attempt 1"), " --edition 2" in listed.err) == (1, True)
+
+
 async def test_nothing_held_is_said_so(desk: Desk) -> None:
     desk.write_manifest(TWO_JOBS)
     listed = await desk.call("resolve", "batch.yaml")

@@ -33,6 +33,7 @@ from hedra_batch.report.summary import (
     NAMED_LIMIT,
     Remedy,
     Trouble,
+    describe_next,
     write_changes,
     write_last_line,
     write_remedies,
@@ -98,7 +99,12 @@ class Console:
                 "manifest, or --budget 500, or --yes. Nothing was bought."
             )
         print(f"Buy {quote.describe()}? [y/N] ", end="", file=sys.stderr, flush=True)
-        if (await _read_answer()).strip().casefold() not in ("y", "yes"):
+        try:
+            answer = await _read_answer()
+        except asyncio.CancelledError:
+            self.say("\nNothing was bought.")
+            raise
+        if answer.strip().casefold() not in ("y", "yes"):
             raise UnfinishedError("Nothing was bought, since you did not say yes.")
 
     def write_end(self, finished: FinishedRun, *, is_stopped: bool) -> None:
@@ -117,7 +123,7 @@ class Console:
         for line in write_remedies(remedies, others, write_command(self._options, "results")):
             self.say(line)
         if result.exit_code == EXIT_UNFINISHED and not reasons.stopped_by and not is_stopped:
-            self.say("  Not finished yet: run the same line again to go on.")
+            self.say(f"  Not finished yet. {describe_next(result.counts)}")
 
     def say(self, line: str) -> None:
         transcript.info("%s", line)

@@ -14,21 +14,21 @@ FIRST_SCREEN = """\
 hedra-batch makes the videos that a file of yours, the manifest, asks for.
 It buys them from Hedra's API, and pays for nothing twice.
 
-Start    export HEDRA_API_KEY_FILE=~/.hedra-key       a file that holds your key
+Start    export HEDRA_API_KEY_FILE=~/.hedra-key     a file that holds your key
          Write a manifest, spring.yaml, with at least these two lines:
              version: 1
              jobs: [{id: sea, prompt: A calm sea at dawn}]
-Try      hedra-batch run spring.yaml --simulate       a trial: no key, no cost
-Plan     hedra-batch plan spring.yaml                 what a run would make: free
-Make     hedra-batch run spring.yaml                  says the price, then buys
+Try      hedra-batch run spring.yaml --simulate     a trial: no key, no cost
+Plan     hedra-batch plan spring.yaml               what a run would do: free
+Make     hedra-batch run spring.yaml                says the price, then buys
          The same line again goes on where it was, and buys nothing again.
-Look     hedra-batch status spring.yaml               how far it is
-         hedra-batch results spring.yaml              file, cost, error of each
-Repair   hedra-batch retry spring.yaml                failed ones, bought anew
-         hedra-batch resolve spring.yaml              what waits for you to decide
-         hedra-batch fetch spring.yaml                lost files once more: free
-Help     hedra-batch --help                           all commands and exit codes
-         hedra-batch run --help                       all options of a command"""
+Look     hedra-batch status spring.yaml             how far it is
+         hedra-batch results spring.yaml            file, cost, error of each
+Repair   hedra-batch retry spring.yaml              failed ones, bought anew
+         hedra-batch resolve spring.yaml            what you must decide
+         hedra-batch fetch spring.yaml              lost files once more: free
+Help     hedra-batch --help                         all commands, exit codes
+         hedra-batch run --help                     all options of a command"""
 
 #: Longer than any summary, so that none is cut.
 _WHOLE = 1000
@@ -40,6 +40,14 @@ class GroupedCommands(click.Group):
     def __init__(self, *args: Any, groups: Mapping[str, Sequence[str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._groups = groups
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a manifest in its place is the slip that is made most."""
+        if args[0].endswith((".yaml", ".yml")):
+            ctx.fail(f"Say first what to do with {args[0]}, as in `hedra-batch plan {args[0]}`.")
+        return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands first: they are what is looked for."""

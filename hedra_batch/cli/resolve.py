@@ -103,9 +103,11 @@ def list_held(options: RunOptions) -> int:
 
 
 def _write_decision(options: RunOptions, listed: list[dict[str, Any]], decision: str) -> str:
-    """Write the command that decides about the one job that was listed, or about one whose id is put in place of ID."""
-    from hedra_batch.cli.advice import write_command
+    """Write the command for a decision: about all that were listed where that is free, else about one of them."""
+    from hedra_batch.cli.advice import name_jobs, write_command
 
+    if decision == "--recheck":
+        return write_command(options, "resolve", decision, *name_jobs(options.ids))
     named = listed[0]["id"] if len(listed) == 1 else "ID"
     editions = {row["edition"] for row in listed}
     edition = editions.pop() if len(editions) == 1 else "LABEL"

@@ -14,7 +14,7 @@ from typing import TextIO
 #: For a terminal that does not say how wide it is.
 DEFAULT_WIDTH = 80
 #: What the further lines of a sentence are set in by.
-INDENT = 4
+INDENT = 2
 
 _COMMAND = re.compile(r"\s*(\w+=\S+ )*hedra-batch ")
 _QUOTED = re.compile(r"`[^`]*`")

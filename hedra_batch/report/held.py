@@ -43,7 +43,7 @@ def write_choices(rows: Sequence[dict[str, Any]], write_command: Callable[[str],
     """Write what can be decided about the jobs that were listed: what it does, what it may cost, and its command."""
     states = {row["state"] for row in rows}
     count = "1 job waits" if len(rows) == 1 else f"{len(rows)} jobs wait"
-    yield f"{count} for your decision. Look into your account's history for the times above, then choose:"
+    yield f"{count} for your decision. Look into your account's history at Hedra, around the times above. Then choose:"
     yield from _write_recheck(write_command, may_send=State.HELD_UNPROVEN in states)
     if any(map(can_be_ordered, states)):
         yield (
@@ -64,5 +64,5 @@ def _write_recheck(write_command: Callable[[str], str], *, may_send: bool) -> It
     exception = (
         ", unless the server is found to recognise repeats: then it is sent again, at its price" if may_send else ""
     )
-    yield f"Look for it once more, and download what is found: no cost{exception}."
+    yield f"Look for it once more, and download it if it is found: no cost{exception}."
     yield f"    {write_command('--recheck')}"

@@ -76,8 +76,13 @@ def _align(row: dict[str, Any], lines: list[dict[str, int]]) -> str:
 
 
 def to_cell(value: object) -> str:
-    """Write a value on one line, without control characters, not too wide."""
-    return "" if value is None else to_line(str(value), CELL_WIDTH)
+    """Write a value on one line, without control characters, not too wide, and cut between words where it has any."""
+    if value is None:
+        return ""
+    line = to_line(str(value), CELL_WIDTH)
+    whole_words = line.rpartition(" ")[0]
+    is_cut = len(line) == CELL_WIDTH and line.endswith("…")
+    return f"{whole_words} …" if is_cut and len(whole_words) > CELL_WIDTH // 2 else line
 
 
 def _defuse(value: object) -> object:

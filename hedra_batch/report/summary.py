@@ -15,7 +15,7 @@ NAMED_LIMIT = 10
 ALWAYS = ("done", "failed", "running", "held")
 SOMETIMES = ("unknown", "new", "overdue", "changed")
 
-#: Error codes in words: those that the service publishes, then the program's own.
+#: Error codes in words: those that the service publishes, then our own, of which the message says the rest.
 MEANINGS = {
     "moderation_failed": "Hedra's moderation refused the prompt or an image",
     "moderation_likeness": "Hedra's moderation refused it for showing a real person",
@@ -29,11 +29,11 @@ MEANINGS = {
     "deadline_exceeded": "the service took too long",
     "internal": "the service broke down over it",
     "unavailable": "the service was not there for it",
-    "unknown_outcome": "it is not known whether the server has it",
-    "ids_unproven": "it is not known whether the server has it",
-    "result_lost": "the server has lost the finished video",
-    "overdue": "it takes far longer than expected",
-    "abandoned": "it was given up",
+    "unknown_outcome": "held",
+    "ids_unproven": "held",
+    "result_lost": "held",
+    "overdue": "overdue",
+    "abandoned": "given up",
 }
 
 
@@ -58,13 +58,15 @@ class Remedy:
 
 def describe_stop(counts: Counter[str]) -> str:
     """Say what becomes of a run that is being stopped."""
-    at_server = counts["running"]
-    left = (
-        f"{count_videos(at_server)} {'is' if at_server == 1 else 'are'} still at the server: run"
-        if at_server
-        else "Run"
-    )
-    return f"What is being sent now is finished first, and nothing is lost. {left} the same line again to go on."
+    return f"What is being sent now is finished first, and nothing is lost. {describe_next(counts)}"
+
+
+def describe_next(counts: Counter[str]) -> str:
+    """Say what the next run goes on with."""
+    if not counts["running"]:
+        return "Run the same line again to go on."
+    are = "is" if counts["running"] == 1 else "are"
+    return f"{count_videos(counts['running'])} {are} still at the server: run the same line again to go on."
 
 
 def count_videos(count: int) -> str:
