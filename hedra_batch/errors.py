@@ -13,22 +13,22 @@ from dataclasses import dataclass
 EXIT_CODES: tuple[tuple[str, str], ...] = (
     ("0", "all done, or nothing to do"),
     ("1", "some jobs failed for good"),
-    ("2", "usage: the command line is wrong"),
-    ("3", "healthy but unfinished: run the same line again"),
+    ("2", "the command line is wrong"),
+    ("3", "all is well but not finished: run the same line again"),
     ("4", "a person must look: jobs are held or overdue, were edited after they were paid for, or files are damaged"),
     ("5", "the account is out of credits"),
-    ("6", "the manifest's own budget is reached"),
+    ("6", "the budget is reached"),
     ("65", "the manifest has errors"),
     ("66", "an input file is missing or unusable"),
     ("69", "the API cannot be reached"),
     ("70", "internal error"),
     ("73", "the run folder cannot be created"),
     ("74", "a file or the ledger cannot be written"),
-    ("75", "another run holds the folder"),
-    ("76", "the API broke its contract"),
+    ("75", "another run is using the folder"),
+    ("76", "the API does not answer as its documents say"),
     ("77", "the API refused the key"),
-    ("78", "configuration: the key is missing, or the folder belongs to something else"),
-    ("128+n", "stopped by signal n"),
+    ("78", "no API key, no consent to buy more than 10 videos, or a run folder that cannot be used"),
+    ("128+n", "stopped by signal n (130: Ctrl-C)"),
 )
 
 EXIT_DONE = 0
@@ -172,7 +172,8 @@ class JobsChangedError(StopRunError):
     exit_code = EXIT_LOOK
 
     def __init__(self, count: int, changes: Sequence[JobChange]) -> None:
-        super().__init__(f"Nothing was sent: {count} of the jobs were edited after they were bought.")
+        jobs = "1 job that is" if count == 1 else f"{count} jobs that are"
+        super().__init__(f"You edited {jobs} already paid for, or may be. Nothing was sent.")
         self.count = count
         self.changes = tuple(changes)
 

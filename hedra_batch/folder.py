@@ -26,16 +26,17 @@ FIRST_NAMES = frozenset({"README.txt", "identity.json", "identity.json.part", "l
 README = """\
 This folder belongs to hedra-batch. It holds what has been paid for.
 
-  videos/           the results; a file here is whole and verified
-  ledger.sqlite3    what was sent, charged, and what became of it; files of that name with -wal and -shm belong to it
-  identity.json     what makes the requests of this batch recognisable; belongs to the ledger
+  videos/           the videos; a file here is whole and checked, but for those that end in .part
+  ledger.sqlite3    what was sent, what it cost and what became of it; so are files of that name with -wal and -shm
+  identity.json     the ids of this batch come from it; keep it with the ledger
   summary.json      how the last run ended
   logs/             one log a run, the last {kept}
   simulator/        only in a trial with --simulate: the state of the simulated API
 
 DELETING THIS FOLDER MEANS PAYING AGAIN: without the ledger the next run buys every video anew.
-Back the ledger up as a whole, while no run is going: ledger.sqlite3*, and identity.json with it.
-A file that ends in .part is not a result yet; it may be deleted when no run is going.
+Back up ledger.sqlite3* and identity.json together, while no run is going.
+A video that is missing or damaged can be downloaded again at no cost: hedra-batch fetch.
+A file that ends in .part is not a video yet; it may be deleted while no run is going.
 """
 
 

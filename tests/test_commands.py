@@ -30,6 +30,59 @@ async def test_before_the_first_run_there_is_nothing_to_see(desk: Desk, command:
     assert (finished.code, finished.out, "no run has been here yet" in finished.err) == (0, "", True)
 
 
+@pytest.mark.parametrize("command", ["status", "results", "verify"])
+async def test_before_the_first_run_it_is_said_how_to_begin(desk: Desk, command: str) -> None:
+    desk.write_manifest(JOBS)
+    finished = await desk.call(command, "batch.yaml")
+    assert finished.err.endswith("To see what a run would do, at no cost:\n    hedra-batch plan batch.yaml\n")
+
+
+async def test_where_there_was_a_trial_only_it_is_said_how_to_look_at_it(desk: Desk) -> None:
+    desk.write_manifest(JOBS)
+    await desk.run_here(folder=desk.folder / "batch.sim")
+    assert "There was a trial: add --simulate to look at it.\n" in (await desk.call("status", "batch.yaml")).err
+    assert "trial" not in (await desk.call("status", "batch.yaml", "--simulate")).err
+
+
+async def test_a_ledger_without_a_job_is_said_to_be_so(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: good, prompt: A scene}]")
+    await desk.call("run", "batch.yaml", HEDRA_API_KEY="wrong-key")
+    finished = await desk.call("results", "batch.yaml")
+    assert (finished.code, finished.out, finished.err.startswith("The ledger has no job yet")) == (0, "", True)
+
+
+async def test_open_jobs_that_are_not_shown_are_counted(desk: Desk, simulator: Simulator) -> None:
+    jobs = "\n".join(f"  - {{id: slow-{number}, prompt: Endless scene {number}}}" for number in range(52))
+    desk.write_manifest(f"jobs:\n{jobs}")
+    process = await desk.start("run", "batch.yaml", "--in-flight", "52", "--submit", "1000/s")
+    await wait_until(lambda: len(simulator.billing) == 52)
+    process.terminate()
+    await process.communicate()
+    status = await desk.call("status", "batch.yaml")
+    assert "… and 2 more open jobs; all of them:\n    hedra-batch results batch.yaml\n" in status.err
+
+
+async def test_a_stop_says_how_many_videos_are_at_the_server(desk: Desk) -> None:
+    desk.write_manifest("jobs:\n  - {id: a, prompt: An endless scene}\n  - {id: b, prompt: Another endless one}")
+    process = await desk.start("run", "batch.yaml", "-vv")
+    assert process.stderr
+    submitted, line = 0, b""
+    # What is read was counted as running before.
+    while submitted < 2 or b"GET /generations ->" not in line:
+        line = await process.stderr.readline()
+        submitted += b"submitted as" in line
+    process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
+    assert "nothing is lost. 2 videos are still at the server: run the same line again to go on.\n" in err.decode()
+
+
+async def test_the_end_of_the_time_says_how_many_videos_are_at_the_server(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: scene, prompt: An endless scene}]")
+    finished = await desk.call("run", "batch.yaml", "--max-runtime", "1500ms")
+    assert "Stopping: the time of --max-runtime is up. " in finished.err
+    assert "1 video is still at the server: run the same line again to go on.\nbatch: done=0" in finished.err
+
+
 async def test_the_key_is_in_no_file_and_no_output(desk: Desk) -> None:
     desk.write_manifest(JOBS)
     finished = await desk.call("run", "batch.yaml", "-vv", HEDRA_API_KEY=SECRET)
@@ -163,6 +216,22 @@ async def test_a_manifest_may_be_looked_at_though_its_images_are_gone(desk: Desk
     await desk.call("run", "batch.yaml")
     (desk.folder / "hero.png").unlink()
     assert (await desk.call("results", "batch.yaml")).code == (await desk.call("status", "batch.yaml")).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run",), "The manifest is missing, as in spring.yaml. Help: `hedra-batch run --help`"),
+        (("run", "a.yaml", "--nope"), "No such option '--nope'."),
+        (("batch.yaml",), "Say first what to do with batch.yaml, as in `hedra-batch plan batch.yaml`."),
+        (("run", "a.yaml", "--first", "0"), "Invalid value for '--first': '0' is no count (write a whole number from"),
+        (("resolve", "a.yaml", "--abandon"), "Say which jobs you mean, as in --id market; --id '*' means all of them."),
+    ],
+)
+async def test_a_wrong_command_line_is_one_sentence(desk: Desk, words: tuple[str, ...], said: str) -> None:
+    finished = await desk.call(*words)
+    assert (finished.code, len(finished.err.splitlines())) == (2, 1)
+    assert finished.err.startswith(f"hedra-batch: {said}")
 
 
 async def test_a_command_that_is_misspelt_is_named(desk: Desk) -> None:

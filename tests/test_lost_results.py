@@ -131,15 +131,30 @@ async def test_fetch_names_a_command_that_works_for_another_folder(desk: Desk, s
     await hold_lost(desk, simulator)
     (desk.folder / "batch.out").rename(desk.folder / "elsewhere")
     fetched = await desk.call("fetch", "batch.yaml", "--folder", "elsewhere")
-    [advised] = [line for line in fetched.err.splitlines() if "settle them: " in line]
-    words = shlex.split(advised.partition("settle them: hedra-batch ")[2])
+    [advised] = [line for line in fetched.err.splitlines() if line.startswith("    hedra-batch ")]
+    words = shlex.split(advised)[1:]
     assert (await desk.call(*words)).out.startswith("scene: held, attempt 1\n")
 
 
 async def test_fetch_gets_what_is_back(desk: Desk, simulator: Simulator) -> None:
     simulator.find_result_again(await hold_lost(desk, simulator))
-    assert (await desk.call("fetch", "batch.yaml")).code == 0
+    fetched = await desk.call("fetch", "batch.yaml")
+    assert (fetched.code, fetched.err.splitlines()[-1]) == (0, "batch: 1 video downloaded.")
     assert count_states(desk) == {"done": 1}
+
+
+async def test_fetch_is_quiet_unless_a_person_must_look(desk: Desk, simulator: Simulator) -> None:
+    generation_id = await hold_lost(desk, simulator)
+    assert "1 video lost at the server." in (await desk.call("fetch", "batch.yaml", "-q")).err
+    simulator.find_result_again(generation_id)
+    assert (await desk.call("fetch", "batch.yaml", "-q")).err == ""
+
+
+async def test_fetch_says_that_there_is_nothing_to_download(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: scene, prompt: A scene}]")
+    await desk.run_here()
+    fetched = await desk.call("fetch", "batch.yaml")
+    assert (fetched.code, fetched.err.splitlines()[-1]) == (0, "batch: nothing to download.")
 
 
 async def test_what_was_paid_for_and_lost_is_not_sent_again_under_its_key(desk: Desk, simulator: Simulator) -> None:

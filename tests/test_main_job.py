@@ -132,7 +132,7 @@ async def test_retry_takes_an_error_code(desk: Desk, simulator: Simulator) -> No
 async def test_a_failure_is_named_with_its_code_and_the_command_that_settles_it(desk: Desk) -> None:
     desk.write_manifest("jobs:\n  - {id: flaky, prompt: A flaky scene}\nattempts: 1")
     finished = await desk.call("run", "batch.yaml")
-    assert "  flaky: internal: " in finished.err
+    assert "  flaky: the service broke down over it (internal): The model failed" in finished.err
     assert "      hedra-batch retry batch.yaml --id flaky" in finished.err
 
 
@@ -233,5 +233,5 @@ async def test_jobs_that_left_the_manifest_are_still_followed_and_fetched(desk: 
     await wait_until(lambda: list_videos(desk) == ["gone.mp4", "new.mp4"])
     again.terminate()
     _, err = await again.communicate()
-    assert "0 running, 0 done, 2 left the manifest" in err.decode()
+    assert "balance 9930, 2 left the manifest\n" in err.decode()
     assert again.returncode == 143

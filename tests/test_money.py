@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import signal
 import sys
 from contextlib import suppress
 
@@ -28,7 +29,7 @@ def write_jobs(desk: Desk, count: int, rest: str = PRICED) -> None:
 async def test_the_line_before_the_first_post_says_price_and_balance(desk: Desk) -> None:
     write_jobs(desk, 2)
     finished = await desk.call("run", "batch.yaml")
-    assert "batch: 2 new videos, about 70 credits (35 each), balance 10000, 0 running, 0 done" in finished.err
+    assert "batch: 2 new videos, about 70 credits (35 each), balance 10000\n" in finished.err
 
 
 async def test_a_balance_that_cannot_be_read_stops_nothing(desk: Desk, simulator: Simulator) -> None:
@@ -125,15 +126,18 @@ sys.exit(main.guard(run))
 """
 
 
+async def start_far(desk: Desk, *words: str, stream: int, output: int) -> asyncio.subprocess.Process:
+    environment = {**os.environ, "HEDRA_API_KEY": "key-of-the-tests", "HEDRA_BASE_URL": desk.base_url, "TERM": "dumb"}
+    command = (sys.executable, "-c", FAR_RUN, *words)
+    return await asyncio.create_subprocess_exec(*command, cwd=desk.folder, env=environment, stdin=stream, stderr=output)
+
+
 async def run_far(desk: Desk, *words: str, answer: str | None = None) -> tuple[int, str]:
     """Run with nobody there, or on a terminal at which somebody gives an answer."""
-    environment = {**os.environ, "HEDRA_API_KEY": "key-of-the-tests", "HEDRA_BASE_URL": desk.base_url, "TERM": "dumb"}
     near, far = pty.openpty()
     stream = asyncio.subprocess.DEVNULL if answer is None else far
     output = asyncio.subprocess.PIPE if answer is None else far
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", FAR_RUN, *words), cwd=desk.folder, env=environment, stdin=stream, stderr=output
-    )
+    process = await start_far(desk, *words, stream=stream, output=output)
     os.close(far)
     if answer is not None:
         os.write(near, f"{answer}\n".encode())
@@ -185,7 +189,22 @@ async def test_many_new_videos_without_a_bound_are_not_bought_by_a_machine(desk:
     write_jobs(desk, UNCONFIRMED_LIMIT + 1)
     code, said = await run_far(desk)
     assert (code, list_charged(simulator)) == (78, [])
-    assert "'budget: 500 credits' to the manifest, or --budget, or --yes" in said
+    assert "11 new videos need your consent: add a line such as 'budget: 500 credits' to the manifest, " in said
+
+
+async def test_a_stop_at_the_question_buys_nothing_and_says_so(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, UNCONFIRMED_LIMIT + 1)
+    near, far = pty.openpty()
+    process = await start_far(desk, stream=far, output=far)
+    os.close(far)
+    said = ""
+    while "[y/N]" not in said:
+        said += (await asyncio.to_thread(os.read, near, 4096)).decode()
+    process.send_signal(signal.SIGINT)
+    said = await asyncio.to_thread(read_terminal, near)
+    os.close(near)
+    assert (await process.wait(), list_charged(simulator)) == (130, [])
+    assert said.splitlines()[1] == "Nothing was bought."
 
 
 @pytest.mark.parametrize(

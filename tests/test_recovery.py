@@ -127,7 +127,7 @@ async def test_verify_is_silent_about_what_is_good(desk: Desk) -> None:
     desk.write_manifest(TWO_JOBS)
     await run(desk)
     found = await desk.call("verify", "batch.yaml")
-    assert (found.code, found.out, found.err) == (0, "", "2 of 2 results are good\n")
+    assert (found.code, found.out, found.err) == (0, "", "2 of 2 finished videos are here and undamaged.\n")
 
 
 async def test_fetch_gets_missing_and_damaged_files_again_and_keeps_what_it_replaces(

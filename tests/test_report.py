@@ -8,11 +8,23 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
+from hedra_batch.cli.advice import EDIT_CODES
+from hedra_batch.decide import TRANSIENT_CODES
 from hedra_batch.errors import JobChange, JobsChangedError
+from hedra_batch.ledger.events import GIVEN_UP, OVERDUE, RESULT_LOST, UNKNOWN_OUTCOME, UNPROVEN
 from hedra_batch.progress import Progress
 from hedra_batch.report.live import View, show_live
 from hedra_batch.report.rows import to_csv, to_json_lines, to_table
-from hedra_batch.report.summary import Trouble, describe_change, write_changes, write_last_line, write_troubles
+from hedra_batch.report.summary import (
+    MEANINGS,
+    Remedy,
+    Trouble,
+    describe_change,
+    describe_stop,
+    write_changes,
+    write_last_line,
+    write_remedies,
+)
 from hedra_batch.state import State
 
 
@@ -26,10 +38,30 @@ def test_what_is_unknown_or_not_begun_is_said_when_there_is_any() -> None:
     assert " held=0 unknown=1 new=3 exit=3 " in write_last_line("spring", Counter(unknown=1, new=3), 3, "x")
 
 
-def test_failures_are_named_and_the_others_counted() -> None:
-    troubles = [Trouble(f"job-{number}", "internal", "Broken.", "settle it") for number in range(10)]
-    lines = list(write_troubles(troubles, 2, "see results"))
-    assert (len(lines), lines[0], lines[-1]) == (21, "  job-0: internal: Broken.", "  … and 2 more: see results")
+def test_failures_of_a_kind_are_named_above_what_helps_them_and_the_others_are_counted() -> None:
+    troubles = (Trouble("a", "internal", "Broken."), Trouble("b", "brand_new", "Odd."))
+    assert list(write_remedies([Remedy(troubles, "Make them anew:", "retry them")], 2, "see results")) == [
+        "  a: the service broke down over it (internal): Broken.",
+        "  b: brand_new: Odd.",
+        "  Make them anew:",
+        "      retry them",
+        "  … and 2 more; all of them:",
+        "      see results",
+    ]
+
+
+def test_every_code_that_decides_what_helps_is_said_in_words() -> None:
+    assert EDIT_CODES | TRANSIENT_CODES | {UNKNOWN_OUTCOME, UNPROVEN, OVERDUE, RESULT_LOST, GIVEN_UP} <= set(MEANINGS)
+
+
+@pytest.mark.parametrize(("running", "left"), [(4, "4 videos are"), (1, "1 video is")])
+def test_a_stop_says_how_many_videos_are_at_the_server(running: int, left: str) -> None:
+    said = describe_stop(Counter(running=running, new=2, done=7))
+    assert said.endswith(f"nothing is lost. {left} still at the server: run the same line again to go on.")
+
+
+def test_a_stop_without_a_video_at_the_server_names_none() -> None:
+    assert describe_stop(Counter(new=2)).endswith("nothing is lost. Run the same line again to go on.")
 
 
 def test_a_change_is_said_field_by_field() -> None:
@@ -42,17 +74,31 @@ def test_a_change_is_said_field_by_field() -> None:
 def test_edited_jobs_are_named_with_what_can_be_done() -> None:
     error = JobsChangedError(3, [JobChange("market", {"prompt": "a"}, {"prompt": "b"})])
     assert list(write_changes(error, "see plan", "buy anew")) == [
-        "Edited after they were sent, so nothing is sent now (3 of the jobs):",
+        "You edited 3 jobs that are already paid for, or may be. Nothing was sent.",
         "  market: prompt 'a' -> 'b'",
-        "  … and 2 more: see plan",
-        "Undo the edits, give the jobs new ids, or buy them anew:",
-        "  buy anew",
+        "  … and 2 more; all of them:",
+        "      see plan",
+        "Choose what you want:",
+        "  Keep the videos as they are, at no cost: undo the edits.",
+        "  Keep them and make the edited ones too, each at its price: give the edited jobs new ids.",
+        "  Buy the edited ones anew, each at its price; the files that are here stay:",
+        "      buy anew",
     ]
 
 
 def test_a_table_leaves_out_columns_that_are_empty_everywhere() -> None:
     rows = [{"id": "a", "error": None, "n": 1}, {"id": "bb", "error": None, "n": 22}]
     assert list(to_table(rows, ("id", "error", "n"))) == ["ID  N\n", "a   1\n", "bb  22\n"]
+
+
+def test_columns_that_find_no_room_go_on_a_further_line_of_each_row() -> None:
+    rows: list[dict[str, str | None]] = [
+        {"id": "a", "n": "1" * 6, "error": "It broke"},
+        {"id": "b", "n": "2", "error": None},
+    ]
+    lines = ["ID  N\n    ERROR\n", "a   111111\n    It broke\n", "b   2\n"]
+    assert list(to_table(rows, ("id", "n", "error"), 12)) == lines
+    assert len("".join(to_table(rows, ("id", "n", "error"), 20)).splitlines()) == 3
 
 
 class Changing:

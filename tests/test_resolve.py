@@ -31,7 +31,7 @@ async def test_resolve_lists_what_is_known_of_a_held_job(desk: Desk, simulator: 
     assert listed.code == 4
     assert listed.out.startswith("first: held, attempt 1\n    prompt   One scene\n")
     assert f"    id       {posted}\n    sent     20" in listed.out
-    assert "; absent, last at 20" in listed.out
+    assert "; not found at the server, last at 20" in listed.out
     assert "    cost     unknown, if it was accepted" in listed.out
 
 
@@ -42,10 +42,38 @@ async def test_resolve_says_what_it_may_cost_where_the_price_is_known(desk: Desk
     assert "    cost     35 credits, if it was accepted" in (await desk.call("resolve", "batch.yaml")).out
 
 
+async def test_resolve_says_what_each_choice_costs_and_its_command(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    lines = (await desk.call("resolve", "batch.yaml")).err.splitlines()
+    assert lines[0].startswith("1 job waits for your decision.")
+    assert [line for line in lines if line.startswith("    ")] == [
+        "    hedra-batch resolve batch.yaml --recheck",
+        "    hedra-batch resolve batch.yaml --resend-same-id --id first",
+        "    hedra-batch resolve batch.yaml --abandon --id first",
+    ]
+
+
+async def test_what_was_accepted_is_not_offered_to_be_sent_again(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: slow, prompt: An endless scene}]")
+    await desk.run_here(HASTY)
+    said = (await desk.call("resolve", "batch.yaml")).err
+    assert ("--resend-same-id" in said, "--abandon --id slow" in said) == (False, True)
+
+
+async def test_jobs_of_several_editions_are_settled_with_their_label(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: slow, prompt: An endless scene}]")
+    await desk.run_here(HASTY)
+    await desk.run_here(HASTY, edition="today")
+    said = (await desk.call("resolve", "batch.yaml")).err
+    assert "    hedra-batch resolve batch.yaml --edition LABEL --abandon --id ID\n" in said
+    listed = await desk.call("resolve", "batch.yaml", "--edition", "today")
+    assert (listed.out.count("overdue, attempt 1"), " --edition 2" in listed.err) == (1, True)
+
+
 async def test_nothing_held_is_said_so(desk: Desk) -> None:
     desk.write_manifest(TWO_JOBS)
     listed = await desk.call("resolve", "batch.yaml")
-    assert (listed.code, listed.out, listed.err) == (0, "", "0 held or overdue\n")
+    assert (listed.code, listed.out, listed.err) == (0, "", "No job is held or overdue: there is nothing to decide.\n")
 
 
 async def test_recheck_finds_what_arrived_late_and_fetches_it(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -143,7 +171,7 @@ async def test_the_lost_request_of_another_edition_is_sent_again_when_the_manife
 async def test_one_thing_is_decided_at_a_time(desk: Desk, simulator: Simulator) -> None:
     await hold_first(desk, simulator)
     refused = await desk.call("resolve", "batch.yaml", "--resend-same-id", "--abandon", "--id", "first")
-    assert (refused.code, "exclude each other" in refused.err, count_states(desk)) == (2, True, {"held": 1})
+    assert (refused.code, "Choose one of --recheck, " in refused.err, count_states(desk)) == (2, True, {"held": 1})
 
 
 @pytest.mark.parametrize("decision", ["--abandon", "--resend-same-id"])
@@ -151,7 +179,7 @@ async def test_a_decision_that_may_cost_names_its_jobs(desk: Desk, simulator: Si
     await hold_first(desk, simulator)
     refused = await desk.call("resolve", "batch.yaml", decision)
     unknown = await desk.call("resolve", "batch.yaml", decision, "--id", "nobody")
-    assert (refused.code, "--id '*' is all of them" in refused.err) == (2, True)
+    assert (refused.code, "--id '*' means all of them" in refused.err) == (2, True)
     assert (unknown.code, "No held job has an id like nobody" in unknown.err) == (2, True)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from hedra_batch.batch.ending import FinishedRun
 from hedra_batch.batch.workspace import Workspace
+from hedra_batch.cli.advice import Advice, advise, name_jobs, repeat_selection, write_command
 from hedra_batch.cli.logs import RedactingFormatter, log_to, redact
 from hedra_batch.cli.options import RunOptions
+from hedra_batch.cli.terminal import say
 from hedra_batch.cli.workspace import describe_path
 from hedra_batch.errors import (
     EXIT_DONE,
@@ -28,8 +29,15 @@ from hedra_batch.money import Money
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Progress
-from hedra_batch.report.summary import NAMED_LIMIT, Trouble, write_changes, write_last_line, write_troubles
-from hedra_batch.state import HELD, State
+from hedra_batch.report.summary import (
+    NAMED_LIMIT,
+    Remedy,
+    Trouble,
+    describe_next,
+    write_changes,
+    write_last_line,
+    write_remedies,
+)
 from hedra_batch.units import Rate
 
 logger = logging.getLogger(__name__)
@@ -38,13 +46,6 @@ logger = logging.getLogger(__name__)
 QUIET_CODES = (EXIT_DONE, EXIT_UNFINISHED)
 #: Its records go to the log file only: the terminal has them already.
 transcript = logging.getLogger("hedra_batch.transcript")
-
-#: Commands that need no network.
-LOCAL_COMMANDS = frozenset({"plan", "results", "verify"})
-#: Failures that the same inputs meet again, so that editing the job is what helps.
-EDIT_CODES = frozenset(
-    {"invalid_argument", "moderation_failed", "moderation_likeness", "not_found", "failed_precondition"}
-)
 
 
 class Console:
@@ -94,14 +95,19 @@ class Console:
         """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""
         if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
             raise UnconfirmedError(
-                f"{quote.count} new videos would be bought, and neither a budget nor a person bounds that. "
-                "Nothing was sent. Add a line such as 'budget: 500 credits' to the manifest, or --budget, or --yes."
+                f"{quote.count} new videos need your consent: add a line such as 'budget: 500 credits' to the "
+                "manifest, or --budget 500, or --yes. Nothing was bought."
             )
         print(f"Buy {quote.describe()}? [y/N] ", end="", file=sys.stderr, flush=True)
-        if (await _read_answer()).strip().casefold() not in ("y", "yes"):
-            raise UnfinishedError("Nothing was bought: it was not confirmed.")
+        try:
+            answer = await _read_answer()
+        except asyncio.CancelledError:
+            self.say("\nNothing was bought.")
+            raise
+        if answer.strip().casefold() not in ("y", "yes"):
+            raise UnfinishedError("Nothing was bought, since you did not say yes.")
 
-    def write_end(self, finished: FinishedRun) -> None:
+    def write_end(self, finished: FinishedRun, *, is_stopped: bool) -> None:
         """Say why it ended, the last line, and under it what a person may want to settle."""
         result, reasons = finished.result, finished.reasons
         if self._options.is_quiet and result.exit_code in QUIET_CODES:
@@ -109,58 +115,46 @@ class Console:
         # With --quiet, what closed submitting has not been printed yet.
         for reason in (reasons.stopped_by, reasons.closed_by if self._options.is_quiet else None):
             if reason:
-                self._print(f"hedra-batch: {self._describe_reason(reason)}")
+                self.say(f"hedra-batch: {self._describe_reason(reason)}")
         videos = describe_path(self._folder.path / "videos")
-        self._print(write_last_line(self._name, result.counts, result.exit_code, videos))
-        troubles = [self._describe_trouble(latest, message) for latest, message in finished.troubles[:NAMED_LIMIT]]
-        for line in write_troubles(troubles, result.troubled - len(troubles), self.command("results")):
-            self._print(line)
+        self.say(write_last_line(self._name, result.counts, result.exit_code, videos))
+        remedies = self._find_remedies(finished.troubles[:NAMED_LIMIT])
+        others = result.troubled - len(finished.troubles[:NAMED_LIMIT])
+        for line in write_remedies(remedies, others, write_command(self._options, "results")):
+            self.say(line)
+        if result.exit_code == EXIT_UNFINISHED and not reasons.stopped_by and not is_stopped:
+            self.say(f"  Not finished yet. {describe_next(result.counts)}")
+
+    def say(self, line: str) -> None:
+        transcript.info("%s", line)
+        # After SIGHUP the terminal may be gone; the summary is written all the same.
+        with suppress(OSError):
+            say(redact(line, self._secrets))
 
     def _describe_reason(self, reason: HedraBatchError) -> str:
         if not isinstance(reason, JobsChangedError):
             return str(reason)
-        return "\n".join(write_changes(reason, self.command("plan"), self.command("run", "--rebuy-changed")))
+        selection = repeat_selection(self._options)
+        plan_command = write_command(self._options, "plan", *selection)
+        rebuy_command = write_command(self._options, "run", *selection, "--rebuy-changed")
+        return "\n".join(write_changes(reason, plan_command, rebuy_command))
 
-    def command(self, name: str, *further: str, edition: str | None = None) -> str:
-        """Write a command line for the same batch, ready to paste."""
-        options = self._options
-        words = ["hedra-batch", name, str(options.manifest)]
-        if options.folder:
-            words += ["--folder", str(options.folder)]
-        if options.is_simulated:
-            words.append("--simulate")
-        if options.base_url and name not in LOCAL_COMMANDS:
-            words += ["--base-url", options.base_url]
-        edition = options.edition if edition is None else edition
-        if edition and name in ("run", "retry", "plan", "resolve"):
-            words += ["--edition", edition]
-        return shlex.join([*words, *further])
+    def _find_remedies(self, troubles: Sequence[tuple[LatestAttempt, str]]) -> list[Remedy]:
+        """Put together what the same command helps."""
+        kinds: dict[tuple[Advice, str], list[tuple[LatestAttempt, str]]] = {}
+        for latest, message in troubles:
+            kinds.setdefault((advise(latest), latest.edition), []).append((latest, message))
+        return [self._make_remedy(advice, edition, alike) for (advice, edition), alike in kinds.items()]
 
-    def _describe_trouble(self, latest: LatestAttempt, message: str) -> Trouble:
-        code = latest.error_code or "unknown"
-        return Trouble(latest.label, code, message, self._suggest_command(latest, code))
-
-    def _suggest_command(self, latest: LatestAttempt, code: str) -> str:
-        if latest.state in HELD:
-            return f"look into the account's history, then settle it: {self.command('resolve', edition=latest.edition)}"
-        if latest.state is State.OVERDUE:
-            return self.command("resolve", "--abandon", "--id", latest.job_id, edition=latest.edition)
-        if latest.state is State.READY:
-            return f"it is at the server and could not be fetched for a day: {self.command('fetch')}"
-        if code in EDIT_CODES:
-            return f"edit the job, then: {self.command('run', edition=latest.edition)}"
-        return self.command("retry", "--id", latest.job_id, edition=latest.edition)
+    def _make_remedy(self, advice: Advice, edition: str, alike: Sequence[tuple[LatestAttempt, str]]) -> Remedy:
+        named = name_jobs(tuple(latest.job_id for latest, _ in alike))
+        troubles = tuple(Trouble(latest.label, latest.error_code or "unknown", message) for latest, message in alike)
+        return Remedy(troubles, advice.words, write_command(self._options, advice.command, *named, edition=edition))
 
     def _write_line(self, line: str) -> None:
         logger.info("%s", line)
         if self._is_live:
-            self._print(line)
-
-    def _print(self, line: str) -> None:
-        transcript.info("%s", line)
-        # After SIGHUP the terminal may be gone; the summary is written all the same.
-        with suppress(OSError):
-            print(redact(line, self._secrets), file=sys.stderr, flush=True)
+            self.say(line)
 
 
 async def _read_answer() -> str:

@@ -15,10 +15,11 @@ from hedra_batch.cli.console import Console
 from hedra_batch.cli.loop import name_loop, run_on_loop
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.signals import Stop
-from hedra_batch.cli.workspace import TRIAL_SPEED, find_edition, find_workspace
+from hedra_batch.cli.workspace import TRIAL_SPEED, describe_path, find_edition, find_workspace
 from hedra_batch.errors import HedraBatchError, LockedError, UsageError
 from hedra_batch.manifest.loading import Manifest, load_manifest
 from hedra_batch.planning.summary import PlanSummary
+from hedra_batch.report.summary import describe_stop
 from hedra_batch.run.settings import RunSettings
 
 logger = logging.getLogger(__name__)
@@ -97,14 +98,14 @@ class _Execution:
         self._batch = batch
         self._options = options
         self._console = Console(batch.session.workspace, options)
-        self._stop = Stop()
+        self._stop = Stop(lambda: describe_stop(batch.session.progress.counts))
 
     async def run(self) -> int:
         with self._console.open_log(), self._stop.watch(self._options.max_runtime_seconds):
             self._log_start()
             stopped_by = await self._run_to_its_end()
             finished = await self._batch.finish(stopped_by, signal_number=self._stop.signal_number)
-            self._console.write_end(finished)
+            self._console.write_end(finished, is_stopped=self._stop.is_stopped)
         return finished.result.exit_code
 
     def _log_start(self) -> None:
@@ -123,7 +124,11 @@ class _Execution:
             return error
         except Exception as error:
             logger.exception("internal error")
-            return HedraBatchError(f"internal error ({error!r}): please report it with the last log.")
+            logs = describe_path(self._batch.session.workspace.folder.path / "logs")
+            return HedraBatchError(
+                f"The run stopped for a fault of the program ({error!r}). Nothing that was sent is lost: it is in the "
+                f"ledger. Please report it with the last file in {logs}."
+            )
         return None
 
     async def _plan_and_run(self) -> None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hedra_batch.cli.help import show_examples
 from hedra_batch.cli.logs import log_to
 from hedra_batch.cli.options import (
-    EPILOG,
     RunOptions,
     base_url_option,
     binding_options,
     folder_option,
     ids_option,
-    loudness_options,
     manifest_argument,
+    quiet_option,
     simulate_option,
+    verbose_option,
 )
 from hedra_batch.errors import EXIT_DONE, EXIT_LOOK, EXIT_SIGNAL_BASE, EXIT_UNFINISHED
 from hedra_batch.state import State
@@ -31,16 +33,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=show_examples("hedra-batch fetch spring.yaml", "hedra-batch fetch spring.yaml --id 'hero--*'"))
 @manifest_argument
 @ids_option
 @folder_option
 @base_url_option
-@simulate_option
+@simulate_option("Download videos of a trial: its run folder is <name>.sim.")
 @binding_options
-@loudness_options
+@quiet_option("Print nothing when all is well (exit codes 0 and 3), else only how it ended.")
+@verbose_option
 def fetch(**flags: Any) -> int:
-    """Get results again by their ids, at no cost: files that were deleted or damaged, or did not arrive yet."""
+    """Download again what is missing or damaged, at no cost.
+
+    That is every finished video whose file was deleted, was changed, or has not arrived yet. They are asked for by
+    their ids, so nothing is bought anew. A damaged file is kept beside the new one, with the ending .old.
+    """
     from hedra_batch.cli.loop import run_on_loop
     from hedra_batch.cli.workspace import find_workspace
     from hedra_batch.manifest.heading import load_name
@@ -57,29 +64,44 @@ async def fetch_results(workspace: Workspace, options: RunOptions, settings: Run
     """Fetch every selected result that is missing, damaged or not fetched yet; returns the exit code."""
     from hedra_batch.batch.session import open_session
     from hedra_batch.batch.verification import list_unfetched
-    from hedra_batch.cli.console import Console
+    from hedra_batch.cli.advice import write_command
+    from hedra_batch.cli.console import QUIET_CODES, Console
     from hedra_batch.cli.signals import Stop
 
-    folder, stop = workspace.folder, Stop()
+    console = Console(workspace, options)
+    folder, stop = workspace.folder, Stop(lambda: "Nothing is lost. Run the same line again to download the rest.")
     async with open_session(workspace, settings) as session:
         log = log_to(folder.name_log(), [workspace.api_key], options.verbosity, has_lines=not options.is_quiet)
         with log, stop.watch(None):
             files = list_unfetched(folder, options.ids)
-            logger.info("%s: %d results to fetch", workspace.name, len(files))
+            logger.info("%s: to download: %d", workspace.name, len(files))
             states = await stop.guard(session.fetch(files))
             if states is None or stop.signal_number is not None:
                 code = EXIT_SIGNAL_BASE + (stop.signal_number or 0)
             else:
-                code = _judge(workspace.name, states, Console(workspace, options).command("resolve"))
+                code = _judge(states)
+                if not (options.is_quiet and code in QUIET_CODES):
+                    for line in _write_outcome(workspace.name, states, write_command(options, "resolve")):
+                        console.say(line)
             await session.end(code)
             return code
 
 
-def _judge(name: str, states: Sequence[State], resolve_command: str) -> int:
-    """Say how a fetch ended, and return its exit code."""
-    fetched = states.count(State.DONE)
-    logger.info("%s: %d fetched, %d not now", name, fetched, len(states) - fetched)
-    if lost := states.count(State.HELD_LOST):
-        logger.warning("%s: results that the server has lost: %d; settle them: %s", name, lost, resolve_command)
+def _write_outcome(name: str, states: Sequence[State], resolve_command: str) -> Iterator[str]:
+    from hedra_batch.report.summary import count_videos
+
+    counts = Counter(states)
+    lost = counts.pop(State.HELD_LOST, 0)
+    fetched = counts.pop(State.DONE, 0)
+    yield f"{name}: {count_videos(fetched)} downloaded." if states else f"{name}: nothing to download."
+    if counts:
+        yield f"{count_videos(counts.total())} could not be downloaded now: run the same line again later."
+    if lost:
+        yield f"{count_videos(lost)} lost at the server. What you can do, and what it costs:"
+        yield f"    {resolve_command}"
+
+
+def _judge(states: Sequence[State]) -> int:
+    if State.HELD_LOST in states:
         return EXIT_LOOK
-    return EXIT_UNFINISHED if fetched < len(states) else EXIT_DONE
+    return EXIT_UNFINISHED if any(state is not State.DONE for state in states) else EXIT_DONE

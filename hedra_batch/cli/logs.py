@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
+from hedra_batch.cli.terminal import fit
 from hedra_batch.errors import CannotCreateError
 from hedra_batch.sanitize import hide_secret, hide_signatures
 
@@ -93,8 +95,15 @@ def log_to(path: Path, secrets: Sequence[str], verbosity: int, *, has_lines: boo
             handler.close()
 
 
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Prints one line a record, which a terminal gets wrapped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return fit(super().format(record), self.stream)
+
+
 def make_line_handler(secrets: Sequence[str], verbosity: int) -> logging.Handler:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter("%(asctime)s %(message)s", secrets))
     # One line a change by default; the steps between with -v, every request with -vv.
     if verbosity < 2:

@@ -15,37 +15,49 @@ from typing import Any
 import click
 
 from hedra_batch import __version__
+from hedra_batch.cli.help import FIRST_SCREEN, GroupedCommands
 from hedra_batch.cli.logs import redact
-from hedra_batch.cli.options import EPILOG
+from hedra_batch.cli.terminal import say
 from hedra_batch.errors import EXIT_SIGNAL_BASE, HedraBatchError, ProblemsError, UsageError, WriteError
 
-#: Each has a module of its name beside this one, with a click command of that name in it.
-COMMANDS = (
-    "fetch",
-    "plan",
-    "resolve",
-    "results",
-    "retry",
-    "run",
-    "schema",
-    "simulate",
-    "status",
-    "verify",
+#: The commands by what a person wants. Each has a module of its name beside this one, with its click command in it.
+GROUPS = {
+    "Make": ("plan", "run"),
+    "Look": ("status", "results"),
+    "Put right": ("retry", "resolve", "fetch", "verify"),
+    "Set up": ("simulate", "schema"),
+}
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)
+
+HELP = """Make the videos that a manifest of prompts and images asks for, through Hedra's video API, paying for nothing
+twice.
+
+\b
+    hedra-batch run spring.yaml      the same line again goes on
+
+The API key comes from HEDRA_API_KEY, or from a file that HEDRA_API_KEY_FILE names."""
+
+
+INTERNAL_ERROR = (
+    "This is a fault of the program. Nothing that was sent is lost: it is in the ledger. Please report these lines:"
 )
-
-HELP = """Run a manifest of prompts and images through Hedra's video API, paying for nothing twice.
-
-    hedra-batch run spring.yaml      the same line again is the resume
-
-The API key comes from HEDRA_API_KEY, or from a file named by HEDRA_API_KEY_FILE."""
 
 
 @click.group(
-    help=HELP, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=GroupedCommands,
+    groups=GROUPS,
+    help=HELP,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, prog_name="hedra-batch")
-def cli() -> None:
-    pass
+@click.pass_context
+def cli(context: click.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(FIRST_SCREEN, file=sys.stderr)
+        # In a script, a line without its command must not look like a run that has done everything.
+        context.exit(UsageError.exit_code)
 
 
 for name in COMMANDS:
@@ -71,8 +83,8 @@ def guard(command: Callable[[], Any]) -> int:
     try:
         code = command()
         sys.stdout.flush()
-    except click.ClickException as error:
-        error.show()
+    except click.UsageError as error:
+        _print(f"hedra-batch: {describe_usage(error)}")
         code = UsageError.exit_code
     except click.exceptions.Exit as ending:
         code = ending.exit_code
@@ -87,13 +99,27 @@ def guard(command: Callable[[], Any]) -> int:
         code = error.exit_code
     except OSError as error:
         _drop_stdout()
-        _print(f"hedra-batch: something cannot be written or read: {error}")
+        _print(f"hedra-batch: {describe_failure(error)}")
         code = WriteError.exit_code
     except Exception:  # noqa: BLE001 - the last boundary: nothing may leave as a bare traceback with exit code 1
-        _print("hedra-batch: internal error. What was sent is in the ledger; please report this:")
-        _print(traceback.format_exc())
+        _print(f"hedra-batch: {INTERNAL_ERROR}\n{traceback.format_exc()}")
         code = HedraBatchError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def describe_usage(error: click.UsageError) -> str:
+    """Say what is wrong with a command line, and where its help is."""
+    if isinstance(error, click.MissingParameter):
+        message = "The manifest is missing, as in spring.yaml."
+    else:
+        message = error.format_message()
+    end = "" if message.endswith((".", "?")) else "."
+    return f"{message}{end} Help: `{error.ctx.command_path if error.ctx else 'hedra-batch'} --help`"
+
+
+def describe_failure(error: OSError) -> str:
+    place = f" ({error.filename})" if error.filename else ""
+    return f"Something cannot be read or written: {error.strerror or error}{place}."
 
 
 def _drop_stdout() -> None:
@@ -104,4 +130,4 @@ def _drop_stdout() -> None:
 
 def _print(text: str) -> None:
     with suppress(OSError):
-        print(redact(text, [os.environ.get("HEDRA_API_KEY", "")]), file=sys.stderr)
+        say(redact(text, [os.environ.get("HEDRA_API_KEY", "")]))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hedra_batch.errors import EXIT_CODES
 from hedra_batch.money import Money
 from hedra_batch.units import Rate, parse_duration_ms, parse_money, parse_rate
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 Q = TypeVar("Q")
-
-EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>5}  {meaning}" for code, meaning in EXIT_CODES)
 
 
 class QuantityType(click.ParamType[Q]):
@@ -37,7 +34,15 @@ class QuantityType(click.ParamType[Q]):
             self.fail(str(error), param, ctx)
 
 
-#: `10/min`; `50m`, as seconds; `500` or `500 credits`.
+def parse_count(text: str) -> int:
+    """Read a whole number from 1 on."""
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError(f"{text!r} is no count (write a whole number from 1 on)")
+    return int(text)
+
+
+#: `3`; `10/min`; `50m`, as seconds; `500` or `500 credits`.
+COUNT = QuantityType("count", parse_count)
 RATE = QuantityType("rate", parse_rate)
 DURATION = QuantityType("duration", lambda text: parse_duration_ms(text) / 1000)
 MONEY = QuantityType("credits", lambda text: parse_money(f"{text} credits" if text.isdecimal() else text))
@@ -91,85 +96,97 @@ def combine(options: list[Callable[[F], F]]) -> Callable[[F], F]:
 
 
 manifest_argument = click.argument("manifest", type=click.Path(path_type=Path))
-edition_option = click.option(
-    "--edition", default="", metavar="LABEL", help="Make new videos from the same manifest; 'today' is the local date."
+
+ids_option = click.option(
+    "--id", "ids", multiple=True, metavar="GLOB", help="Only jobs with such an id, as in 'hero--*'; may be repeated."
 )
 folder_option = click.option(
     "--folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The run folder [default: <name>.out beside the manifest].",
+    help="The run folder [default: <name>.out beside the manifest, <name>.sim with --simulate].",
 )
-simulate_option = click.option(
-    "--simulate", "is_simulated", is_flag=True, help="A trial on a simulated API: no key, no network, no cost."
-)
-ids_option = click.option(
-    "--id", "ids", multiple=True, metavar="GLOB", help="Only jobs whose id matches; may be repeated."
-)
-first_option = click.option(
-    "--first", type=click.IntRange(min=1), metavar="N", help="Only the first N jobs of the manifest."
-)
-
-workspace_options = combine([folder_option, simulate_option])
-
 base_url_option = click.option("--base-url", metavar="URL", help="The API's address [env: HEDRA_BASE_URL].")
 quiet_window_option = click.option(
     "--quiet-window",
     "quiet_window_seconds",
     type=DURATION,
     metavar="TIME",
-    help="How long a request with an unknown outcome may still arrive [default: 10m].",
+    help="How long a request whose answer was lost may still arrive at the server; it is not sent again before that "
+    "[default: the manifest's, or 10m].",
 )
 binding_options = combine(
     [
-        click.option("--same-account", is_flag=True, help="The key was replaced, the account is the same."),
+        click.option("--same-account", is_flag=True, help="The API key is a new one of the same account; say it once."),
         click.option(
-            "--moved", "is_moved", is_flag=True, help="The run folder was moved here and is not used elsewhere."
+            "--moved",
+            "is_moved",
+            is_flag=True,
+            help="The run folder was moved, and is no copy of one in use; say it once.",
         ),
     ]
 )
-loudness_options = combine(
-    [
-        click.option(
-            "-q", "--quiet", "is_quiet", is_flag=True, help="Print nothing on 0, 3 and 75, and the summary otherwise."
-        ),
-        click.option("-v", "--verbose", "verbosity", count=True, help="Say more; -vv: every request too."),
-    ]
+verbose_option = click.option(
+    "-v", "--verbose", "verbosity", count=True, help="Write every step to the log; -vv every request too."
 )
 
-run_options = combine(
+
+def edition_option(help_text: str) -> Callable[[F], F]:
+    return click.option("--edition", default="", metavar="LABEL", help=f"{help_text}; 'today' is the local date.")
+
+
+def first_option(help_text: str) -> Callable[[F], F]:
+    return click.option("--first", type=COUNT, metavar="N", help=help_text)
+
+
+def rebuy_option(help_text: str) -> Callable[[F], F]:
+    return click.option("--rebuy-changed", "rebuys_changed", is_flag=True, help=help_text)
+
+
+def simulate_option(help_text: str) -> Callable[[F], F]:
+    return click.option("--simulate", "is_simulated", is_flag=True, help=help_text)
+
+
+def quiet_option(help_text: str) -> Callable[[F], F]:
+    return click.option("-q", "--quiet", "is_quiet", is_flag=True, help=help_text)
+
+
+#: For what only looks: which run folder.
+look_options = combine([folder_option, simulate_option("Look at a trial: its run folder is <name>.sim.")])
+
+QUIET_RUN = "For cron: print nothing when all is well (exit codes 0, 3 and 75), else only how it ended."
+
+#: What `run` and `retry` share: where and how fast, for how much, and how it is told.
+purchase_options = combine(
     [
-        edition_option,
-        ids_option,
-        first_option,
         folder_option,
-        click.option("--submit", type=RATE, metavar="RATE", help="Submissions, spread evenly: 10/min."),
-        click.option("--in-flight", type=click.IntRange(min=1), metavar="N", help="Generations at the server at once."),
+        click.option("--submit", type=RATE, metavar="RATE", help="How fast requests are sent, spread evenly: 10/min."),
+        click.option("--in-flight", type=COUNT, metavar="N", help="How many videos may be in the making at once."),
         click.option(
             "--budget",
             "budget",
             type=MONEY,
             metavar="CREDITS",
-            help="The most that this edition may cost, all its runs together; goes over the manifest's.",
+            help="The most that this edition may cost, all its runs together; replaces the manifest's.",
         ),
-        click.option("--yes", "is_confirmed", is_flag=True, help="Buy more than 10 new videos without being asked."),
+        click.option(
+            "--yes",
+            "is_confirmed",
+            is_flag=True,
+            help="Buy more than 10 videos without a budget and without a question.",
+        ),
         base_url_option,
-        simulate_option,
+        simulate_option("A trial on a simulated API, in <name>.sim: no key, no network, no cost."),
         click.option(
             "--max-runtime",
             "max_runtime_seconds",
             type=DURATION,
             metavar="TIME",
-            help="Stop after 50m; the next run goes on.",
+            help="Stop after this time, such as 50m; the same line again goes on.",
         ),
         quiet_window_option,
-        click.option(
-            "--rebuy-changed",
-            "rebuys_changed",
-            is_flag=True,
-            help="Buy jobs anew that were edited after they were paid for.",
-        ),
         binding_options,
-        loudness_options,
+        quiet_option(QUIET_RUN),
+        verbose_option,
     ]
 )

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hedra_batch.cli.help import show_examples
 from hedra_batch.cli.options import (
     RunOptions,
     edition_option,
     first_option,
+    folder_option,
     ids_option,
     manifest_argument,
-    workspace_options,
+    rebuy_option,
+    simulate_option,
 )
 from hedra_batch.errors import EXIT_DONE
 
@@ -24,21 +27,26 @@ if TYPE_CHECKING:
     from hedra_batch.planning.summary import PlanSummary
 
 
-@click.command()
+@click.command(epilog=show_examples("hedra-batch plan spring.yaml", "hedra-batch plan spring.yaml --edition today"))
 @manifest_argument
-@edition_option
+@edition_option("Plan a run of this edition")
 @ids_option
-@workspace_options
-@first_option
-@click.option("--rebuy-changed", "rebuys_changed", is_flag=True, help="As for run.")
+@first_option("Only the first N jobs, in the order of the manifest.")
+@rebuy_option("Plan as for a run that buys jobs anew which were edited after they were paid for.")
+@folder_option
+@simulate_option("Plan a trial: its run folder is <name>.sim.")
 def plan(**flags: Any) -> int:
-    """Print what a run would do, each job with its reason; without network."""
+    """Show what a run would do with each job; sends nothing.
+
+    A run buys what is new, follows what is running or unknown, and leaves the others alone. Prices need the network:
+    `run` says them before it buys.
+    """
     from hedra_batch.batch.request import make_selection, require_selected
+    from hedra_batch.cli.terminal import say
     from hedra_batch.cli.workspace import check_folder, find_edition, find_folder
     from hedra_batch.ledger.opening import open_reader
     from hedra_batch.manifest.loading import load_manifest
     from hedra_batch.planning.plan import Rules
-    from hedra_batch.planning.quote import Quote
     from hedra_batch.planning.summary import PlanSummary
 
     options = RunOptions(**flags)
@@ -51,10 +59,10 @@ def plan(**flags: Any) -> int:
         planned_jobs = make_selection(manifest.jobs, options.request, rules).planned_jobs(reader)
         sys.stdout.writelines(_write_plan(planned_jobs, summary, manifest.jobs.edition))
     require_selected(summary, manifest.jobs, options.request)
-    bought = Quote({None: summary.bought}).describe_count()
-    print(", ".join([bought, *summary.describe_rest()]), file=sys.stderr)
+    for line in _write_outcome(options, summary):
+        say(line)
     if manifest.budget is not None:
-        print(f"budget: {manifest.budget}", file=sys.stderr)
+        say(f"Budget: {manifest.budget}")
     return EXIT_DONE
 
 
@@ -64,3 +72,20 @@ def _write_plan(planned_jobs: Iterable[PlannedJob], summary: PlanSummary, editio
         left = "left the manifest" if planned.identity[0] == edition else "of another edition"
         note = "" if planned.job else f"  ({left})"
         yield f"{planned.reason:8} {planned.label}{note}\n"
+
+
+def _write_outcome(options: RunOptions, summary: PlanSummary) -> Iterator[str]:
+    """Say what it comes to, and what a run leaves to a person."""
+    from hedra_batch.cli.advice import repeat_selection, write_command
+    from hedra_batch.planning.plan import Reason
+    from hedra_batch.planning.quote import Quote
+
+    yield ", ".join([Quote({None: summary.bought}).describe_count(), *summary.describe_rest()])
+    if summary.changed:
+        yield "Jobs marked as changed were edited after they were paid for, so a run stops and says what you can do."
+    if summary.reasons[Reason.FAILED]:
+        yield "A run leaves failed jobs alone. To make them anew, each at its price:"
+        yield f"    {write_command(options, 'retry', *repeat_selection(options))}"
+    if summary.reasons[Reason.HELD]:
+        yield "Held jobs wait for your decision. What you can do, and what it costs:"
+        yield f"    {write_command(options, 'resolve')}"

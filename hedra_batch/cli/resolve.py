@@ -4,61 +4,74 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hedra_batch.cli.help import show_examples
 from hedra_batch.cli.options import (
-    EPILOG,
+    QUIET_RUN,
     RunOptions,
     base_url_option,
     binding_options,
     edition_option,
     folder_option,
     ids_option,
-    loudness_options,
     manifest_argument,
+    quiet_option,
     quiet_window_option,
     simulate_option,
+    verbose_option,
 )
 from hedra_batch.errors import EXIT_DONE, EXIT_LOOK, UsageError
 
 if TYPE_CHECKING:
     from hedra_batch.cli.execution import PreparedRun
 
-HINT = """. Look into the account's history at the times above, then say one of:
-  --recheck             look for them at the server once more; what is found is followed and fetched
-  --resend-same-id      send the same request under the same id once more; refused while it may still arrive
-  --abandon             give them up, as if they had failed; they may have been charged, and `retry` then buys anew"""
 
-
-@click.command(epilog=EPILOG)
+@click.command(
+    epilog=show_examples("hedra-batch resolve spring.yaml", "hedra-batch resolve spring.yaml --abandon --id market")
+)
 @manifest_argument
-@click.option("--recheck", is_flag=True, help="Look for them at the server once more.")
-@click.option("--resend-same-id", "resend", is_flag=True, help="Send the same request under the same id once more.")
-@click.option("--abandon", is_flag=True, help="Give them up, though they may have been charged.")
-@edition_option
+@click.option("--recheck", is_flag=True, help="Look for them at the server once more, and download what is found.")
+@click.option(
+    "--resend-same-id",
+    "resend",
+    is_flag=True,
+    help="Send the same request under the same id once more, at its price; refused while the first may still arrive.",
+)
+@click.option(
+    "--abandon", is_flag=True, help="Give them up, though they may have been charged; `retry` can buy them anew then."
+)
+@edition_option("Only jobs of this edition; to send again or give up a job with a label it is needed")
 @ids_option
 @folder_option
 @base_url_option
-@simulate_option
+@simulate_option("Settle jobs of a trial: its run folder is <name>.sim.")
 @quiet_window_option
 @binding_options
-@loudness_options
+@quiet_option(QUIET_RUN)
+@verbose_option
 def resolve(recheck: bool, resend: bool, abandon: bool, **flags: Any) -> int:
-    """List the jobs that are held or overdue, with what is known of each, or settle those that --id selects."""
+    """List the jobs that wait for your decision, or settle them.
+
+    Without a decision it lists the jobs that are held or overdue, with what is known of each, what it may cost and what
+    you can do; nothing is sent. With one, it settles the jobs that --id names.
+    """
+    from hedra_batch.cli.workspace import find_edition
     from hedra_batch.decide import Settlement
 
     decisions = {Settlement.RECHECK: recheck, Settlement.RESEND: resend, Settlement.ABANDON: abandon}
     chosen = [decision for decision, is_chosen in decisions.items() if is_chosen]
     if len(chosen) > 1:
-        raise UsageError("Decide one thing at a time: --recheck, --resend-same-id and --abandon exclude each other.")
+        raise UsageError("Choose one of --recheck, --resend-same-id and --abandon at a time.")
     settlement = chosen[0] if chosen else None
     options = RunOptions(**flags, settlement=settlement)
     if settlement is None:
-        return list_held(options)
+        return list_held(replace(options, edition=find_edition(options.edition)))
     if settlement is not Settlement.RECHECK and not options.ids:
-        raise UsageError("Name the jobs to settle with --id; --id '*' is all of them.")
+        raise UsageError("Say which jobs you mean, as in --id market; --id '*' means all of them.")
     if settlement is Settlement.ABANDON:
         return abandon_jobs(options)
     from hedra_batch.cli.execution import execute
@@ -68,19 +81,37 @@ def resolve(recheck: bool, resend: bool, abandon: bool, **flags: Any) -> int:
 
 def list_held(options: RunOptions) -> int:
     from hedra_batch.batch.matching import matches
+    from hedra_batch.cli.terminal import fit, say
     from hedra_batch.cli.workspace import find_used_folder
     from hedra_batch.ledger.opening import open_reader
-    from hedra_batch.report.held import write_held
+    from hedra_batch.report.held import write_choices, write_held
 
-    count = 0
+    listed = []
     folder = find_used_folder(options)
     with open_reader(folder.ledger) as reader:
         for row in reader.held() if reader else ():
             if matches(row["id"], options.ids) and options.edition in ("", row["edition"]):
-                count += 1
-                sys.stdout.writelines(write_held(row))
-    print(f"{count} held or overdue" + (HINT if count else ""), file=sys.stderr)
-    return EXIT_LOOK if count else EXIT_DONE
+                listed.append(row)
+                sys.stdout.writelines(fit(line, sys.stdout) for line in write_held(row))
+    sys.stdout.flush()
+    if not listed:
+        say("No job is held or overdue: there is nothing to decide.")
+        return EXIT_DONE
+    for line in write_choices(listed, lambda decision: _write_decision(options, listed, decision)):
+        say(line)
+    return EXIT_LOOK
+
+
+def _write_decision(options: RunOptions, listed: list[dict[str, Any]], decision: str) -> str:
+    """Write the command for a decision: about all that were listed where that is free, else about one of them."""
+    from hedra_batch.cli.advice import name_jobs, write_command
+
+    if decision == "--recheck":
+        return write_command(options, "resolve", decision, *name_jobs(options.ids))
+    named = listed[0]["id"] if len(listed) == 1 else "ID"
+    editions = {row["edition"] for row in listed}
+    edition = editions.pop() if len(editions) == 1 else "LABEL"
+    return write_command(options, "resolve", decision, "--id", named, edition=edition)
 
 
 def abandon_jobs(options: RunOptions) -> int:
@@ -96,8 +127,13 @@ def abandon_jobs(options: RunOptions) -> int:
 
 async def _abandon(prepared: PreparedRun) -> int:
     from hedra_batch.batch.batch import open_batch
+    from hedra_batch.cli.advice import name_jobs, write_command
+    from hedra_batch.cli.terminal import say
 
+    options = prepared.options
     async with open_batch(prepared.workspace, prepared.manifest, prepared.settings) as batch:
-        async for label in batch.abandon(await batch.plan(prepared.options.request)):
-            print(f"{label}: abandoned")
+        async for label in batch.abandon(await batch.plan(options.request)):
+            print(f"{label}: abandoned", flush=True)
+    say("They count as failed now. To buy them anew, each at its price:")
+    say(f"    {write_command(options, 'retry', *name_jobs(options.ids))}")
     return EXIT_DONE

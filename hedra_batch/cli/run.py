@@ -6,17 +6,37 @@ from typing import Any
 
 import click
 
-from hedra_batch.cli.options import EPILOG, RunOptions, manifest_argument, run_options
+from hedra_batch.cli.help import show_examples
+from hedra_batch.cli.options import (
+    RunOptions,
+    edition_option,
+    first_option,
+    ids_option,
+    manifest_argument,
+    purchase_options,
+    rebuy_option,
+)
 
 
-@click.command(epilog=EPILOG)
+@click.command(
+    epilog=show_examples(
+        "hedra-batch run spring.yaml --simulate",
+        "hedra-batch run spring.yaml --first 3",
+        "hedra-batch run spring.yaml --edition today --budget 500",
+    )
+)
 @manifest_argument
-@run_options
+@edition_option("Make all videos anew under this label, beside the others")
+@ids_option
+@first_option("Only the first N jobs, in the order of the manifest.")
+@rebuy_option("Buy jobs anew that were edited after they were paid for; without it a run stops and says which.")
+@purchase_options
 def run(**flags: Any) -> int:
     """Make every video of MANIFEST that is not made yet.
 
-    The same line again goes on where the last run was: what is done is skipped, what runs is followed, what is
-    missing is fetched. Failed jobs stay failed; see `retry`.
+    It says first how many videos it buys and for how much. The same line again goes on where the last run was, and pays
+    for nothing twice: what is done is skipped, what is being made is followed, what is missing is downloaded. Jobs that
+    failed stay failed; `retry` makes them anew.
     """
     from hedra_batch.cli.execution import execute
 

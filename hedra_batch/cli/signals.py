@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,7 +19,9 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Stop:
     """Cancels the work when a signal comes or the time is up, and remembers which."""
 
-    def __init__(self) -> None:
+    def __init__(self, describe_rest: Callable[[], str]) -> None:
+        """Make one that says what becomes of the work, as it stands at the moment of the stop."""
+        self._describe_rest = describe_rest
         self._task: asyncio.Task[Any] | None = None
         self.signal_number: int | None = None
         self.is_time_up = False
@@ -62,12 +64,12 @@ class Stop:
 
     def _on_signal(self, number: int) -> None:
         if self.signal_number is None:
-            logger.warning("stopping on %s: what is being sent ends first", signal.Signals(number).name)
+            logger.warning("Stopping. %s", self._describe_rest())
             self.signal_number = number
             self._cancel()
 
     def _on_time_up(self) -> None:
-        logger.info("stopping: the time of --max-runtime is up")
+        logger.warning("Stopping: the time of --max-runtime is up. %s", self._describe_rest())
         self.is_time_up = True
         self._cancel()
 

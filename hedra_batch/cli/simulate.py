@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hedra_batch.cli.options import DURATION, RATE
+from hedra_batch.cli.help import show_examples
+from hedra_batch.cli.options import COUNT, DURATION, RATE
 from hedra_batch.errors import EXIT_DONE
 from hedra_batch.units import Rate
 
@@ -16,33 +16,57 @@ if TYPE_CHECKING:
     from hedra_batch.simulator.settings import SimulatorSettings
 
 
-@click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 takes a free one.")
+@click.command(
+    epilog=show_examples(
+        "hedra-batch simulate --speed 60", "hedra-batch simulate --fault lost-answer=0.1 --fault 429=0.05 --folder sim"
+    )
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8787,
+    show_default=True,
+    metavar="N",
+    help="Where it listens; 0 takes a free port.",
+)
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
-    help="How much faster than the real API.",
+    metavar="FACTOR",
+    help="How much faster it is than the real API.",
 )
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     metavar="NAME=PROBABILITY",
-    help="Make it misbehave; `--fault help` lists the names.",
+    help="Misbehave this often, from 0 to 1; may be repeated. `--fault help` lists what can go wrong.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the faults and durations.")
 @click.option(
-    "--credits", type=click.IntRange(min=0), default=10_000, show_default=True, help="The account's balance at first."
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Another number draws other faults and durations.",
+)
+@click.option(
+    "--credits",
+    type=click.IntRange(min=0),
+    default=10_000,
+    show_default=True,
+    metavar="CREDITS",
+    help="What the account has at first.",
 )
 @click.option(
     "--rate",
     type=RATE,
     metavar="RATE",
-    help="Refuse more submissions than so many a window: 20/s; --speed does not change it.",
+    help="Refuse requests that come faster, as in 20/s; --speed does not change it.",
 )
-@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Refuse more generations at once.")
+@click.option("--concurrency", type=COUNT, metavar="N", help="Refuse to make more videos at once.")
 @click.option(
     "--generation-time",
     "generation_seconds",
@@ -50,7 +74,7 @@ if TYPE_CHECKING:
     default="2m",
     show_default=True,
     metavar="TIME",
-    help="What a generation takes, give or take a half; --speed divides it.",
+    help="How long a video takes, give or take a half; --speed divides it.",
 )
 @click.option(
     "--eta-noise",
@@ -58,7 +82,7 @@ if TYPE_CHECKING:
     default=0.5,
     show_default=True,
     metavar="SHARE",
-    help="How wrong its estimates are at most.",
+    help="How wrong its estimates of that time are at most.",
 )
 @click.option(
     "--eta-share",
@@ -88,10 +112,14 @@ if TYPE_CHECKING:
     "--folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Keep state, billing.jsonl and requests.jsonl here.",
+    help="Where it keeps its state, billing.jsonl and requests.jsonl.",
 )
 def simulate(faults: tuple[str, ...], rate: Rate | None, **settings: Any) -> int:
-    """Serve a simulated Hedra API on this machine, until interrupted."""
+    """Serve a simulated Hedra API on this machine, to try things on.
+
+    It costs nothing, needs no network, and takes any API key but one that begins with wrong. It goes on until Ctrl-C.
+    A trial by `run --simulate` brings one of its own.
+    """
     from hedra_batch.cli.loop import run_on_loop
     from hedra_batch.simulator.faults import FAULTS, parse_faults
     from hedra_batch.simulator.settings import SimulatorSettings
@@ -110,6 +138,7 @@ async def _serve(settings: SimulatorSettings) -> int:
     import asyncio
     import signal
 
+    from hedra_batch.cli.terminal import say
     from hedra_batch.simulator.service import Simulator
 
     stopped = asyncio.Event()
@@ -118,8 +147,7 @@ async def _serve(settings: SimulatorSettings) -> int:
         loop.add_signal_handler(number, stopped.set)
     async with Simulator(settings) as simulator:
         print(f"Simulated Hedra API at {simulator.url}", flush=True)
-        print(
-            f"  HEDRA_API_KEY=any-key hedra-batch run MANIFEST --base-url {simulator.url}", file=sys.stderr, flush=True
-        )
+        say("Use it from another terminal; Ctrl-C stops it:")
+        say(f"    HEDRA_API_KEY=any-key hedra-batch run spring.yaml --base-url {simulator.url}")
         await stopped.wait()
     return EXIT_DONE

@@ -8,34 +8,50 @@ from typing import Any
 
 import click
 
-from hedra_batch.cli.options import RunOptions, ids_option, manifest_argument, workspace_options
+from hedra_batch.cli.help import show_examples
+from hedra_batch.cli.options import RunOptions, ids_option, look_options, manifest_argument
 from hedra_batch.errors import EXIT_DONE, EXIT_UNFINISHED, DamagedFilesError
 
 
-@click.command()
+@click.command(epilog=show_examples("hedra-batch verify spring.yaml", "hedra-batch verify spring.yaml --id 'hero--*'"))
 @manifest_argument
 @ids_option
-@workspace_options
+@look_options
 def verify(**flags: Any) -> int:
-    """Check every result against its hash; without network."""
+    """Check that every finished video is still here and undamaged.
+
+    Each file is held against the hash that was taken when it was downloaded. Nothing is sent and nothing is changed;
+    `fetch` downloads again what is missing or damaged, at no cost.
+    """
     from hedra_batch.batch.verification import Condition, inspect_files
-    from hedra_batch.cli.workspace import find_used_folder
+    from hedra_batch.cli.advice import name_jobs, write_command
+    from hedra_batch.cli.terminal import say
+    from hedra_batch.cli.workspace import find_used_folder, write_absence
 
     options = RunOptions(**flags)
     folder = find_used_folder(options)
+    if not folder.ledger.exists():
+        say(write_absence(options, folder))
+        return EXIT_DONE
     counts: Counter[Condition] = Counter()
     for file, condition in inspect_files(folder, options.ids):
         counts[condition] += 1
         if condition is not Condition.GOOD:
             print(f"{condition}: {file.label}: {folder.path / file.output}")
-    print(f"{counts[Condition.GOOD]} of {counts.total()} results are good", file=sys.stderr)
+    sys.stdout.flush()
+    say(f"{counts[Condition.GOOD]} of {counts.total()} finished videos are here and undamaged.")
+    fetch_command = write_command(options, "fetch", *name_jobs(options.ids))
     if counts[Condition.MISSING] or counts[Condition.DAMAGED]:
         raise DamagedFilesError(
-            f"{counts[Condition.MISSING]} files are missing and {counts[Condition.DAMAGED]} damaged. "
-            "`hedra-batch fetch` gets them again by their ids, at no cost."
+            f"Missing: {counts[Condition.MISSING]}, damaged: {counts[Condition.DAMAGED]}. "
+            f"To download them again, at no cost:\n    {fetch_command}"
         )
     if counts[Condition.LOST]:
         raise DamagedFilesError(
-            f"The server has lost {counts[Condition.LOST]} results. `hedra-batch resolve` lists and settles them."
+            f"Lost at the server: {counts[Condition.LOST]}. What you can do, and what it costs:\n"
+            f"    {write_command(options, 'resolve')}"
         )
-    return EXIT_UNFINISHED if counts[Condition.READY] else EXIT_DONE
+    if counts[Condition.READY]:
+        say(f"Not downloaded yet: {counts[Condition.READY]}. To download them, at no cost:\n    {fetch_command}")
+        return EXIT_UNFINISHED
+    return EXIT_DONE

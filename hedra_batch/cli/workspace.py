@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hedra_batch.batch.workspace import Workspace
+from hedra_batch.cli.advice import write_command
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.errors import ConfigurationError, UsageError
 from hedra_batch.folder import RunFolder
@@ -23,7 +24,7 @@ def find_workspace(options: RunOptions, name: str, environment: Mapping[str, str
     """Settle folder, address and key of a manifest. Raises ConfigurationError and UsageError."""
     folder = find_folder(options, name)
     if options.is_simulated and options.base_url:
-        raise UsageError("--simulate brings its own API, so it does not go with --base-url.")
+        raise UsageError("--simulate has an API of its own: leave out either --simulate or --base-url.")
     if options.is_simulated:
         base_url, key, is_local, start_api = "", TRIAL_KEY, True, start_trial
     else:
@@ -57,6 +58,15 @@ def check_folder(folder: RunFolder) -> None:
     check_pair(folder.ledger, Identity.load(folder.identity))
 
 
+def write_absence(options: RunOptions, folder: RunFolder) -> str:
+    """Say that there is nothing to look at yet, and how to begin."""
+    lines = [f"{describe_path(folder.path)}: no run has been here yet."]
+    if not options.is_simulated and not options.folder and RunFolder(folder.path.with_suffix(".sim")).ledger.exists():
+        lines.append("There was a trial: add --simulate to look at it.")
+    lines += ["To see what a run would do, at no cost:", f"    {write_command(options, 'plan')}"]
+    return "\n".join(lines)
+
+
 def find_edition(label: str) -> str:
     """Settle a label: `today` becomes the local date. Loading the manifest checks whether it can be part of a path."""
     if label == "today":
@@ -72,7 +82,8 @@ def find_key(environment: Mapping[str, str]) -> str:
         key = _read_key_file(Path(named))
     if not key:
         raise ConfigurationError(
-            "There is no API key. Set HEDRA_API_KEY, or HEDRA_API_KEY_FILE to a file that holds it, or try --simulate."
+            "There is no API key. Write it into a file and name that file in HEDRA_API_KEY_FILE, or put the key itself "
+            "into HEDRA_API_KEY. A trial needs none: add --simulate."
         )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError("The API key has characters that no key has. Copy it again, alone on its line.")
@@ -82,13 +93,15 @@ def find_key(environment: Mapping[str, str]) -> str:
 def _read_key_file(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():
-            raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} is no regular file.")
+            raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} is not a file. Name the file that holds the API key.")
         key = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         # A name without a folder may be the key itself, by mistake.
         named = path if path.parent.name or path.is_absolute() else "the file that it names"
-        reason = (error.strerror if isinstance(error, OSError) else None) or "it is no text"
-        raise ConfigurationError(f"HEDRA_API_KEY_FILE: {named} cannot be read ({reason}).") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or "it is not a text file"
+        raise ConfigurationError(
+            f"HEDRA_API_KEY_FILE: {named} cannot be read ({reason}). Name the file that holds the API key."
+        ) from error
     if not key:
         raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} is empty. Write the API key into it.")
     return key

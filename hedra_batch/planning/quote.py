@@ -41,7 +41,7 @@ class Quote:
         return ", ".join(parts)
 
     def describe_count(self) -> str:
-        text = f"{self.count} new video{'' if self.count == 1 else 's'}"
+        text = f"{self.count or 'no'} new video{'' if self.count == 1 else 's'}"
         if self.searched:
             text = f"at most {text} ({self.searched} looked for first, since the ledger was lost)"
         return text
@@ -52,7 +52,7 @@ class Quote:
             return ["price unknown"]
         lowest, highest = min(known).amount, max(known).amount
         each = f"{lowest} each" if lowest == highest else f"{lowest} to {highest} each"
-        parts = [f"about {Money(self.total, known[0].unit)} ({each})"]
+        price = f"about {Money(self.total, known[0].unit)} ({each})"
         if self.unpriced:
-            parts.append(f"and {self.unpriced} of unknown price")
-        return parts
+            return [f"{self.count - self.unpriced} of them for {price}", f"{self.unpriced} of unknown price"]
+        return [price]

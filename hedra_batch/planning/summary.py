@@ -9,6 +9,8 @@ from hedra_batch.inputs import PriceKey, find_price_key
 from hedra_batch.planning.plan import PlannedJob, Reason, Step
 from hedra_batch.state import PUBLIC_STATES
 
+#: What is not bought, in the order in which it is counted.
+REST = (Reason.RUNNING, Reason.DONE, Reason.CHANGED, Reason.FAILED, Reason.HELD)
 #: Edited jobs that are named.
 NAMED_LIMIT = 10
 
@@ -75,9 +77,8 @@ class PlanSummary:
     def describe_rest(self) -> list[str]:
         """Say what becomes of the jobs that are not bought."""
         counts = self.reasons - self.bought_reasons
-        running = counts.pop(Reason.RUNNING, 0) + counts.pop(Reason.UNKNOWN, 0)
-        parts = [f"{running} running", f"{counts.pop(Reason.DONE, 0)} done"]
-        parts += [f"{count} {reason}" for reason, count in sorted(counts.items())]
+        counts[Reason.RUNNING] += counts.pop(Reason.UNKNOWN, 0)
+        parts = [f"{counts[reason]} {reason}" for reason in REST if counts[reason]]
         left = 0 if self.edition is None else self.left[self.edition]
         if left:
             parts.append(f"{left} left the manifest")

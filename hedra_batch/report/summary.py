@@ -1,9 +1,9 @@
-"""The end of a run in words: why it ended, the last line, and failures with what settles each. Pure."""
+"""The end of a run in words: how it stops, the last line, failures with what helps them, and edited jobs. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hedra_batch.errors import JobsChangedError
@@ -15,6 +15,27 @@ NAMED_LIMIT = 10
 ALWAYS = ("done", "failed", "running", "held")
 SOMETIMES = ("unknown", "new", "overdue", "changed")
 
+#: Error codes in words: those that the service publishes, then our own, of which the message says the rest.
+MEANINGS = {
+    "moderation_failed": "Hedra's moderation refused the prompt or an image",
+    "moderation_likeness": "Hedra's moderation refused it for showing a real person",
+    "moderation_output_transient": "Hedra's moderation refused this video, though another try may pass",
+    "invalid_argument": "the API refuses one of its values",
+    "not_found": "the API does not know something that it names",
+    "failed_precondition": "its model cannot make it like this",
+    "insufficient_balance": "the account is out of credits",
+    "resource_exhausted": "a limit of the service or of the account was reached",
+    "permission_denied": "the account may not do this",
+    "deadline_exceeded": "the service took too long",
+    "internal": "the service broke down over it",
+    "unavailable": "the service was not there for it",
+    "unknown_outcome": "held",
+    "ids_unproven": "held",
+    "result_lost": "held",
+    "overdue": "overdue",
+    "abandoned": "given up",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
@@ -23,8 +44,33 @@ class Trouble:
     label: str
     code: str
     message: str
-    #: The command that settles it.
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Jobs that the same thing helps."""
+
+    troubles: tuple[Trouble, ...]
+    #: What it does and costs, and the command for it.
+    words: str
     command: str
+
+
+def describe_stop(counts: Counter[str]) -> str:
+    """Say what becomes of a run that is being stopped."""
+    return f"What is being sent now is finished first, and nothing is lost. {describe_next(counts)}"
+
+
+def describe_next(counts: Counter[str]) -> str:
+    """Say what the next run goes on with."""
+    if not counts["running"]:
+        return "Run the same line again to go on."
+    are = "is" if counts["running"] == 1 else "are"
+    return f"{count_videos(counts['running'])} {are} still at the server: run the same line again to go on."
+
+
+def count_videos(count: int) -> str:
+    return f"{count} video{'' if count == 1 else 's'}"
 
 
 def write_last_line(name: str, counts: Counter[str], exit_code: int, videos: str) -> str:
@@ -34,24 +80,37 @@ def write_last_line(name: str, counts: Counter[str], exit_code: int, videos: str
     return f"{name}: {' '.join(shown)} exit={exit_code} -> {videos}"
 
 
-def write_troubles(troubles: Sequence[Trouble], others: int, results_command: str) -> Iterator[str]:
-    """Name each with its code and the command that settles it, and say where the others are."""
-    for trouble in troubles:
-        yield f"  {trouble.label}: {trouble.code}: {trouble.message}"
-        yield f"      {trouble.command}"
+def write_remedies(remedies: list[Remedy], others: int, results_command: str) -> Iterator[str]:
+    """Name each job with what is wrong with it, and under those of a kind what helps them; say where the others are."""
+    for remedy in remedies:
+        yield from (f"  {describe_trouble(trouble)}" for trouble in remedy.troubles)
+        yield f"  {remedy.words}"
+        yield f"      {remedy.command}"
     if others:
-        yield f"  … and {others} more: {results_command}"
+        yield f"  … and {others} more; all of them:"
+        yield f"      {results_command}"
+
+
+def describe_trouble(trouble: Trouble) -> str:
+    """Say what is wrong with a job, its code in words first."""
+    meaning = MEANINGS.get(trouble.code)
+    what = f"{meaning} ({trouble.code})" if meaning else trouble.code
+    return f"{trouble.label}: {what}: {trouble.message}"
 
 
 def write_changes(error: JobsChangedError, plan_command: str, rebuy_command: str) -> Iterator[str]:
-    """Name each job that was edited after it was sent with what differs, and say what can be done."""
-    yield f"Edited after they were sent, so nothing is sent now ({error.count} of the jobs):"
+    """Name each job that was edited after it was paid for with what differs, and what each way out costs."""
+    yield str(error)
     for change in error.changes:
         yield f"  {change.label}: {describe_change(change.sent, change.wanted)}"
     if others := error.count - len(error.changes):
-        yield f"  … and {others} more: {plan_command}"
-    yield "Undo the edits, give the jobs new ids, or buy them anew:"
-    yield f"  {rebuy_command}"
+        yield f"  … and {others} more; all of them:"
+        yield f"      {plan_command}"
+    yield "Choose what you want:"
+    yield "  Keep the videos as they are, at no cost: undo the edits."
+    yield "  Keep them and make the edited ones too, each at its price: give the edited jobs new ids."
+    yield "  Buy the edited ones anew, each at its price; the files that are here stay:"
+    yield f"      {rebuy_command}"
 
 
 def describe_change(before: Mapping[str, object], after: Mapping[str, object]) -> str:
