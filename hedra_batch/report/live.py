@@ -25,6 +25,9 @@ BAR_WIDTH = 24
 #: An outage that is shorter is none yet.
 OUTAGE_SECONDS = 1.0
 
+#: Stands for the rest of what was cut after a word.
+CUT = " …"
+
 #: Words that belong together, and their style.
 Part = tuple[str, str]
 
@@ -44,7 +47,7 @@ def draw(name: str, snapshot: Snapshot, messages: Sequence[str], size: os.termin
     gap = [Text()] if height >= SPACIOUS_LINES else []
     head = list(_draw_head(name, snapshot, width))
     room = max(height - len(head) - 3 * len(gap), 0)
-    told = [list(wrap_words(message, width)) for message in messages]
+    told = [list(wrap_words(message, width - len(CUT))) for message in messages]
     running_rows, ended_rows, told_rows = share_rows(
         room, len(snapshot.running), len(snapshot.ended), sum(map(len, told))
     )
@@ -52,10 +55,10 @@ def draw(name: str, snapshot: Snapshot, messages: Sequence[str], size: os.termin
         head,
         _draw_running(snapshot.running, width, running_rows),
         [_draw_ended(*ended, width) for ended in snapshot.ended[:ended_rows]],
-        [Text(line, "dim") for line in _choose_told(told, width, told_rows)],
+        [Text(line, "dim") for line in _choose_told(told, told_rows)],
     ]
-    lines = [line for part in parts if part for line in (*part, *gap)]
-    return lines[:height]
+    lines = [line for part in parts if part for line in (*gap, *part)]
+    return lines[len(gap) :][:height]
 
 
 def share_rows(room: int, running: int, ended: int, told: int) -> tuple[int, int, int]:
@@ -101,7 +104,8 @@ def _count_jobs(snapshot: Snapshot) -> Iterator[Part]:
 
 def _describe_cost(cost: Cost) -> Iterator[Part]:
     spent = _describe_sum(cost.spent, cost.unpriced_spent)
-    expected = _describe_sum(max(cost.spent, cost.expected), cost.unpriced_expected)
+    total = cost.expected if cost.unpriced_expected else max(cost.spent, cost.expected)
+    expected = _describe_sum(total, cost.unpriced_expected)
     yield f"{spent} of {'?' if expected == '?' else f'about {expected}'} {cost.spent.unit} spent", ""
     if cost.budget:
         yield f"budget {cost.budget.amount}", "dim"
@@ -173,7 +177,8 @@ def _draw_running(running: Sequence[Running], width: int, rows: int) -> list[Tex
     shown = running[: rows - 1 if hidden > 0 and rows > 1 else rows]
     words_width = max((len(_WORDS[one.state]) for one in shown), default=0)
     bar_width = min(BAR_WIDTH, width // 4) if width >= BAR_COLUMNS else 0
-    label_width = max(width - words_width - bar_width - 9, 1)
+    bar_columns = bar_width + 1 if bar_width else 0
+    label_width = max(width - words_width - bar_columns - 8, 1)
     label_width = min(label_width, max((cell_len(one.label) for one in shown), default=0))
     lines = [_draw_row(one, label_width, bar_width) for one in shown]
     if len(shown) < rows:
@@ -183,20 +188,18 @@ def _draw_running(running: Sequence[Running], width: int, rows: int) -> list[Tex
 
 def _draw_row(running: Running, label_width: int, bar_width: int) -> Text:
     label = shorten(running.label, label_width)
-    filled = round(running.fraction * bar_width)
-    return Text.assemble(
-        label + " " * (label_width - cell_len(label) + 2),
-        ("━" * filled, "green"),
-        ("━" * (bar_width - filled), "bright_black"),
-        f" {running.fraction:4.0%}  {_WORDS[running.state]}",
-    )
+    line = Text(label + " " * (label_width - cell_len(label) + 2))
+    if bar_width:
+        filled = round(running.fraction * bar_width)
+        line.append("━" * filled, "green").append("━" * (bar_width - filled), "bright_black").append(" ")
+    return line.append(f"{running.fraction:4.0%}  {_WORDS[running.state]}")
 
 
 def _draw_ended(label: str, state: str, width: int) -> Text:
     return Text.assemble((f"{state:6}", _STYLES[state]), "  ", shorten(label, max(width - 8, 1)))
 
 
-def _choose_told(told: Sequence[list[str]], width: int, rows: int) -> list[str]:
+def _choose_told(told: Sequence[list[str]], rows: int) -> list[str]:
     """Choose the latest messages that fit whole, or else the beginning of the last one."""
     lines: list[str] = []
     for message in reversed(told):
@@ -205,8 +208,8 @@ def _choose_told(told: Sequence[list[str]], width: int, rows: int) -> list[str]:
         lines = message + lines
     if lines or not rows or not told:
         return lines
-    last = told[-1]
-    return [*last[: rows - 1], choose((" ".join(last[rows - 1 :]),), width)]
+    *shown, last = told[-1][:rows]
+    return [*shown, last + CUT]
 
 
 # Words
@@ -230,7 +233,7 @@ def choose(variants: Sequence[str], width: int) -> str:
     for words in variants:
         if cell_len(words) <= width:
             return words
-    return next(wrap_words(variants[-1], width - 2)) + " …"
+    return next(wrap_words(variants[-1], width - len(CUT))) + CUT
 
 
 def wrap_words(text: str, width: int) -> Iterator[str]:
