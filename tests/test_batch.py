@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from hedra_batch.errors import ConfigurationError, JobsChangedError, LockedError
 from hedra_batch.folder import RunFolder
 from hedra_batch.manifest.loading import load_manifest
 from hedra_batch.money import Money
+from hedra_batch.progress import Cost
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 from hedra_batch.state import State
@@ -64,6 +66,44 @@ async def test_a_batch_is_planned_priced_and_run(desk: Desk, simulator: Simulato
         finished = await batch.finish()
     assert (finished.result.exit_code, finished.result.counts["done"], len(list_charged(simulator))) == (0, 1, 1)
     assert (finished.reasons.stopped_by, finished.troubles) == (None, [])
+
+
+async def test_a_run_can_be_looked_at_while_it_goes(desk: Desk) -> None:
+    desk.write_manifest(f"budget: 500 credits\n{PRICED}")
+    async with open_desk_batch(desk) as batch:
+        summary = await batch.plan()
+        assert (await batch.take_snapshot()).pace is None
+        await batch.quote(summary)
+        before = await batch.take_snapshot()
+        await batch.run(summary)
+        after = await batch.take_snapshot()
+    assert [snapshot.cost for snapshot in (before, after)] == [
+        Cost(Money(spent), Money(35), budget=Money(500)) for spent in (0, 35)
+    ]
+    assert (after.counts["done"], after.ended, after.submitted, after.closed_by) == (1, [("scene", "done")], 1, "")
+
+
+async def test_what_has_no_price_is_expected_at_an_unknown_one(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: scene, prompt: A scene}]")
+    async with open_desk_batch(desk) as batch:
+        await batch.run(await batch.plan())
+        assert (await batch.take_snapshot()).cost == Cost(Money(35), Money(0), 0, 1)
+
+
+async def test_why_something_is_not_submitted_can_be_read(desk: Desk) -> None:
+    desk.write_manifest(f"budget: 10 credits\n{PRICED}")
+    async with open_desk_batch(desk) as batch:
+        await batch.run(await batch.plan())
+        assert (await batch.take_snapshot()).closed_by.startswith("The budget of 10 credits is reached")
+
+
+async def test_a_job_that_becomes_overdue_is_counted_once(desk: Desk) -> None:
+    desk.write_manifest(ENDLESS)
+    manifest = load_manifest(desk.folder / "batch.yaml")
+    hasty = replace(apply_manifest(manifest, IMPATIENT), overdue_seconds=0.0, overdue_factor=0.0)
+    async with open_batch(make_workspace(desk), manifest, hasty) as batch:
+        await batch.run(await batch.plan())
+        assert +batch.session.progress.counts == {"running": 1}
 
 
 async def test_what_is_not_priced_before_is_priced_by_the_run(desk: Desk, simulator: Simulator) -> None:

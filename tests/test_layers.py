@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "state": set(),
     "decide": {"state"},
     "job": {"inputs", "money", "state"},
-    "progress": {"state"},
+    "progress": {"money", "state", "units"},
     "folder": GROUND,
     "manifest": GROUND | {"inputs", "job"},
     "api": RECORDS - {"job"},

@@ -204,7 +204,7 @@ async def test_a_stop_at_the_question_buys_nothing_and_says_so(desk: Desk, simul
     said = await asyncio.to_thread(read_terminal, near)
     os.close(near)
     assert (await process.wait(), list_charged(simulator)) == (130, [])
-    assert said.splitlines()[1] == "Nothing was bought."
+    assert "Nothing was bought." in said.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from rich.console import Console
 
 from hedra_batch.cli.advice import EDIT_CODES
 from hedra_batch.decide import TRANSIENT_CODES
 from hedra_batch.errors import JobChange, JobsChangedError
 from hedra_batch.ledger.events import GIVEN_UP, OVERDUE, RESULT_LOST, UNKNOWN_OUTCOME, UNPROVEN
-from hedra_batch.progress import Progress
-from hedra_batch.report.live import View, show_live
 from hedra_batch.report.rows import to_csv, to_json_lines, to_table
 from hedra_batch.report.summary import (
     MEANINGS,
@@ -25,7 +22,6 @@ from hedra_batch.report.summary import (
     write_last_line,
     write_remedies,
 )
-from hedra_batch.state import State
 
 
 def test_the_last_line_has_its_documented_form() -> None:
@@ -149,52 +145,3 @@ def test_csv_without_rows_has_its_header() -> None:
 
 def test_json_lines_keep_every_letter() -> None:
     assert list(to_json_lines([{"prompt": "Ürümqi"}])) == ['{"prompt": "Ürümqi"}\n']
-
-
-def draw(progress: Progress) -> str:
-    console = Console(width=100)
-    with console.capture() as captured:
-        console.print(View("spring", progress, "10/min"))
-    return captured.get()
-
-
-def test_the_live_view_shows_counts_and_the_running_jobs() -> None:
-    progress = Progress()
-    progress.begin(Counter(new=2, done=1))
-    progress.on_change(1, "market", State.NEW, State.ACCEPTED)
-    progress.on_fraction(1, 0.5)
-    drawn = draw(progress)
-    assert "1 done  1 running  1 waiting  0 failed  pace 10/min" in drawn
-    assert "50%" in drawn
-    assert "generating" in drawn
-
-
-def test_the_live_view_counts_what_it_does_not_show() -> None:
-    progress = Progress()
-    progress.begin(Counter(new=20))
-    for key in range(20):
-        progress.on_change(key, f"job-{key}", State.NEW, State.ACCEPTED)
-    assert "… and 8 more" in draw(progress)
-
-
-@pytest.mark.parametrize(("age_seconds", "words"), [(25, "25 s left"), (600, "10 min left"), (36_000, "10.0 h left")])
-def test_the_live_view_estimates_the_time_left(age_seconds: float, words: str) -> None:
-    progress = Progress()
-    progress.begin(Counter(new=2))
-    progress.on_change(1, "a", State.NEW, State.DONE)
-    progress.started_time -= age_seconds
-    assert words in draw(progress)
-
-
-def test_a_job_that_ended_is_not_running_any_more() -> None:
-    progress = Progress()
-    progress.begin(Counter(new=1))
-    progress.on_change(1, "a", State.NEW, State.ACCEPTED)
-    progress.on_change(1, "a", State.ACCEPTED, State.FAILED)
-    assert (progress.running, progress.counts["failed"], progress.remaining) == ({}, 1, 0)
-
-
-def test_the_live_view_starts_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    with show_live("spring", Progress(), "10/min", 30) as handler:
-        assert handler.level == 30
-    assert "Traceback" not in capsys.readouterr().err

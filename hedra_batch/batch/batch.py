@@ -28,10 +28,12 @@ from hedra_batch.ledger import events
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.manifest.jobs import Jobs
 from hedra_batch.manifest.loading import Manifest
+from hedra_batch.money import Money
 from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.selection import Selection, summarize
 from hedra_batch.planning.summary import PlanSummary
+from hedra_batch.progress import Cost, Snapshot
 from hedra_batch.run.run import Run
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.state import IN_FLIGHT, TO_SEND, UNSENT, State
@@ -50,6 +52,8 @@ class Batch:
         self._selection: Selection | None = None
         self._run: Run | None = None
         self._is_priced = False
+        #: What the edition will have cost once the plan is carried out, by the price list.
+        self._expected = Spending(Money(0))
 
     async def plan(self, request: PlanRequest | None = None) -> PlanSummary:
         """Work out what is to be done.
@@ -81,6 +85,10 @@ class Batch:
         """
         quote = await (await self._connect()).quote(summary)
         self._is_priced = True
+        before = await self.read_spending()
+        self._expected = Spending(
+            Money(before.spent.amount + quote.total, before.spent.unit), before.unpriced + quote.unpriced
+        )
         return quote
 
     async def read_spending(self) -> Spending:
@@ -96,6 +104,15 @@ class Batch:
             await self.quote(summary)
         if self._selection:
             await (await self._connect()).process(self._selection, summary)
+
+    async def take_snapshot(self) -> Snapshot:
+        """Look at the run as it is at this moment, for whoever shows it."""
+        spending, expected = await self.read_spending(), self._expected
+        cost = Cost(spending.spent, expected.spent, spending.unpriced, expected.unpriced, self.session.settings.budget)
+        run = self._run
+        if run is None:
+            return self.session.progress.take_snapshot(cost=cost)
+        return self.session.progress.take_snapshot(run.read_pace(), cost, str(run.closed_by or ""))
 
     async def abandon(self, summary: PlanSummary) -> AsyncIterator[str]:
         """Give up what was planned by a request to abandon, without network; yields the label of each job."""

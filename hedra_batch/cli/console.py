@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from hedra_batch.batch.ending import FinishedRun
 from hedra_batch.batch.workspace import Workspace
 from hedra_batch.cli.advice import Advice, advise, name_jobs, repeat_selection, write_command
-from hedra_batch.cli.logs import RedactingFormatter, log_to, redact
+from hedra_batch.cli.logs import divert, log_to, make_line_handler, make_warning_handler, redact
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.terminal import say
 from hedra_batch.cli.workspace import describe_path
@@ -28,7 +29,7 @@ from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.money import Money
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.summary import PlanSummary
-from hedra_batch.progress import Progress
+from hedra_batch.progress import TakeSnapshot
 from hedra_batch.report.summary import (
     NAMED_LIMIT,
     Remedy,
@@ -38,7 +39,7 @@ from hedra_batch.report.summary import (
     write_last_line,
     write_remedies,
 )
-from hedra_batch.units import Rate
+from hedra_batch.report.terminal import can_show_view
 
 logger = logging.getLogger(__name__)
 
@@ -56,32 +57,29 @@ class Console:
         self._folder = workspace.folder
         self._options = options
         self._secrets = [workspace.api_key]
-        self._is_live = not options.is_quiet and sys.stderr.isatty()
+        self._is_live = not options.is_quiet and can_show_view(sys.stderr, os.environ)
+        #: What goes to the terminal where there is a view.
+        self._warnings = make_warning_handler(self._secrets)
 
     @contextmanager
     def open_log(self) -> Iterator[None]:
-        """Log to a file, and to stderr as plain dated lines where that is no terminal."""
-        has_lines = not self._is_live and not self._options.is_quiet
-        with log_to(self._folder.name_log(), self._secrets, self._options.verbosity, has_lines=has_lines):
+        """Log to a file, and to stderr: as plain dated lines, or as warnings where the live view shows the rest."""
+        verbosity = self._options.verbosity
+        lines = self._warnings if self._is_live else make_line_handler(self._secrets, verbosity)
+        with log_to(self._folder.name_log(), self._secrets, verbosity, None if self._options.is_quiet else lines):
             yield
 
-    @contextmanager
-    def show(self, progress: Progress, pace: Rate) -> Iterator[None]:
-        """Show the live view on a terminal, with warnings above it; elsewhere nothing but the lines."""
+    @asynccontextmanager
+    async def show(self, take_snapshot: TakeSnapshot) -> AsyncIterator[None]:
+        """Show the live view on a terminal that can; elsewhere there is nothing but the lines."""
         if not self._is_live:
             yield
             return
-        from hedra_batch.report.live import show_live
+        from hedra_batch.report.screen import show_live
 
-        root = logging.getLogger("hedra_batch")
-        level = logging.WARNING if not self._options.verbosity else logging.INFO
-        with show_live(self._name, progress, str(pace), level) as handler:
-            handler.setFormatter(RedactingFormatter("%(message)s", self._secrets))
-            root.addHandler(handler)
-            try:
+        async with show_live(self._name, take_snapshot, sys.stderr) as lines:
+            with divert(self._warnings, lines, logging.INFO if self._options.verbosity else logging.WARNING):
                 yield
-            finally:
-                root.removeHandler(handler)
 
     def write_plan(self, summary: PlanSummary, quote: Quote, budget: Money | None, spending: Spending | None) -> None:
         """Say what will be bought, before the first paid request."""

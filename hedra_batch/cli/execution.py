@@ -136,7 +136,7 @@ class _Execution:
         summary = await batch.plan(self._options.request)
         await self._stop.guard(self._offer(summary))
         if not self._stop.is_stopped:
-            with self._console.show(batch.session.progress, batch.session.settings.limits.submit):
+            async with self._console.show(batch.take_snapshot):
                 await self._stop.guard(batch.run(summary))
 
     async def _offer(self, summary: PlanSummary) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hedra_batch.cli.help import show_examples
-from hedra_batch.cli.logs import log_to
+from hedra_batch.cli.logs import log_to, make_line_handler
 from hedra_batch.cli.options import (
     RunOptions,
     base_url_option,
@@ -71,8 +71,9 @@ async def fetch_results(workspace: Workspace, options: RunOptions, settings: Run
     console = Console(workspace, options)
     folder, stop = workspace.folder, Stop(lambda: "Nothing is lost. Run the same line again to download the rest.")
     async with open_session(workspace, settings) as session:
-        log = log_to(folder.name_log(), [workspace.api_key], options.verbosity, has_lines=not options.is_quiet)
-        with log, stop.watch(None):
+        secrets, verbosity = [workspace.api_key], options.verbosity
+        lines = None if options.is_quiet else make_line_handler(secrets, verbosity)
+        with log_to(folder.name_log(), secrets, verbosity, lines), stop.watch(None):
             files = list_unfetched(folder, options.ids)
             logger.info("%s: to download: %d", workspace.name, len(files))
             states = await stop.guard(session.fetch(files))

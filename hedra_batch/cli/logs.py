@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from hedra_batch.cli.terminal import fit
 from hedra_batch.errors import CannotCreateError
@@ -31,6 +31,16 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record), self._secrets)
+
+
+class GlanceFormatter(RedactingFormatter):
+    """For somebody who is looking just now: with the time of day where that person is."""
+
+    converter = staticmethod(time.localtime)
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        super().__init__("%(asctime)s %(message)s", secrets)
+        self.datefmt = "%H:%M:%S"
 
 
 class LogFile(logging.FileHandler):
@@ -66,8 +76,10 @@ def redact(text: str, secrets: Sequence[str]) -> str:
 
 
 @contextmanager
-def log_to(path: Path, secrets: Sequence[str], verbosity: int, *, has_lines: bool) -> Iterator[None]:
-    """Write a log file, and lines to stderr if there are to be any. Raises CannotCreateError.
+def log_to(
+    path: Path, secrets: Sequence[str], verbosity: int, terminal: logging.Handler | None = None
+) -> Iterator[None]:
+    """Write a log file, and to the terminal if something is to be said there. Raises CannotCreateError.
 
     The steps between the changes cost as much as the changes themselves, so they are in neither unless asked for.
     """
@@ -83,8 +95,8 @@ def log_to(path: Path, secrets: Sequence[str], verbosity: int, *, has_lines: boo
         raise CannotCreateError(f"{path} cannot be created: {error.strerror or error}.") from error
     to_file.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s", secrets))
     handlers: list[logging.Handler] = [to_file]
-    if has_lines:
-        handlers.append(make_line_handler(secrets, verbosity))
+    if terminal:
+        handlers.append(terminal)
     for handler in handlers:
         logger.addHandler(handler)
     try:
@@ -103,6 +115,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
 
 def make_line_handler(secrets: Sequence[str], verbosity: int) -> logging.Handler:
+    """Make what writes dated lines."""
     handler = LineHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter("%(asctime)s %(message)s", secrets))
     # One line a change by default; the steps between with -v, every request with -vv.
@@ -110,3 +123,23 @@ def make_line_handler(secrets: Sequence[str], verbosity: int) -> logging.Handler
         handler.addFilter(lambda record: record.levelno > logging.DEBUG or not record.name.startswith(f"{ROOT}.api"))
     handler.addFilter(lambda record: record.name != f"{ROOT}.transcript")
     return handler
+
+
+def make_warning_handler(secrets: Sequence[str]) -> logging.StreamHandler[Any]:
+    """Make what writes only what should not be missed, beside a view that shows the rest."""
+    handler = LineHandler(sys.stderr)
+    handler.setFormatter(GlanceFormatter(secrets))
+    handler.setLevel(logging.WARNING)
+    return handler
+
+
+@contextmanager
+def divert(handler: logging.StreamHandler[Any], stream: Any, level: int) -> Iterator[None]:
+    """Have a handler write to another stream, from another level on, until the context ends."""
+    level_before, stream_before = handler.level, handler.setStream(stream)
+    handler.setLevel(level)
+    try:
+        yield
+    finally:
+        handler.setStream(stream_before)
+        handler.setLevel(level_before)

@@ -1,26 +1,35 @@
-"""The live view of a run on a terminal: redrawn at most four times a second. Imported only there."""
+"""What the live view of a run says: a snapshot, the latest log lines and a size become lines of a terminal. Pure.
+
+No line is wider than the terminal, no words are cut in two, and there are never more lines than fit. Imported only
+where there is a terminal.
+"""
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import TextIO, cast
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.logging import RichHandler
-from rich.table import Table
+from rich.cells import cell_len
 from rich.text import Text
 
-from hedra_batch.progress import Progress, Running
+from hedra_batch.money import Money
+from hedra_batch.progress import Cost, Pace, Running, Snapshot
 from hedra_batch.state import UNDER_WAY, State
 
-REDRAWS_A_SECOND = 4
-#: Running jobs that are shown one by one.
-ROWS_LIMIT = 12
+#: From this height on, blank lines stand between the parts of the view.
+SPACIOUS_LINES = 20
+#: From this width on, a running job has a bar, which is not longer than that.
+BAR_COLUMNS = 64
 BAR_WIDTH = 24
+#: An outage that is shorter is none yet.
+OUTAGE_SECONDS = 1.0
+
+#: Stands for the rest of what was cut after a word.
+CUT = " …"
+
+#: Words that belong together, and their style.
+Part = tuple[str, str]
 
 _WORDS = {
     **dict.fromkeys(UNDER_WAY, "submitting"),
@@ -29,74 +38,236 @@ _WORDS = {
     State.OVERDUE: "overdue",
     State.READY: "fetching",
 }
+_STYLES = {"done": "green", "failed": "red", "held": "yellow"}
 
 
-class View:
-    """Draws a Progress as it is at the moment of drawing."""
+def draw(name: str, snapshot: Snapshot, messages: Sequence[str], size: os.terminal_size) -> list[Text]:
+    """Draw the view of a run; `messages` are its latest log lines, the oldest first."""
+    width, height = size
+    gap = [Text()] if height >= SPACIOUS_LINES else []
+    head = list(_draw_head(name, snapshot, width))
+    room = max(height - len(head) - 3 * len(gap), 0)
+    told = [list(wrap_words(message, width - len(CUT))) for message in messages]
+    running_rows, ended_rows, told_rows = share_rows(
+        room, len(snapshot.running), len(snapshot.ended), sum(map(len, told))
+    )
+    parts = [
+        head,
+        _draw_running(snapshot.running, width, running_rows),
+        [_draw_ended(*ended, width) for ended in snapshot.ended[:ended_rows]],
+        [Text(line, "dim") for line in _choose_told(told, told_rows)],
+    ]
+    lines = [line for part in parts if part for line in (*gap, *part)]
+    return lines[len(gap) :][:height]
 
-    def __init__(self, name: str, progress: Progress, pace: str) -> None:
-        self._name = name
-        self._progress = progress
-        self._pace = pace
 
-    def __rich__(self) -> Group:
-        table = Table.grid(padding=(0, 2))
-        running = list(self._progress.running.values())
-        for row in running[:ROWS_LIMIT]:
-            table.add_row(Text(row.label, no_wrap=True), _draw_bar(row), _WORDS.get(row.state, row.state.lower()))
-        hidden = len(running) - ROWS_LIMIT
-        more = [Text(f"… and {hidden} more", style="dim")] if hidden > 0 else []
-        return Group(self._headline(), table, *more)
+def share_rows(room: int, running: int, ended: int, told: int) -> tuple[int, int, int]:
+    """Share the rows of a window: running jobs go first, but leave some of them to the others."""
+    share = max(room // 4, 1 if room >= 3 else 0)
+    running_rows = min(running, room - min(ended, share) - min(told, share))
+    rest = room - running_rows
+    told_rows = min(told, max(rest // 2, rest - ended))
+    return running_rows, min(ended, rest - told_rows), told_rows
 
-    def _headline(self) -> Text:
-        counts = self._progress.counts
-        seconds = self._progress.estimate_seconds_left()
-        left = f", about {_describe_duration(seconds)} left" if seconds else ""
-        running = counts["running"] + counts["unknown"]
-        return Text.assemble(
-            (f"{self._name}  ", "bold"),
-            (f"{counts['done']} done", "green"),
-            f"  {running} running  {counts['new']} waiting  ",
-            (f"{counts['failed']} failed", "red" if counts["failed"] else ""),
-            (f"  pace {self._pace}{left}", "dim"),
+
+# The head
+
+
+def _draw_head(name: str, snapshot: Snapshot, width: int) -> Iterator[Text]:
+    left = snapshot.left_seconds
+    yield join_parts(
+        [
+            (shorten(name, max(width - 18, 10)), "bold"),
+            (f"{describe_elapsed(snapshot.elapsed_seconds)} elapsed", ""),
+            *([(f"about {_describe_duration(left)} left", "dim")] if left else []),
+        ],
+        width,
+    )
+    yield join_parts(_count_jobs(snapshot), width)
+    if snapshot.cost:
+        yield join_parts(_describe_cost(snapshot.cost), width)
+    if snapshot.pace:
+        yield join_parts(_describe_pace(snapshot.pace, snapshot.submitted), width)
+    for variants in describe_waits(snapshot):
+        yield Text(choose(variants, width), "cyan")
+
+
+def _count_jobs(snapshot: Snapshot) -> Iterator[Part]:
+    counts = snapshot.counts
+    yield f"{counts['done']} done", _STYLES["done"]
+    for state in ("failed", "held"):
+        if counts[state]:
+            yield f"{counts[state]} {state}", _STYLES[state]
+    yield f"{counts['running'] + counts['unknown']} running", ""
+    yield f"{counts['new']} waiting", ""
+
+
+def _describe_cost(cost: Cost) -> Iterator[Part]:
+    spent = _describe_sum(cost.spent, cost.unpriced_spent)
+    total = cost.expected if cost.unpriced_expected else max(cost.spent, cost.expected)
+    expected = _describe_sum(total, cost.unpriced_expected)
+    yield f"{spent} of {'?' if expected == '?' else f'about {expected}'} {cost.spent.unit} spent", ""
+    if cost.budget:
+        yield f"budget {cost.budget.amount}", "dim"
+
+
+def _describe_sum(money: Money, unpriced: int) -> str:
+    """Say how much it is; what nobody knows the price of is no 0."""
+    if not unpriced:
+        return str(money.amount)
+    return f"{money.amount}+?" if money.amount else "?"
+
+
+def _describe_pace(pace: Pace, submitted: int) -> Iterator[Part]:
+    unit = "h" if pace.configured.per_seconds > 60 else "min"
+    yield f"pace {submitted}/{unit}", ""
+    if pace.allowed == pace.configured:
+        yield f"{pace.allowed} allowed", "dim"
+    else:
+        yield f"{pace.allowed} allowed of {pace.configured}", "yellow"
+
+
+def describe_waits(snapshot: Snapshot) -> Iterator[tuple[str, ...]]:
+    """Say what the run waits for, each in one or several ways, the longest first."""
+    if snapshot.closed_by:
+        yield (f"not submitted: {snapshot.closed_by}",)
+    if snapshot.pace and snapshot.pace.outage_seconds >= OUTAGE_SECONDS:
+        seconds = f"{snapshot.pace.outage_seconds:.0f} s"
+        yield (
+            f"the API has given no useful answer for {seconds}: it is tried again and again",
+            f"no useful answer of the API for {seconds}",
+            f"API not reachable for {seconds}",
         )
+    elif snapshot.pace and snapshot.pace.is_awaited:
+        yield describe_wait(snapshot.pace)
+    elif snapshot.running:
+        yield (f"waiting: {_count(len(snapshot.running), 'generation')} to end",)
+    if lost := sum(running.state is State.UNKNOWN for running in snapshot.running):
+        requests = _count(lost, "lost request")
+        yield (f"quiet window of {requests}: looked for at the server", f"quiet window of {requests}")
 
 
-class _LastingStream:
-    """A terminal that may go away, at a SIGHUP say, without taking the run with it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.encoding = stream.encoding
-
-    def write(self, text: str) -> int:
-        with suppress(OSError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError):
-            self._stream.flush()
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
+def describe_wait(pace: Pace) -> tuple[str, ...]:
+    """Say what keeps the next submission."""
+    if pace.pause_seconds:
+        seconds = math.ceil(pace.pause_seconds)
+        return (
+            f"waiting: {pace.pause_reason}: {seconds} s",
+            f"{pace.pause_reason}: {seconds} s",
+            f"pause of {seconds} s",
+        )
+    if pace.in_flight >= pace.places:
+        taken = f"{pace.in_flight} of {pace.places} places in flight are taken"
+        more = (f"waiting: {taken}, the API runs no more at once",) if pace.places < pace.configured_places else ()
+        return (*more, f"waiting: {taken}", taken)
+    if pace.backlog:
+        return (f"waiting: downloads go first, {pace.backlog} to begin",)
+    return (f"waiting: pace, next in {math.ceil(pace.next_seconds) or 1} s",)
 
 
-@contextmanager
-def show_live(name: str, progress: Progress, pace: str, level: int) -> Iterator[logging.Handler]:
-    """Show the view until the context ends; yields a handler that prints log lines above it."""
-    console = Console(file=cast(TextIO, _LastingStream(sys.stderr)))
-    handler = RichHandler(level, console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
-    with Live(View(name, progress, pace), console=console, refresh_per_second=REDRAWS_A_SECOND, transient=True):
-        yield handler
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _draw_bar(row: Running) -> Text:
-    filled = round(row.fraction * BAR_WIDTH)
-    return Text.assemble(("━" * filled, "green"), ("━" * (BAR_WIDTH - filled), "bright_black"), f" {row.fraction:4.0%}")
+# The rows
+
+
+def _draw_running(running: Sequence[Running], width: int, rows: int) -> list[Text]:
+    hidden = len(running) - rows
+    shown = running[: rows - 1 if hidden > 0 and rows > 1 else rows]
+    words_width = max((len(_WORDS[one.state]) for one in shown), default=0)
+    bar_width = min(BAR_WIDTH, width // 4) if width >= BAR_COLUMNS else 0
+    bar_columns = bar_width + 1 if bar_width else 0
+    label_width = max(width - words_width - bar_columns - 8, 1)
+    label_width = min(label_width, max((cell_len(one.label) for one in shown), default=0))
+    lines = [_draw_row(one, label_width, bar_width) for one in shown]
+    if len(shown) < rows:
+        lines.append(Text(f"… and {len(running) - len(shown)} more", "dim"))
+    return lines
+
+
+def _draw_row(running: Running, label_width: int, bar_width: int) -> Text:
+    label = shorten(running.label, label_width)
+    line = Text(label + " " * (label_width - cell_len(label) + 2))
+    if bar_width:
+        filled = round(running.fraction * bar_width)
+        line.append("━" * filled, "green").append("━" * (bar_width - filled), "bright_black").append(" ")
+    return line.append(f"{running.fraction:4.0%}  {_WORDS[running.state]}")
+
+
+def _draw_ended(label: str, state: str, width: int) -> Text:
+    return Text.assemble((f"{state:6}", _STYLES[state]), "  ", shorten(label, max(width - 8, 1)))
+
+
+def _choose_told(told: Sequence[list[str]], rows: int) -> list[str]:
+    """Choose the latest messages that fit whole, or else the beginning of the last one."""
+    lines: list[str] = []
+    for message in reversed(told):
+        if len(lines) + len(message) > rows:
+            break
+        lines = message + lines
+    if lines or not rows or not told:
+        return lines
+    *shown, last = told[-1][:rows]
+    return [*shown, last + CUT]
+
+
+# Words
+
+
+def join_parts(parts: Iterable[Part], width: int) -> Text:
+    """Put as many parts on a line as fit whole, the first one in any case."""
+    line = Text()
+    for words, style in parts:
+        if not line:
+            line.append(choose((words,), width), style)
+        elif line.cell_len + cell_len(words) + 2 <= width:
+            line.append("  ").append(words, style)
+        else:
+            break
+    return line
+
+
+def choose(variants: Sequence[str], width: int) -> str:
+    """Choose the first of several ways to say something that fits, or cut the last one after a word."""
+    for words in variants:
+        if cell_len(words) <= width:
+            return words
+    return next(wrap_words(variants[-1], width - len(CUT))) + CUT
+
+
+def wrap_words(text: str, width: int) -> Iterator[str]:
+    """Wrap between words; one that is longer than a line is shortened, to what is left of its line if that is much."""
+    line = ""
+    for word in text.split():
+        room = width - cell_len(line) - 1
+        is_long = cell_len(word) > width
+        if not line or (cell_len(word) > room and not (is_long and room >= width // 2)):
+            if line:
+                yield line
+            line = shorten(word, width)
+        else:
+            line = f"{line} {shorten(word, room)}"
+    yield line
+
+
+def shorten(text: str, width: int) -> str:
+    """Leave out the middle of what is too wide: ids differ in their beginnings and in their ends."""
+    if cell_len(text) <= width:
+        return text
+    head, tail = "", ""
+    while cell_len(head + tail) < width - 1:
+        longer = (head + text[len(head)], tail) if len(head) <= len(tail) else (head, text[-len(tail) - 1] + tail)
+        if cell_len("".join(longer)) > width - 1:
+            break
+        head, tail = longer
+    return f"{head}…{tail}"
+
+
+def describe_elapsed(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _describe_duration(seconds: float) -> str:

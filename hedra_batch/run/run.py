@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hedra_batch.api.protocol import Api
 from hedra_batch.errors import BudgetReachedError, JobError, OutOfCreditsError, UnfinishedError
@@ -15,7 +15,7 @@ from hedra_batch.money import Money
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.selection import Selection
 from hedra_batch.planning.summary import PlanSummary
-from hedra_batch.progress import Progress
+from hedra_batch.progress import Pace, Progress
 from hedra_batch.run.recovery import Recovery
 from hedra_batch.run.runner import Runner, Station, choose_error
 from hedra_batch.run.stations.fetch import Fetcher
@@ -48,6 +48,7 @@ class Run:
         runner: Runner,
         wanted: Wanted,
         progress: Progress,
+        read_pace: Callable[[], Pace],
     ) -> None:
         self._ledger = ledger
         self._api = api
@@ -56,6 +57,7 @@ class Run:
         self._runner = runner
         self._wanted = wanted
         self._progress = progress
+        self.read_pace = read_pace
         self._asking: asyncio.Task[None] | None = None
 
     @property
@@ -94,6 +96,7 @@ class Run:
         if not summary.processed:
             return
         self._wanted.selection = selection
+        self._progress.start()
         await self._recovery.recover(selection, self._progress)
         await self._runner.run(selection, summary.sent)
 

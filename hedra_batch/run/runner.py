@@ -163,6 +163,7 @@ class Runner:
             await self._concurrency.close()
         finally:
             await self._concurrency.leave(key)
+            self._progress.on_parked(key)
             self._on_inactive(key)
 
     async def _begin(self, attempt: Attempt, planned: PlannedJob) -> Attempt:
@@ -189,7 +190,7 @@ class Runner:
                 return
             if attempt.state is State.OVERDUE:
                 # Followed beside the others, so that it takes no room among the new ones.
-                self._group.create_task(self._process(attempt, replace(planned, step=Step.PROCESS)))
+                self._group.create_task(self._process(attempt, _replan(attempt, planned)))
                 return
         if attempt.state in ENDED_BADLY:
             await self._follow_up(attempt, planned)
@@ -229,14 +230,18 @@ class Runner:
         wait = Wait.PERSON if attempt.state in HELD else Wait.NEXT_RUN
         if attempt.state is State.HELD_UNPROVEN:
             wait = Wait.PROOF
-        latest = LatestAttempt.of(attempt)
-        self._parking.park(wait, attempt, replace(planned, step=Step.PROCESS, latest=latest))
+        self._parking.park(wait, attempt, _replan(attempt, planned))
 
     def _park_too_dear(self, attempt: Attempt, planned: PlannedJob, reason: BudgetReachedError) -> None:
         """Leave a job for which the budget has no room now; what is cheaper, or reserved, goes on."""
         logger.log(logging.DEBUG if self._parking.was_budget_reached else logging.ERROR, "%s", reason)
         self._parking.on_too_dear(planned.identity[0], self._recorder.price(planned), reason)
         self._parking.park(Wait.BUDGET, attempt, planned)
+
+
+def _replan(attempt: Attempt, planned: PlannedJob) -> PlannedJob:
+    """Plan to go on with an attempt from where it stands now."""
+    return replace(planned, step=Step.PROCESS, latest=LatestAttempt.of(attempt))
 
 
 def choose_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -14,7 +14,7 @@ from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.decide import Settlement
 from hedra_batch.folder import RunFolder
 from hedra_batch.ledger.ledger import Ledger
-from hedra_batch.progress import Progress
+from hedra_batch.progress import Pace, Progress
 from hedra_batch.run.pacing.concurrency import ConcurrencyLimit
 from hedra_batch.run.pacing.lane import Lane
 from hedra_batch.run.pacing.outage import OutageGuard
@@ -50,7 +50,8 @@ class Lanes:
 
     def __init__(self, settings: RunSettings, last_sent_at: str | None) -> None:
         limits, clock = settings.limits, settings.clock
-        outage_guard, cooldown = OutageGuard(settings), Cooldown()
+        self._configured = limits.submit
+        self._outage_guard, cooldown = OutageGuard(settings), Cooldown()
         self.concurrency = ConcurrencyLimit(limits.in_flight)
         #: Ready downloads go before new submissions.
         self.backlog = Backlog()
@@ -58,7 +59,7 @@ class Lanes:
             "poll",
             limits.poll,
             settings,
-            outage_guard,
+            self._outage_guard,
             cooldown,
             own_cooldown=Cooldown("reads"),
             free_turns=READS_BEFORE_FIRST_REQUEST,
@@ -67,12 +68,29 @@ class Lanes:
             "submit",
             limits.submit,
             settings,
-            outage_guard,
+            self._outage_guard,
             cooldown,
             self.concurrency,
             self.backlog,
             own_cooldown=Cooldown("submissions"),
             since_last_seconds=clock.age_seconds(last_sent_at) if last_sent_at else None,
+        )
+
+    def read_pace(self) -> Pace:
+        """Tell how fast submissions may go now, and what keeps the next one."""
+        limiter, pause = self.submissions.limiter, self.submissions.longest_pause
+        return Pace(
+            allowed=limiter.rate,
+            configured=self._configured,
+            is_awaited=limiter.is_awaited,
+            next_seconds=limiter.next_seconds,
+            pause_seconds=pause.remaining_seconds,
+            pause_reason=pause.reason,
+            outage_seconds=self._outage_guard.failing_seconds,
+            in_flight=self.concurrency.taken,
+            places=self.concurrency.cap,
+            configured_places=self.concurrency.size,
+            backlog=self.backlog.count,
         )
 
     def on_used_up(self, group: RequestGroup, seconds: float) -> None:
@@ -139,7 +157,7 @@ async def open_run(
             # Where a person settles jobs, nothing is bought but what the person has said.
             attempts=0 if settlement else settings.attempts,
         )
-        run = Run(ledger, api, fetcher, recovery, runner, wanted, progress)
+        run = Run(ledger, api, fetcher, recovery, runner, wanted, progress, lanes.read_pace)
         try:
             yield run
         finally:

@@ -22,7 +22,7 @@ class ConcurrencyLimit:
     """
 
     def __init__(self, size: int) -> None:
-        self._size = self._cap = size
+        self.size = self._cap = size
         self._taken: set[int] = set()
         self._accepted_in_a_row = 0
         self._changed = asyncio.Condition()
@@ -32,6 +32,16 @@ class ConcurrencyLimit:
     def is_on(self) -> bool:
         """Whether nothing more may be submitted now."""
         return self.is_closed or len(self._taken) >= self._cap
+
+    @property
+    def taken(self) -> int:
+        """How many slots are taken."""
+        return len(self._taken)
+
+    @property
+    def cap(self) -> int:
+        """How many the API runs at once, as far as the run has found out."""
+        return self._cap
 
     async def wait(self) -> None:
         """Return when there is room. Raises SubmittingClosedError once nothing more is submitted."""
@@ -69,7 +79,7 @@ class ConcurrencyLimit:
     async def on_accepted(self) -> None:
         """The server runs one more: below the limit, that happens only after another has ended."""
         self._accepted_in_a_row += 1
-        if self._cap == self._size or self._accepted_in_a_row < max(self._cap, ACCEPTED_IN_A_ROW):
+        if self._cap == self.size or self._accepted_in_a_row < max(self._cap, ACCEPTED_IN_A_ROW):
             return
         logger.info(
             "%d generations at once are tried now: %d in a row were accepted", self._cap + 1, self._accepted_in_a_row

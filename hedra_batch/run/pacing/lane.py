@@ -33,7 +33,7 @@ class Lane:
         self._outage_guard = outage_guard
         self._cooldown = cooldown
         self._own_cooldown = own_cooldown
-        self._limiter = RateLimiter(
+        self.limiter = RateLimiter(
             rate,
             cooldown,
             own_cooldown,
@@ -45,9 +45,14 @@ class Lane:
         self._throttled = Backoff(settings.throttle_seconds, settings.longest_throttle_seconds)
         self._unreachable = Backoff(settings.first_pause_seconds, settings.longest_pause_seconds)
 
+    @property
+    def longest_pause(self) -> Cooldown:
+        """The one of its cooldowns that keeps its requests longest."""
+        return max(self._cooldown, self._own_cooldown, key=lambda cooldown: cooldown.remaining_seconds)
+
     async def wait(self) -> float:
         """Return when the next request may go: the time of its turn."""
-        return await self._limiter.wait()
+        return await self.limiter.wait()
 
     async def wait_for_cooldown(self) -> None:
         """Return when no cooldown of all requests is on, for what takes no turn."""
@@ -57,7 +62,7 @@ class Lane:
         """The API took a request: what refusals have made of the rate comes back step by step."""
         self.on_answered()
         if turn_time is not None:
-            self._limiter.on_accepted(turn_time)
+            self.limiter.on_accepted(turn_time)
 
     def on_answered(self) -> None:
         """The API answered, if only with a clear no to the request itself."""
@@ -81,7 +86,7 @@ class Lane:
         self._outage_guard.on_failure(error)
         if isinstance(error, ThrottledError):
             if turn_time is not None:
-                self._limiter.cut(turn_time, str(error))
+                self.limiter.cut(turn_time, str(error))
             self.pause(error, "the API asks to slow down")
 
     def on_unreachable(self, error: NotSentError) -> None:

@@ -28,6 +28,11 @@ class OutageGuard:
         self._has_answered = False
         self._failing_since: float | None = None
 
+    @property
+    def failing_seconds(self) -> float:
+        """For how long there has been no useful answer; 0 after one."""
+        return 0.0 if self._failing_since is None else asyncio.get_running_loop().time() - self._failing_since
+
     def on_answer(self) -> None:
         self._has_answered = True
         self._failing_since = None

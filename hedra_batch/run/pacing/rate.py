@@ -42,6 +42,8 @@ class Cooldown:
     def __init__(self, what: str = "all requests") -> None:
         self._what = what
         self._until = 0.0
+        #: Why requests pause, or did last.
+        self.reason = ""
         #: When the latest pause began, on the event loop's clock.
         self.began_time = float("-inf")
 
@@ -53,11 +55,15 @@ class Cooldown:
         if now + seconds > self._until:
             if not self.is_on or now + seconds > self._until + LOGGED_SECONDS:
                 logger.info("%s pause for %s: %s", self._what, write_duration(seconds), reason)
-            self._until = now + seconds
+            self._until, self.reason = now + seconds, reason
 
     @property
     def is_on(self) -> bool:
         return asyncio.get_running_loop().time() < self._until
+
+    @property
+    def remaining_seconds(self) -> float:
+        return max(self._until - asyncio.get_running_loop().time(), 0.0)
 
     async def wait(self) -> None:
         loop = asyncio.get_running_loop()
@@ -69,22 +75,22 @@ class Backlog:
     """The results that are ready and wait for room to be downloaded: they go first, since signed links expire."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
         self._cleared = asyncio.Event()
         self._cleared.set()
 
     def grow(self) -> None:
-        self._count += 1
+        self.count += 1
         self._cleared.clear()
 
     def shrink(self) -> None:
-        self._count -= 1
-        if not self._count:
+        self.count -= 1
+        if not self.count:
             self._cleared.set()
 
     @property
     def is_on(self) -> bool:
-        return self._count > 0
+        return self.count > 0
 
     async def wait(self) -> None:
         await self._cleared.wait()
@@ -118,6 +124,8 @@ class RateLimiter:
         self._accepted_in_a_row = 0
         self._free_turns = free_turns
         self._first_wait_seconds = 0.0
+        #: When the pace lets the next one go, on the event loop's clock.
+        self._next_time = float("-inf")
         if since_last_seconds is not None:
             self._first_wait_seconds = max(rate.interval_seconds - max(since_last_seconds, 0.0), 0.0)
 
@@ -125,6 +133,7 @@ class RateLimiter:
         """Return when the next request may go: the time of its turn, on the event loop's clock."""
         async with self._turn:
             if self._first_wait_seconds:
+                self._next_time = asyncio.get_running_loop().time() + self._first_wait_seconds
                 await asyncio.sleep(self._first_wait_seconds)
                 self._first_wait_seconds = 0.0
             if self._free_turns:
@@ -141,7 +150,24 @@ class RateLimiter:
                 # From here on, one whole interval; a limiter that is in use takes no other rate.
                 self._bucket = _Bucket(self._rate)
                 await self._bucket.draw()
-            return asyncio.get_running_loop().time()
+            turn_time = asyncio.get_running_loop().time()
+            self._next_time = turn_time + self._rate.interval_seconds
+            return turn_time
+
+    @property
+    def rate(self) -> Rate:
+        """How fast requests may go now."""
+        return self._rate
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a request waits for its turn."""
+        return self._turn.locked()
+
+    @property
+    def next_seconds(self) -> float:
+        """How long the pace alone still keeps the next request."""
+        return max(self._next_time - asyncio.get_running_loop().time(), 0.0)
 
     def on_accepted(self, turn_time: float) -> None:
         """The API took the request of a turn: after some of them, a rate that was cut rises again."""
