@@ -16,7 +16,7 @@ from typing import TextIO
 
 import pytest
 
-from hedra_batch.cli.terminal import DEFAULT_WIDTH, find_width, fit, wrap
+from hedra_batch.report.terminal import USUAL_SIZE, find_width, fit, wrap
 
 SENTENCE = "spring: three of the videos are damaged, and two are missing"
 COMMAND = "    hedra-batch fetch a-manifest-with-a-long-name.yaml --simulate"
@@ -71,7 +71,7 @@ def test_on_a_terminal_each_line_is_wrapped_to_its_width() -> None:
         ]
 
 
-@pytest.mark.parametrize(("columns", "width"), [(120, 120), (0, DEFAULT_WIDTH)])
+@pytest.mark.parametrize(("columns", "width"), [(120, 120), (0, USUAL_SIZE.columns)])
 def test_a_terminal_that_does_not_say_how_wide_it_is_is_taken_for_a_common_one(columns: int, width: int) -> None:
     with open_terminal(columns) as stream:
         assert find_width(stream) == width

@@ -14,7 +14,6 @@ from hedra_batch.batch.workspace import Workspace
 from hedra_batch.cli.advice import Advice, advise, name_jobs, repeat_selection, write_command
 from hedra_batch.cli.logs import divert, log_to, make_line_handler, make_warning_handler, redact
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.cli.terminal import say
 from hedra_batch.cli.workspace import describe_path
 from hedra_batch.errors import (
     EXIT_DONE,
@@ -39,7 +38,7 @@ from hedra_batch.report.summary import (
     write_last_line,
     write_remedies,
 )
-from hedra_batch.report.terminal import can_show_view
+from hedra_batch.report.terminal import can_show_view, say
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from hedra_batch.cli.terminal import fit
 from hedra_batch.errors import CannotCreateError
+from hedra_batch.report.terminal import fit
 from hedra_batch.sanitize import hide_secret, hide_signatures
 
 ROOT = "hedra_batch"

@@ -17,8 +17,8 @@ import click
 from hedra_batch import __version__
 from hedra_batch.cli.help import FIRST_SCREEN, GroupedCommands
 from hedra_batch.cli.logs import redact
-from hedra_batch.cli.terminal import say
 from hedra_batch.errors import EXIT_SIGNAL_BASE, HedraBatchError, ProblemsError, UsageError, WriteError
+from hedra_batch.report.terminal import say
 
 #: The commands by what a person wants. Each has a module of its name beside this one, with its click command in it.
 GROUPS = {

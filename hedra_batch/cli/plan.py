@@ -42,12 +42,12 @@ def plan(**flags: Any) -> int:
     `run` says them before it buys.
     """
     from hedra_batch.batch.request import make_selection, require_selected
-    from hedra_batch.cli.terminal import say
     from hedra_batch.cli.workspace import check_folder, find_edition, find_folder
     from hedra_batch.ledger.opening import open_reader
     from hedra_batch.manifest.loading import load_manifest
     from hedra_batch.planning.plan import Rules
     from hedra_batch.planning.summary import PlanSummary
+    from hedra_batch.report.terminal import say
 
     options = RunOptions(**flags)
     manifest = load_manifest(options.manifest, edition=find_edition(options.edition))

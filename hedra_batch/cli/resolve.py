@@ -81,10 +81,10 @@ def resolve(recheck: bool, resend: bool, abandon: bool, **flags: Any) -> int:
 
 def list_held(options: RunOptions) -> int:
     from hedra_batch.batch.matching import matches
-    from hedra_batch.cli.terminal import fit, say
     from hedra_batch.cli.workspace import find_used_folder
     from hedra_batch.ledger.opening import open_reader
     from hedra_batch.report.held import write_choices, write_held
+    from hedra_batch.report.terminal import fit, say
 
     listed = []
     folder = find_used_folder(options)
@@ -128,7 +128,7 @@ def abandon_jobs(options: RunOptions) -> int:
 async def _abandon(prepared: PreparedRun) -> int:
     from hedra_batch.batch.batch import open_batch
     from hedra_batch.cli.advice import name_jobs, write_command
-    from hedra_batch.cli.terminal import say
+    from hedra_batch.report.terminal import say
 
     options = prepared.options
     async with open_batch(prepared.workspace, prepared.manifest, prepared.settings) as batch:

@@ -35,11 +35,11 @@ def results(form: str | None, has_all_attempts: bool, **flags: Any) -> int:
 
     It works also while a run is going, and sends nothing. A job stands here as soon as a run has begun it.
     """
-    from hedra_batch.cli.terminal import find_width, say
     from hedra_batch.cli.workspace import find_used_folder, write_absence
     from hedra_batch.ledger.opening import open_reader
     from hedra_batch.ledger.records import RESULT_COLUMNS
     from hedra_batch.report.rows import to_csv, to_json_lines, to_table
+    from hedra_batch.report.terminal import find_width, say
 
     forms: dict[str, Callable[[Results], Iterator[str]]] = {
         "table": partial(to_table, width=find_width(sys.stdout)),

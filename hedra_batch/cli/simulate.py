@@ -138,7 +138,7 @@ async def _serve(settings: SimulatorSettings) -> int:
     import asyncio
     import signal
 
-    from hedra_batch.cli.terminal import say
+    from hedra_batch.report.terminal import say
     from hedra_batch.simulator.service import Simulator
 
     stopped = asyncio.Event()

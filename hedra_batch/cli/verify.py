@@ -25,8 +25,8 @@ def verify(**flags: Any) -> int:
     """
     from hedra_batch.batch.verification import Condition, inspect_files
     from hedra_batch.cli.advice import name_jobs, write_command
-    from hedra_batch.cli.terminal import say
     from hedra_batch.cli.workspace import find_used_folder, write_absence
+    from hedra_batch.report.terminal import say
 
     options = RunOptions(**flags)
     folder = find_used_folder(options)

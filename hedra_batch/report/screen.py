@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import signal
-import textwrap
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -24,7 +23,7 @@ from rich.text import Text
 from hedra_batch.errors import HedraBatchError
 from hedra_batch.progress import TakeSnapshot
 from hedra_batch.report.live import draw
-from hedra_batch.report.terminal import is_foreground, read_size
+from hedra_batch.report.terminal import is_foreground, read_size, wrap
 
 logger = logging.getLogger(__name__)
 
@@ -93,23 +92,8 @@ class Screen:
             self._live.stop()
         width = read_size(self.stream).columns
         for text in texts:
-            self._lasting.write(_wrap(text, width))
+            self._lasting.write("\n".join(wrap(line, width) for line in text.splitlines()) + "\n")
         self._lasting.flush()
-
-
-def _wrap(text: str, width: int) -> str:
-    """Wrap the first line of a text between words, none of which is cut; what follows it is laid out already."""
-    first, *others = text.splitlines()
-    moment, _, words = first.partition(" ")
-    wrapped = textwrap.fill(
-        words,
-        width,
-        initial_indent=f"{moment} ",
-        subsequent_indent="  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return "\n".join((wrapped, *others, ""))
 
 
 class _LastingStream:
