@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from hedra_batch.batch.ending import FinishedRun
 from hedra_batch.batch.workspace import Workspace
@@ -40,6 +41,9 @@ from hedra_batch.report.summary import (
 )
 from hedra_batch.report.terminal import can_show_view, say
 
+if TYPE_CHECKING:
+    from hedra_batch.report.screen import Screen
+
 logger = logging.getLogger(__name__)
 
 #: Ends of a run that cron need not mail.
@@ -59,6 +63,7 @@ class Console:
         self._is_live = not options.is_quiet and can_show_view(sys.stderr, os.environ)
         #: What goes to the terminal where there is a view.
         self._warnings = make_warning_handler(self._secrets)
+        self._screen: Screen | None = None
 
     @contextmanager
     def open_log(self) -> Iterator[None]:
@@ -74,9 +79,10 @@ class Console:
         if not self._is_live:
             yield
             return
-        from hedra_batch.report.screen import show_live
+        from hedra_batch.report.screen import Screen, show_live
 
-        async with show_live(self._name, take_snapshot, sys.stderr) as lines:
+        self._screen = Screen(sys.stderr)
+        async with show_live(self._name, take_snapshot, self._screen) as lines:
             with divert(self._warnings, lines, logging.INFO if self._options.verbosity else logging.WARNING):
                 yield
 
@@ -106,6 +112,8 @@ class Console:
 
     def write_end(self, finished: FinishedRun, *, is_stopped: bool) -> None:
         """Say why it ended, the last line, and under it what a person may want to settle."""
+        if self._screen:
+            self._screen.close()
         result, reasons = finished.result, finished.reasons
         if self._options.is_quiet and result.exit_code in QUIET_CODES:
             return

@@ -31,7 +31,7 @@ REDRAW_SECONDS = 0.25
 #: Log lines that are kept for the ordinary screen, and those of them that the view may show.
 KEPT_LIMIT = 1000
 SHOWN_LIMIT = 50
-#: How long the end waits for a terminal that takes nothing just now.
+#: How long a run waits for a terminal that takes nothing just now.
 LEAVING_SECONDS = 2.0
 
 
@@ -82,8 +82,12 @@ class Screen:
         self._live.update(Group(*picture), refresh=True)
 
     def leave(self, texts: Iterable[str]) -> None:
-        """Go back to the ordinary screen, which is as it was, and write texts there."""
+        """Go back to the ordinary screen, which is as it was, and write texts there: soon, if the terminal is slow."""
         wait({self._thread.submit(self._leave, texts)}, timeout=LEAVING_SECONDS)
+
+    def close(self) -> None:
+        """Wait until the terminal has taken everything: what is written to it next comes after that."""
+        self._thread.shutdown()
 
     def _leave(self, texts: Iterable[str]) -> None:
         if self._live.is_started:
@@ -120,9 +124,9 @@ class _LastingStream:
 
 
 @asynccontextmanager
-async def show_live(name: str, take_snapshot: TakeSnapshot, stream: TextIO) -> AsyncIterator[Lines]:
+async def show_live(name: str, take_snapshot: TakeSnapshot, screen: Screen) -> AsyncIterator[Lines]:
     """Show the view until the context ends; yields where log lines go meanwhile."""
-    screen, lines = Screen(stream), Lines()
+    lines = Lines()
     drawing = asyncio.create_task(_keep_drawing(name, take_snapshot, screen, lines), name="view")
     try:
         with _heed_suspension(screen, lines):
