@@ -59,7 +59,7 @@ def test_the_head_says_how_far_it_is_what_it_costs_how_fast_it_goes_and_what_it_
         "spring  12:34 elapsed  about 21 min left",
         "12 done  1 failed  1 held  20 running  3 waiting",
         "420 of about 735 credits spent  budget 1000",
-        "9 sent in the last minute  10/min allowed",
+        "9 sent/min  10/min allowed",
         "waiting: 4 of 4 places in flight are taken",
         "",
     ]
@@ -70,7 +70,7 @@ def test_a_small_window_has_the_same_in_few_words_and_something_of_everything() 
         "spring  12:34 elapsed  about 21 min left",
         "12 done  1 failed  1 held  20 running",
         "420 of about 735 credits spent",
-        "9 sent in the last minute  10/min allowed",
+        "9 sent/min  10/min allowed",
         "4 of 4 places in flight are taken",
         "hero-of-the…e-camera-0    0%  generating",
         "done    hero-of-the-spri…he-camera-end-0",
@@ -143,9 +143,9 @@ def test_it_says_why_something_is_not_submitted_as_far_as_there_is_room() -> Non
 @pytest.mark.parametrize(
     ("allowed", "configured", "words"),
     [
-        (Rate(5, 60), ALLOWED, "9 sent in the last minute  5/min allowed of 10/min"),
-        (Rate(2, 1), Rate(2, 1), "9 sent in the last minute  2/s allowed"),
-        (Rate(30, 3600), Rate(60, 3600), "9 sent in the last hour  30/h allowed of 60/h"),
+        (Rate(5, 60), ALLOWED, "9 sent/min  5/min allowed of 10/min"),
+        (Rate(2, 1), Rate(2, 1), "9 sent/min  2/s allowed"),
+        (Rate(30, 3600), Rate(60, 3600), "9 sent/h  30/h allowed of 60/h"),
     ],
 )
 def test_a_pace_that_was_cut_is_told_beside_the_real_one(allowed: Rate, configured: Rate, words: str) -> None:

@@ -67,11 +67,12 @@ async def test_a_view_that_is_interrupted_leaves_words_and_no_remains(desk: Desk
         assert await watched.end() == 130
     lines = [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in watched.first_screen.splitlines()]
     assert lines[0].startswith("batch: 2 new videos")
-    assert lines[1:3] == [
-        "bad: failed: The prompt was refused by content moderation",
-        "stopping on SIGINT: what is being sent ends first",
+    assert lines[1:4] == [
+        "bad: refused: The prompt was refused by content moderation",
+        "Stopping. What is being sent now is finished first, and nothing is",
+        "  lost. 1 video is still at the server: run the same line again to go on.",
     ]
-    assert lines[3].startswith("batch: done=0 failed=1 running=1 ")
+    assert lines[4].startswith("batch: done=0 failed=1 running=1 ")
     assert watched.shown.rindex("\x1b[?25h") < watched.shown.rindex(FIRST)
 
 

@@ -119,8 +119,8 @@ def _describe_sum(money: Money, unpriced: int) -> str:
 
 
 def _describe_pace(pace: Pace, submitted: int) -> Iterator[Part]:
-    unit = "hour" if pace.configured.per_seconds > 60 else "minute"
-    yield f"{submitted} sent in the last {unit}", ""
+    unit = "h" if pace.configured.per_seconds > 60 else "min"
+    yield f"{submitted} sent/{unit}", ""
     if pace.allowed == pace.configured:
         yield f"{pace.allowed} allowed", "dim"
     else:
