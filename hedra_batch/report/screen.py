@@ -12,7 +12,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TextIO, cast
 
@@ -28,7 +28,7 @@ from hedra_batch.report.terminal import is_foreground, read_size, wrap
 logger = logging.getLogger(__name__)
 
 REDRAW_SECONDS = 0.25
-#: Log lines that are kept for the ordinary screen, and those of them that the view may show.
+#: Log lines that are kept for the ordinary screen, where the log file has all, and those that the view may show.
 KEPT_LIMIT = 1000
 SHOWN_LIMIT = 50
 #: How long a run waits for a terminal that takes nothing just now.
@@ -81,9 +81,9 @@ class Screen:
         # All of it, each time: so whatever else came onto the screen is gone.
         self._live.update(Group(*picture), refresh=True)
 
-    def leave(self, texts: Iterable[str]) -> None:
-        """Go back to the ordinary screen, which is as it was, and write texts there: soon, if the terminal is slow."""
-        wait({self._thread.submit(self._leave, texts)}, timeout=LEAVING_SECONDS)
+    def leave(self, texts: Iterable[str]) -> Future[None]:
+        """Begin to go back to the ordinary screen, which is as it was, and to write texts there."""
+        return self._thread.submit(self._leave, texts)
 
     def close(self) -> None:
         """Wait until the terminal has taken everything: what is written to it next comes after that."""
@@ -134,7 +134,7 @@ async def show_live(name: str, take_snapshot: TakeSnapshot, screen: Screen) -> A
     finally:
         drawing.cancel()
         await asyncio.wait({drawing})
-        screen.leave(lines.take())
+        await asyncio.wait({asyncio.wrap_future(screen.leave(lines.take()))}, timeout=LEAVING_SECONDS)
 
 
 async def _keep_drawing(name: str, take_snapshot: TakeSnapshot, screen: Screen, lines: Lines) -> None:
@@ -146,7 +146,7 @@ async def _keep_drawing(name: str, take_snapshot: TakeSnapshot, screen: Screen, 
                 size = read_size(screen.stream)
                 await screen.show(draw(name, snapshot, list(lines.latest), size), size)
             else:
-                screen.leave(lines.take())
+                await asyncio.wrap_future(screen.leave(lines.take()))
             await asyncio.sleep(REDRAW_SECONDS)
     except HedraBatchError:
         # A ledger that cannot be read ends the run as well, which then says why.
@@ -161,7 +161,7 @@ def _heed_suspension(screen: Screen, lines: Lines) -> Iterator[None]:
     """Leave the terminal to the shell at a Ctrl-Z; the next picture takes it again."""
 
     def suspend() -> None:
-        screen.leave(lines.take())
+        wait({screen.leave(lines.take())}, timeout=LEAVING_SECONDS)
         os.kill(os.getpid(), signal.SIGSTOP)
 
     loop = asyncio.get_running_loop()
