@@ -55,7 +55,7 @@ class Effort:
 
 #: What the figures are taken from.
 FULL = Effort(
-    cpu_pairs=3,
+    cpu_pairs=5,
     cpu_jobs=2000,
     files=12,
     files_mb=50,
