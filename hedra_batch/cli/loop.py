@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from hedra_batch.errors import ConfigurationError
 
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ def name_loop() -> str:
     return type(asyncio.get_running_loop()).__module__.partition(".")[0]
 
 
-def _find_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _find_factory(name: str) -> LoopFactory | None:
     if name == STANDARD:
         return None
     try:
@@ -38,7 +39,8 @@ def _find_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
             return None
     else:
         if name in ("", FAST):
-            return uvloop.new_event_loop
+            factory: LoopFactory = uvloop.new_event_loop
+            return factory
     raise ConfigurationError(
         f"{VARIABLE} is {name!a}, which cannot be used here. Leave it out, or write {STANDARD}; {FAST} needs "
         "pip install 'hedra-batch[fast]'."
