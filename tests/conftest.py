@@ -50,6 +50,8 @@ EFFORTS = {"manifests": 5000, "answers": 5000, "schedules": 5000, "kills": 100, 
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
+# Each command would compile the whole program anew, which takes as long as everything else that most of them do.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

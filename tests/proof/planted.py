@@ -103,14 +103,14 @@ PLANTED = (
             Edit(
                 "run/stations/submit.py",
                 "        attempt = await self._ledger.apply(attempt, events.begin_send(attempt.state, target))\n",
-                "        state.post = asyncio.create_task(self._api.submit(body))\n"
-                "        await asyncio.wait({state.post})\n"
+                "        post = asyncio.create_task(self._api.submit(body))\n"
+                "        await asyncio.wait({post})\n"
                 "        attempt = await self._ledger.apply(attempt, events.begin_send(attempt.state, target))\n",
             ),
             Edit(
                 "run/stations/submit.py",
-                '        state.post = asyncio.create_task(self._api.submit(body), name=f"post {attempt.label}")\n',
-                "",
+                "            acceptance = await self._post(body, state)\n",
+                "            acceptance = await post\n",
             ),
         ),
     ),
