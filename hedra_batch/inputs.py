@@ -190,9 +190,13 @@ class Inputs:
     @cached_property
     def digest(self) -> str:
         """Tells whether two sets of inputs ask for the same: `v1:` and a SHA-256 in hex."""
-        fields = self.fields
-        canonical = ",".join([_write_pair(name, fields[name]) for name in _SORTED_NAMES if name in fields])
-        return f"{DIGEST_VERSION}:{hashlib.sha256(f'{{{canonical}}}'.encode()).hexdigest()}"
+        return find_digest(self.fields)
+
+
+def find_digest(fields: Mapping[str, FieldValue]) -> str:
+    """Take the digest of canonical values."""
+    canonical = ",".join([_write_pair(name, fields[name]) for name in _SORTED_NAMES if name in fields])
+    return f"{DIGEST_VERSION}:{hashlib.sha256(f'{{{canonical}}}'.encode()).hexdigest()}"
 
 
 def find_price_key(fields: Mapping[str, FieldValue]) -> PriceKey:

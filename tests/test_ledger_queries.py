@@ -23,7 +23,7 @@ from hedra_batch.state import State
 DOCUMENTED = (
     "id, edition, state, attempt, generation_id, asset_id, prompt_id, image_id, model, prompt, image, aspect_ratio, "
     "resolution, duration_ms, output, sha256, bytes, credits_estimated, credits_charged, error_code, error, "
-    "request_id, submitted_at, finished_at"
+    "request_id, submitted_at, finished_at, formerly, credits_refunded"
 )
 
 

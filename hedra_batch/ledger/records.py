@@ -25,7 +25,8 @@ ATTEMPT_COLUMNS = (
 RESULT_COLUMNS = (
     "id", "edition", "state", "attempt", "generation_id", "asset_id", "prompt_id", "image_id", "model", "prompt",
     "image", "aspect_ratio", "resolution", "duration_ms", "output", "sha256", "bytes", "credits_estimated",
-    "credits_charged", "error_code", "error", "request_id", "submitted_at", "finished_at",
+    "credits_charged", "error_code", "error", "request_id", "submitted_at", "finished_at", "formerly",
+    "credits_refunded",
 )  # fmt: skip
 
 #: What stays of a job for ever: its edition and its id.
@@ -126,6 +127,7 @@ def job_columns(job: Job) -> dict[str, object]:
     image = job.inputs.get_media("image")
     return {
         "digest": job.inputs.digest,
+        "sent_digest": job.inputs.digest,
         "fields": _write_json(job.inputs.fields),
         "prompt_id": job.prompt_id,
         "image_id": job.image_id,

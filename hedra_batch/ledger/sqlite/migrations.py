@@ -1,17 +1,18 @@
 """What brings a ledger of an older schema up to date: one transaction a step, so that a kill leaves the old or the new.
 
 Each step works on what the step before has left, and never changes again; the last one uses the present schema's
-script, which has to be copied here before it changes.
+script, which has to be copied beside it before it changes.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from hedra_batch.clock import Clock
-from hedra_batch.inputs import Medium
+from hedra_batch.inputs import Medium, find_digest
 from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, load_states, read_schema, run_script, sum_spending
 
 _TO_2 = """
@@ -103,6 +104,7 @@ _LATE_COLUMNS = {"resends": "INTEGER NOT NULL DEFAULT 0", "missing_at": "TEXT", 
 
 #: Those first that refer to others.
 _TABLES_OF_3 = ("history", "attempts", "states", "transitions", "spending", "servers", "assets", "info", "runs")
+_TABLES_OF_4 = ("history", "attempts", "states", "transitions", "spending", "deduplication", "uploads", "info", "runs")
 
 #: Columns that stay as they are.
 _KEPT = (
@@ -140,6 +142,22 @@ INSERT INTO history
 SELECT attempt_key, {_RENAMED}, {_MAPPED}, '{{now}}', 'schema 4' FROM old_attempts WHERE {_RENAMED} <> {_MAPPED};
 """
 
+_SUM_OF_4 = """
+INSERT INTO spending
+SELECT edition, coalesce(unit, ''), liability, coalesce(sum(price), 0), count(*) FILTER (WHERE price IS NULL)
+FROM attempts JOIN states USING (state) WHERE liability <> 'none' GROUP BY 1, 2, 3;
+"""
+
+_KEPT_BY_5 = f"{_KEPT}, bought_as, state, resends, request_key, remote_id, estimated, charged, unit"
+_COPY_TO_5 = f"""
+INSERT INTO info SELECT * FROM old_info;
+INSERT INTO runs SELECT * FROM old_runs;
+INSERT INTO deduplication SELECT * FROM old_deduplication;
+INSERT INTO uploads SELECT * FROM old_uploads;
+INSERT INTO attempts ({_KEPT_BY_5}, sent_digest) SELECT {_KEPT_BY_5}, digest FROM old_attempts;
+INSERT INTO history SELECT * FROM old_history ORDER BY rowid;
+"""
+
 
 def migrate(connection: sqlite3.Connection, version: int, clock: Clock) -> None:
     for older in range(version, SCHEMA_VERSION):
@@ -163,17 +181,40 @@ def _migrate_to_3(connection: sqlite3.Connection, _: Clock) -> None:
 
 
 def _migrate_to_4(connection: sqlite3.Connection, clock: Clock) -> None:
-    """Make all tables anew beside the old ones, and take the rows over."""
     _add_late_columns(connection, clock)
-    _set_aside(connection)
-    tables, rules = read_schema()
+    _make_anew(connection, _TABLES_OF_3, read_schema("schema_4.sql"), _COPY_TO_4.format(now=clock.now_text()))
+    run_script(connection, _SUM_OF_4)
+
+
+def _migrate_to_5(connection: sqlite3.Connection, _: Clock) -> None:
+    _make_anew(connection, _TABLES_OF_4, read_schema(), _COPY_TO_5)
+    _note_sent_models(connection)
+    sum_spending(connection)
+
+
+def _make_anew(connection: sqlite3.Connection, older: Sequence[str], schema: tuple[str, str], copy: str) -> None:
+    """Make all tables anew beside the old ones, and take the rows over."""
+    _set_aside(connection, older)
+    tables, rules = schema
     run_script(connection, tables)
     load_states(connection)
-    run_script(connection, _COPY_TO_4.format(now=clock.now_text()))
-    for name in _TABLES_OF_3:
+    # A schema may add up by its own rules what it has not copied yet.
+    connection.execute("DELETE FROM spending")
+    run_script(connection, copy)
+    for name in older:
         connection.execute(f"DROP TABLE old_{name}")
     run_script(connection, rules)
-    sum_spending(connection)
+
+
+def _note_sent_models(connection: sqlite3.Connection) -> None:
+    """Take the digest of what was really sent, where the model was written otherwise than the request names it."""
+    rows = connection.execute(
+        "SELECT attempt_key, fields, coalesce(CAST(body AS TEXT) ->> '$.ai_model_id', CAST(body AS TEXT) ->> "
+        "'$.model_slug') AS model FROM attempts WHERE json_valid(CAST(body AS TEXT)) AND model <> fields ->> '$.model'"
+    )
+    for key, fields, model in rows.fetchall():
+        digest = find_digest({**json.loads(fields), "model": model})
+        connection.execute("UPDATE attempts SET sent_digest = ? WHERE attempt_key = ?", (digest, key))
 
 
 def _add_late_columns(connection: sqlite3.Connection, clock: Clock) -> None:
@@ -184,21 +225,21 @@ def _add_late_columns(connection: sqlite3.Connection, clock: Clock) -> None:
     connection.execute(f"UPDATE attempts SET accepted_mark = ? WHERE {unmarked}", (clock.mark(),))
 
 
-def _set_aside(connection: sqlite3.Connection) -> None:
+def _set_aside(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
     """Rename the tables, and drop what has a name beside them."""
     for name in ("results", "results_by_attempt"):
         connection.execute(f"DROP VIEW IF EXISTS {name}")
-    marks = ", ".join("?" * len(_TABLES_OF_3))
+    marks = ", ".join("?" * len(tables))
     parts = connection.execute(
         "SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'index') AND sql IS NOT NULL "
         f"AND tbl_name IN ({marks})",
-        _TABLES_OF_3,
+        tables,
     )
     for kind, name in parts.fetchall():
         connection.execute(f"DROP {kind} {name}")
     # A view of somebody else's that reads `results` is left as it is, and not tried.
     connection.execute("PRAGMA legacy_alter_table = ON")
-    for name in _TABLES_OF_3:
+    for name in tables:
         connection.execute(f"ALTER TABLE {name} RENAME TO old_{name}")
     connection.execute("PRAGMA legacy_alter_table = OFF")
 
@@ -207,4 +248,5 @@ _STEPS: dict[int, Callable[[sqlite3.Connection, Clock], None]] = {
     1: _migrate_to_2,
     2: _migrate_to_3,
     3: _migrate_to_4,
+    4: _migrate_to_5,
 }

@@ -8,7 +8,7 @@ from importlib import resources
 from hedra_batch.errors import ConfigurationError
 from hedra_batch.state import LIABILITIES, PUBLIC_STATES, TRANSITIONS, State
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _RULES = "-- Indexes, rules and views:"
 
@@ -22,9 +22,9 @@ def require_known(version: int) -> None:
         )
 
 
-def read_schema() -> tuple[str, str]:
+def read_schema(name: str = "schema.sql") -> tuple[str, str]:
     """Read the script that makes the tables, and the one for their indexes and rules."""
-    text = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
+    text = resources.files(__package__).joinpath(name).read_text("utf-8")
     tables, mark, rules = text.partition(_RULES)
     return tables, mark + rules
 
@@ -67,6 +67,7 @@ def sum_spending(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM spending")
     connection.execute(
         "INSERT INTO spending "
-        "SELECT edition, coalesce(unit, ''), liability, coalesce(sum(price), 0), count(*) FILTER (WHERE price IS NULL) "
-        "FROM attempts JOIN states USING (state) WHERE liability <> 'none' GROUP BY 1, 2, 3"
+        "SELECT edition, month, coalesce(unit, ''), liability, coalesce(sum(price), 0), "
+        "count(*) FILTER (WHERE price IS NULL) "
+        "FROM attempts JOIN states USING (state) WHERE liability <> 'none' GROUP BY 1, 2, 3, 4"
     )

@@ -1,4 +1,4 @@
--- The ledger's schema, version 4 (PRAGMA user_version). All instants are UTC, ISO 8601 with a Z.
+-- The ledger's schema, version 5 (PRAGMA user_version). All instants are UTC, ISO 8601 with a Z.
 -- Only the view `results` is for others to rely on; all else may change with a version.
 
 CREATE TABLE info (
@@ -45,6 +45,11 @@ CREATE TABLE uploads (
 ) STRICT;
 CREATE UNIQUE INDEX uploads_one_alive ON uploads (kind, sha256) WHERE gone_at IS NULL;
 
+CREATE TABLE models (              -- every name that a list of models has had for one, the last meaning of each
+    spelling TEXT PRIMARY KEY,     -- slug, id or name, without regard to case
+    slug TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE attempts (
     attempt_key INTEGER PRIMARY KEY,
     edition TEXT NOT NULL,         -- '' is the default edition
@@ -54,6 +59,8 @@ CREATE TABLE attempts (
     latest INTEGER NOT NULL,       -- 1 for the attempt that its job stands by, else 0
     state TEXT NOT NULL REFERENCES states (state),
     digest TEXT NOT NULL,          -- of `fields`
+    sent_digest TEXT NOT NULL,     -- of `fields` with the model as it was named to the server; until then as `digest`
+    kept_digest TEXT,              -- of other inputs that a person has said this video counts for
     fields TEXT NOT NULL,          -- JSON: the canonical inputs, images by content
     prompt_id TEXT NOT NULL,
     image_id TEXT NOT NULL,
@@ -77,17 +84,23 @@ CREATE TABLE attempts (
     asset_id TEXT,                 -- of the video
     eta_seconds REAL,              -- the server's guess at acceptance, else the model's usual time
     output TEXT,                   -- relative to the run folder; claimed at READY, for ever
+    moving_to TEXT,                -- the name that its file is given now, claimed like `output`
+    is_staged INTEGER NOT NULL DEFAULT 0,     -- 1 once all files that are renamed together left their old names
+    part_tag TEXT,                 -- tells the version of the file of which a part was fetched, as the server names it
     sha256 TEXT,                   -- of the video's bytes, in hex
     bytes INTEGER,                 -- of the video
     estimated INTEGER,             -- by the price list at RESERVED; empty where it could not be known
     charged INTEGER,               -- as the server reports it; empty where it did not
-    unit TEXT,                     -- of both, the smallest that the API counts in; empty where neither is known
+    refunded INTEGER,              -- how much less a later read reports; `charged` stays
+    reread_at TEXT,                -- when a failed one was read once more for that
+    unit TEXT,                     -- of all three, the smallest that the API counts in; empty where none is known
     error_code TEXT,
     error TEXT,
     request_id TEXT,               -- the server's x-request-id of the last answer to a send
     price INTEGER AS (             -- what it costs at most: as charged or as estimated, whichever is more
         max(coalesce(charged, estimated), coalesce(estimated, charged))
     ),
+    month TEXT AS (substr(coalesce(submitted_at, changed_at), 1, 7)), -- UTC, in which it counts towards a budget
     UNIQUE (edition, bought_as, number)
 ) STRICT;
 
@@ -99,15 +112,16 @@ CREATE TABLE history (
     note TEXT                      -- the error, where one led to the change
 ) STRICT;
 
--- What each edition has cost and may cost, kept up to date with each change of an attempt: a budget is checked before
+-- What each edition has cost and may cost in each month, kept up to date with each change of an attempt: a budget is checked before
 -- each send, and adding up all rows for that would make a large batch slow.
 CREATE TABLE spending (
     edition TEXT NOT NULL,
+    month TEXT NOT NULL,           -- as attempts have it
     unit TEXT NOT NULL,            -- '' for attempts whose price is not known
     liability TEXT NOT NULL,       -- as states have it, but for none
     amount INTEGER NOT NULL,       -- of all those whose price is known
     unpriced INTEGER NOT NULL,     -- how many have none that is known
-    PRIMARY KEY (edition, unit, liability)
+    PRIMARY KEY (edition, month, unit, liability)
 ) STRICT, WITHOUT ROWID;
 
 -- Indexes, rules and views: a migration makes them when the rows are in place.
@@ -115,6 +129,9 @@ CREATE TABLE spending (
 CREATE UNIQUE INDEX attempts_latest ON attempts (edition, job_id) WHERE latest = 1;
 -- Few attempts are not the first of their job.
 CREATE INDEX attempts_later ON attempts (edition, job_id, number) WHERE number > 1;
+-- Paid work is recognised by it when its job has another id.
+CREATE INDEX attempts_by_sent_digest ON attempts (sent_digest);
+CREATE UNIQUE INDEX attempts_by_moving_to ON attempts (moving_to) WHERE moving_to IS NOT NULL;
 CREATE INDEX attempts_by_state ON attempts (state) WHERE latest = 1;
 CREATE UNIQUE INDEX attempts_by_output ON attempts (output) WHERE output IS NOT NULL;
 CREATE UNIQUE INDEX attempts_by_request ON attempts (request_key) WHERE request_key IS NOT NULL;
@@ -139,20 +156,20 @@ END;
 CREATE TRIGGER attempts_spending_insert AFTER INSERT ON attempts
 BEGIN
     INSERT INTO spending
-    SELECT NEW.edition, coalesce(NEW.unit, ''), liability, coalesce(NEW.price, 0), NEW.price IS NULL
+    SELECT NEW.edition, NEW.month, coalesce(NEW.unit, ''), liability, coalesce(NEW.price, 0), NEW.price IS NULL
     FROM states WHERE state = NEW.state AND liability <> 'none'
     ON CONFLICT DO UPDATE SET amount = amount + excluded.amount, unpriced = unpriced + excluded.unpriced;
 END;
 
-CREATE TRIGGER attempts_spending_update AFTER UPDATE OF state, estimated, charged, unit ON attempts
-WHEN OLD.price IS NOT NEW.price OR OLD.unit IS NOT NEW.unit
+CREATE TRIGGER attempts_spending_update AFTER UPDATE OF state, submitted_at, estimated, charged, unit ON attempts
+WHEN OLD.price IS NOT NEW.price OR OLD.unit IS NOT NEW.unit OR OLD.month IS NOT NEW.month
 OR (SELECT liability FROM states WHERE state = OLD.state) <> (SELECT liability FROM states WHERE state = NEW.state)
 BEGIN
     UPDATE spending SET amount = amount - coalesce(OLD.price, 0), unpriced = unpriced - (OLD.price IS NULL)
-    WHERE edition = OLD.edition AND unit = coalesce(OLD.unit, '')
+    WHERE edition = OLD.edition AND month = OLD.month AND unit = coalesce(OLD.unit, '')
     AND liability = (SELECT liability FROM states WHERE state = OLD.state);
     INSERT INTO spending
-    SELECT NEW.edition, coalesce(NEW.unit, ''), liability, coalesce(NEW.price, 0), NEW.price IS NULL
+    SELECT NEW.edition, NEW.month, coalesce(NEW.unit, ''), liability, coalesce(NEW.price, 0), NEW.price IS NULL
     FROM states WHERE state = NEW.state AND liability <> 'none'
     ON CONFLICT DO UPDATE SET amount = amount + excluded.amount, unpriced = unpriced + excluded.unpriced;
 END;
@@ -166,12 +183,14 @@ SELECT
     a.fields ->> '$.duration_ms' AS duration_ms, a.output, a.sha256, a.bytes,
     CASE a.unit WHEN 'credits' THEN a.estimated END AS credits_estimated,
     CASE a.unit WHEN 'credits' THEN a.charged END AS credits_charged,
-    a.error_code, a.error, a.request_id, a.submitted_at, a.finished_at, a.latest, a.attempt_key
+    a.error_code, a.error, a.request_id, a.submitted_at, a.finished_at,
+    CASE WHEN a.bought_as <> a.job_id THEN a.bought_as END AS formerly,
+    CASE a.unit WHEN 'credits' THEN a.refunded END AS credits_refunded, a.latest, a.attempt_key
 FROM attempts AS a JOIN states AS s USING (state);
 
 CREATE VIEW results AS
 SELECT
     id, edition, state, attempt, generation_id, asset_id, prompt_id, image_id, model, prompt, image,
     aspect_ratio, resolution, duration_ms, output, sha256, bytes, credits_estimated, credits_charged,
-    error_code, error, request_id, submitted_at, finished_at
+    error_code, error, request_id, submitted_at, finished_at, formerly, credits_refunded
 FROM results_by_attempt WHERE latest = 1;

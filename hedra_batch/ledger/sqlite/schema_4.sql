@@ -1,0 +1,177 @@
+-- The ledger's schema, version 4 (PRAGMA user_version). All instants are UTC, ISO 8601 with a Z.
+-- Only the view `results` is for others to rely on; all else may change with a version.
+
+CREATE TABLE info (
+    key TEXT PRIMARY KEY,          -- manifest, batch_uuid, run_counter; lost_attempts and lost_mark: see `Loss`
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE states (              -- loaded from the program's tables at each opening
+    state TEXT PRIMARY KEY,
+    public TEXT NOT NULL,          -- new running unknown done failed held
+    liability TEXT NOT NULL        -- charged: the server may have charged it; reserved: it is about to be sent; none
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE transitions (         -- loaded from the program's table at each opening
+    from_state TEXT NOT NULL,
+    to_state TEXT NOT NULL,
+    PRIMARY KEY (from_state, to_state)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY,    -- counts up; the identity file holds the last one too
+    started_at TEXT NOT NULL,
+    ended_at TEXT,                 -- empty after a crash
+    exit_code INTEGER,             -- empty after a crash
+    version TEXT NOT NULL          -- of the program
+) STRICT;
+
+CREATE TABLE deduplication (
+    base_url TEXT NOT NULL,
+    kind TEXT NOT NULL,            -- of request: what a server shows of one tells nothing of another
+    verdict TEXT NOT NULL,         -- unproven, proven or none: does it recognise a repeated request by its key?
+    PRIMARY KEY (base_url, kind)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE uploads (
+    upload_key INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,            -- of file
+    sha256 TEXT NOT NULL,          -- of the file's bytes, in hex
+    handle TEXT NOT NULL,          -- what requests name it by
+    name TEXT NOT NULL,            -- the file name it was uploaded under
+    uploaded_at TEXT NOT NULL,
+    expires_at TEXT,               -- empty where the server keeps it
+    gone_at TEXT                   -- when the server did not know it any more, or another upload took its place
+) STRICT;
+CREATE UNIQUE INDEX uploads_one_alive ON uploads (kind, sha256) WHERE gone_at IS NULL;
+
+CREATE TABLE attempts (
+    attempt_key INTEGER PRIMARY KEY,
+    edition TEXT NOT NULL,         -- '' is the default edition
+    job_id TEXT NOT NULL,          -- the job that it counts for
+    bought_as TEXT NOT NULL,       -- the job id that it was bought under
+    number INTEGER NOT NULL,       -- from 1, counts up for each (edition, bought_as), never used twice
+    latest INTEGER NOT NULL,       -- 1 for the attempt that its job stands by, else 0
+    state TEXT NOT NULL REFERENCES states (state),
+    digest TEXT NOT NULL,          -- of `fields`
+    fields TEXT NOT NULL,          -- JSON: the canonical inputs, images by content
+    prompt_id TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    image TEXT,                    -- as the manifest writes it
+    wanted_output TEXT NOT NULL,   -- relative to the run folder, as the manifest wants it
+    request_key TEXT,              -- ours, from RESERVED on
+    remote_id TEXT,                -- the server's, from ACCEPTED on
+    body BLOB,                     -- the exact bytes of the request
+    sends INTEGER NOT NULL DEFAULT 0,         -- POSTs begun with this key
+    unknown_sends INTEGER NOT NULL DEFAULT 0, -- those of them whose outcome could not be told
+    resends INTEGER NOT NULL DEFAULT 0,       -- sends again after a lost one, but for those surely not accepted
+    unknown_at TEXT,               -- since when the outcome is unknown
+    unknown_mark TEXT,             -- the same moment: start of the machine, and seconds since then
+    absent_at TEXT,                -- when reading last found it absent
+    submitted_at TEXT,             -- begin of the last send
+    accepted_at TEXT,
+    accepted_mark TEXT,            -- the same moment, as unknown_mark is written
+    missing_at TEXT,               -- since when the server denies what it had accepted or completed; empty while not
+    finished_at TEXT,              -- entry into DONE, REFUSED, FAILED or ABANDONED
+    changed_at TEXT NOT NULL,      -- last change of state
+    asset_id TEXT,                 -- of the video
+    eta_seconds REAL,              -- the server's guess at acceptance, else the model's usual time
+    output TEXT,                   -- relative to the run folder; claimed at READY, for ever
+    sha256 TEXT,                   -- of the video's bytes, in hex
+    bytes INTEGER,                 -- of the video
+    estimated INTEGER,             -- by the price list at RESERVED; empty where it could not be known
+    charged INTEGER,               -- as the server reports it; empty where it did not
+    unit TEXT,                     -- of both, the smallest that the API counts in; empty where neither is known
+    error_code TEXT,
+    error TEXT,
+    request_id TEXT,               -- the server's x-request-id of the last answer to a send
+    price INTEGER AS (             -- what it costs at most: as charged or as estimated, whichever is more
+        max(coalesce(charged, estimated), coalesce(estimated, charged))
+    ),
+    UNIQUE (edition, bought_as, number)
+) STRICT;
+
+CREATE TABLE history (
+    attempt_key INTEGER NOT NULL REFERENCES attempts (attempt_key),
+    from_state TEXT,               -- empty at the recording
+    to_state TEXT NOT NULL,
+    at TEXT NOT NULL,
+    note TEXT                      -- the error, where one led to the change
+) STRICT;
+
+-- What each edition has cost and may cost, kept up to date with each change of an attempt: a budget is checked before
+-- each send, and adding up all rows for that would make a large batch slow.
+CREATE TABLE spending (
+    edition TEXT NOT NULL,
+    unit TEXT NOT NULL,            -- '' for attempts whose price is not known
+    liability TEXT NOT NULL,       -- as states have it, but for none
+    amount INTEGER NOT NULL,       -- of all those whose price is known
+    unpriced INTEGER NOT NULL,     -- how many have none that is known
+    PRIMARY KEY (edition, unit, liability)
+) STRICT, WITHOUT ROWID;
+
+-- Indexes, rules and views: a migration makes them when the rows are in place.
+
+CREATE UNIQUE INDEX attempts_latest ON attempts (edition, job_id) WHERE latest = 1;
+-- Few attempts are not the first of their job.
+CREATE INDEX attempts_later ON attempts (edition, job_id, number) WHERE number > 1;
+CREATE INDEX attempts_by_state ON attempts (state) WHERE latest = 1;
+CREATE UNIQUE INDEX attempts_by_output ON attempts (output) WHERE output IS NOT NULL;
+CREATE UNIQUE INDEX attempts_by_request ON attempts (request_key) WHERE request_key IS NOT NULL;
+CREATE UNIQUE INDEX attempts_by_remote ON attempts (remote_id) WHERE remote_id IS NOT NULL;
+
+CREATE TRIGGER attempts_known_transitions BEFORE UPDATE OF state ON attempts
+WHEN NOT EXISTS (SELECT 1 FROM transitions WHERE from_state = OLD.state AND to_state = NEW.state)
+BEGIN
+    SELECT RAISE(ABORT, 'no such transition');
+END;
+
+CREATE TRIGGER attempts_history_insert AFTER INSERT ON attempts
+BEGIN
+    INSERT INTO history VALUES (NEW.attempt_key, NULL, NEW.state, NEW.changed_at, NULL);
+END;
+
+CREATE TRIGGER attempts_history_update AFTER UPDATE OF state ON attempts
+BEGIN
+    INSERT INTO history VALUES (NEW.attempt_key, OLD.state, NEW.state, NEW.changed_at, NEW.error);
+END;
+
+CREATE TRIGGER attempts_spending_insert AFTER INSERT ON attempts
+BEGIN
+    INSERT INTO spending
+    SELECT NEW.edition, coalesce(NEW.unit, ''), liability, coalesce(NEW.price, 0), NEW.price IS NULL
+    FROM states WHERE state = NEW.state AND liability <> 'none'
+    ON CONFLICT DO UPDATE SET amount = amount + excluded.amount, unpriced = unpriced + excluded.unpriced;
+END;
+
+CREATE TRIGGER attempts_spending_update AFTER UPDATE OF state, estimated, charged, unit ON attempts
+WHEN OLD.price IS NOT NEW.price OR OLD.unit IS NOT NEW.unit
+OR (SELECT liability FROM states WHERE state = OLD.state) <> (SELECT liability FROM states WHERE state = NEW.state)
+BEGIN
+    UPDATE spending SET amount = amount - coalesce(OLD.price, 0), unpriced = unpriced - (OLD.price IS NULL)
+    WHERE edition = OLD.edition AND unit = coalesce(OLD.unit, '')
+    AND liability = (SELECT liability FROM states WHERE state = OLD.state);
+    INSERT INTO spending
+    SELECT NEW.edition, coalesce(NEW.unit, ''), liability, coalesce(NEW.price, 0), NEW.price IS NULL
+    FROM states WHERE state = NEW.state AND liability <> 'none'
+    ON CONFLICT DO UPDATE SET amount = amount + excluded.amount, unpriced = unpriced + excluded.unpriced;
+END;
+
+CREATE VIEW results_by_attempt AS
+SELECT
+    a.job_id AS id, a.edition, s.public AS state, a.number AS attempt,
+    coalesce(a.remote_id, a.request_key) AS generation_id, a.asset_id, a.prompt_id, a.image_id,
+    a.fields ->> '$.model' AS model, a.fields ->> '$.prompt' AS prompt, a.image,
+    a.fields ->> '$.aspect_ratio' AS aspect_ratio, a.fields ->> '$.resolution' AS resolution,
+    a.fields ->> '$.duration_ms' AS duration_ms, a.output, a.sha256, a.bytes,
+    CASE a.unit WHEN 'credits' THEN a.estimated END AS credits_estimated,
+    CASE a.unit WHEN 'credits' THEN a.charged END AS credits_charged,
+    a.error_code, a.error, a.request_id, a.submitted_at, a.finished_at, a.latest, a.attempt_key
+FROM attempts AS a JOIN states AS s USING (state);
+
+CREATE VIEW results AS
+SELECT
+    id, edition, state, attempt, generation_id, asset_id, prompt_id, image_id, model, prompt, image,
+    aspect_ratio, resolution, duration_ms, output, sha256, bytes, credits_estimated, credits_charged,
+    error_code, error, request_id, submitted_at, finished_at
+FROM results_by_attempt WHERE latest = 1;
