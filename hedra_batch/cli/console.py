@@ -166,9 +166,12 @@ async def _read_answer() -> str:
     """Read a line of the terminal while signals are heeded."""
     loop = asyncio.get_running_loop()
     has_line = asyncio.Event()
+    is_blocking = os.get_blocking(sys.stdin.fileno())
     loop.add_reader(sys.stdin, has_line.set)
     try:
         await has_line.wait()
     finally:
         loop.remove_reader(sys.stdin)
+        # uvloop has made it non-blocking, and with it all that is open on the same terminal, the shell's too.
+        os.set_blocking(sys.stdin.fileno(), is_blocking)
     return sys.stdin.readline()
