@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hedra_batch.batch.ending import FinishedRun
 from hedra_batch.batch.workspace import Workspace
 from hedra_batch.cli.advice import Advice, advise, name_jobs, repeat_selection, write_command
-from hedra_batch.cli.logs import divert, log_to, make_line_handler, make_warning_handler, redact
+from hedra_batch.cli.logs import admit, log_to, make_line_handler, make_warning_handler, redact
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.workspace import describe_path
 from hedra_batch.errors import (
@@ -71,7 +71,10 @@ class Console:
         verbosity = self._options.verbosity
         lines = self._warnings if self._is_live else make_line_handler(self._secrets, verbosity)
         with log_to(self._folder.name_log(), self._secrets, verbosity, None if self._options.is_quiet else lines):
-            yield
+            try:
+                yield
+            finally:
+                self._close_screen()
 
     @asynccontextmanager
     async def show(self, take_snapshot: TakeSnapshot) -> AsyncIterator[None]:
@@ -83,7 +86,9 @@ class Console:
 
         self._screen = Screen(sys.stderr)
         async with show_live(self._name, take_snapshot, self._screen) as lines:
-            with divert(self._warnings, lines, logging.INFO if self._options.verbosity else logging.WARNING):
+            # To the end of the log: the screen puts what is still said in order after what it holds.
+            self._warnings.setStream(lines)
+            with admit(self._warnings, logging.INFO if self._options.verbosity else logging.WARNING):
                 yield
 
     def write_plan(self, summary: PlanSummary, quote: Quote, budget: Money | None, spending: Spending | None) -> None:
@@ -112,8 +117,6 @@ class Console:
 
     def write_end(self, finished: FinishedRun, *, is_stopped: bool) -> None:
         """Say why it ended, the last line, and under it what a person may want to settle."""
-        if self._screen:
-            self._screen.close()
         result, reasons = finished.result, finished.reasons
         if self._options.is_quiet and result.exit_code in QUIET_CODES:
             return
@@ -132,9 +135,17 @@ class Console:
 
     def say(self, line: str) -> None:
         transcript.info("%s", line)
+        if self._screen:
+            self._screen.leave([redact(line, self._secrets)])
+            return
         # After SIGHUP the terminal may be gone; the summary is written all the same.
         with suppress(OSError):
             say(redact(line, self._secrets))
+
+    def _close_screen(self) -> None:
+        """Wait until all is said, or until it is clear that the terminal takes nothing: the log file has it as well."""
+        if self._screen and not self._screen.close():
+            logger.warning("the terminal takes nothing, so what it has not shown stands here only")
 
     def _describe_reason(self, reason: HedraBatchError) -> str:
         if not isinstance(reason, JobsChangedError):

@@ -134,12 +134,11 @@ def make_warning_handler(secrets: Sequence[str]) -> logging.StreamHandler[Any]:
 
 
 @contextmanager
-def divert(handler: logging.StreamHandler[Any], stream: Any, level: int) -> Iterator[None]:
-    """Have a handler write to another stream, from another level on, until the context ends."""
-    level_before, stream_before = handler.level, handler.setStream(stream)
+def admit(handler: logging.Handler, level: int) -> Iterator[None]:
+    """Have a handler write from another level on, until the context ends."""
+    level_before = handler.level
     handler.setLevel(level)
     try:
         yield
     finally:
-        handler.setStream(stream_before)
         handler.setLevel(level_before)
