@@ -259,7 +259,12 @@ class NoAnswerError(RetryError):
 
 
 class UnavailableError(RetryError):
-    """The server answered that it cannot (3xx, 408, 5xx); a request that costs nothing may be sent again."""
+    """The server answered that it cannot (3xx, 408, 5xx); a request that costs nothing may be sent again.
+
+    `status` is that of the answer.
+    """
+
+    status = 0
 
 
 class GarbledError(RetryError):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
 from test_rate import run_virtually
 
 from hedra_batch import errors
 from hedra_batch.api.protocol import RequestGroup
+from hedra_batch.api.v2.refusals import read_refusal
 from hedra_batch.progress import Pace
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.run.wiring import Lanes
@@ -86,6 +88,23 @@ def test_an_outage_lasts_from_the_first_failure_to_the_next_answer() -> None:
         lanes.reads.on_answered()
 
     assert [round(read_after(happens).outage_seconds) for happens in (fail, recover)] == [10, 0]
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (AWAY, "the API cannot be reached"),
+        (errors.NoAnswerError("Timed out"), "the API does not answer"),
+        (errors.GarbledError("What?"), "the API's answers cannot be read"),
+        (read_refusal(503, {}, "overloaded"), "the API answers with errors (503)"),
+        (errors.OutOfCreditsError("No credits"), "the API answers with errors"),
+    ],
+)
+def test_what_the_api_does_instead_of_answering_is_told(failure: errors.HedraBatchError, reason: str) -> None:
+    async def fail(lanes: Lanes) -> None:
+        lanes.reads.on_failed(failure, None)
+
+    assert read_after(fail).outage_reason == reason
 
 
 def test_places_in_flight_and_what_the_api_runs_at_once_are_told() -> None:

@@ -87,6 +87,7 @@ class Lanes:
             pause_seconds=pause.remaining_seconds,
             pause_reason=pause.reason,
             outage_seconds=self._outage_guard.failing_seconds,
+            outage_reason=self._outage_guard.failure,
             in_flight=self.concurrency.taken,
             places=self.concurrency.cap,
             configured_places=self.concurrency.size,

@@ -58,7 +58,9 @@ def read_refusal(status: int, headers: Mapping[str, str], text: str) -> HedraBat
     # First, whatever the body says: a gateway's answer tells nothing of what was done behind it.
     if status < 400 or status == 408 or status >= 500:
         said = f": {message}" if message else ""
-        return UnavailableError(f"The API answered HTTP {status}{said}", read_retry_after(headers))
+        unavailable = UnavailableError(f"The API answered HTTP {status}{said}", read_retry_after(headers))
+        unavailable.status = status
+        return unavailable
     message = message or f"HTTP {status} without a message"
     if status == 429:
         return _read_throttling(message, headers)
