@@ -26,7 +26,7 @@ from rich.text import Text
 from hedra_batch.errors import HedraBatchError
 from hedra_batch.progress import TakeSnapshot
 from hedra_batch.report.live import draw
-from hedra_batch.report.terminal import is_foreground, read_size, wrap
+from hedra_batch.report.terminal import USUAL_SIZE, find_size, fit, is_foreground
 
 logger = logging.getLogger(__name__)
 
@@ -134,9 +134,8 @@ class Screen:
             # For a terminal with one screen only.
             self._console.clear()
             self._live.stop()
-        width = read_size(self.stream).columns
         for text in texts:
-            self._lasting.write("\n".join(wrap(line, width) for line in text.splitlines()) + "\n")
+            self._lasting.write(fit(text.removesuffix("\n"), self.stream) + "\n")
         self._lasting.flush()
 
 
@@ -188,7 +187,7 @@ async def _keep_drawing(name: str, take_snapshot: TakeSnapshot, screen: Screen, 
         while True:
             if is_foreground(screen.stream):
                 snapshot = await take_snapshot()
-                size = read_size(screen.stream)
+                size = find_size(screen.stream) or USUAL_SIZE
                 await screen.show(draw(name, snapshot, list(lines.latest), size), size)
             else:
                 await asyncio.wrap_future(screen.leave(lines.take()))

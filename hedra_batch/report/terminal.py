@@ -44,12 +44,12 @@ def is_foreground(stream: TextIO) -> bool:
         return True
 
 
-def read_size(stream: TextIO) -> os.terminal_size:
-    """Read the size as it is at this moment: a person may change it at any time."""
+def find_size(stream: TextIO) -> os.terminal_size | None:
+    """Find the size as it is at this moment: a person may change it at any time. None for what is no terminal."""
     try:
         columns, lines = os.get_terminal_size(stream.fileno())
-    except OSError:
-        return USUAL_SIZE
+    except (OSError, ValueError, AttributeError):
+        return None
     return os.terminal_size((columns or USUAL_SIZE.columns, lines or USUAL_SIZE.lines))
 
 
@@ -82,10 +82,8 @@ def fit(text: str, stream: TextIO) -> str:
 
 def find_width(stream: TextIO) -> int | None:
     """Find how many columns a terminal has; None for what is no terminal."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or USUAL_SIZE.columns
-    except (OSError, ValueError, AttributeError):
-        return None
+    size = find_size(stream)
+    return size.columns if size else None
 
 
 def wrap(line: str, width: int) -> str:
