@@ -175,7 +175,9 @@ def test_a_pace_that_was_cut_is_told_beside_the_real_one(allowed: Rate, configur
     assert words in draw_plain(replace(BUSY, pace=replace(PACE, allowed=allowed, configured=configured)))
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(25, "25 s left"), (600, "10 min left"), (36_000, "10 h left")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(4.3, "4 s left"), (25, "25 s left"), (600, "10 min left"), (36_000, "10 h left")]
+)
 def test_the_time_left_is_told_in_the_unit_that_fits(seconds: float, words: str) -> None:
     assert f"spring  1:02:03 elapsed  about {words}" in draw_plain(
         replace(BUSY, elapsed_seconds=3723.4, left_seconds=seconds)

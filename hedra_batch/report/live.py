@@ -76,7 +76,7 @@ def _draw_head(name: str, snapshot: Snapshot, width: int) -> Iterator[Text]:
         [
             (shorten(name, max(width - 18, 10)), "bold"),
             (f"{write_clock(snapshot.elapsed_seconds)} elapsed", ""),
-            *([(f"about {write_duration(left)} left", "dim")] if left else []),
+            *([(f"about {write_duration(round(left))} left", "dim")] if left else []),
         ],
         width,
     )
@@ -129,7 +129,7 @@ def describe_waits(snapshot: Snapshot) -> Iterator[tuple[str, ...]]:
     if snapshot.closed_by:
         yield (f"not submitted: {snapshot.closed_by}",)
     if snapshot.pace and snapshot.pace.outage_seconds >= OUTAGE_SECONDS:
-        duration, reason = write_duration(snapshot.pace.outage_seconds), snapshot.pace.outage_reason
+        duration, reason = write_duration(round(snapshot.pace.outage_seconds)), snapshot.pace.outage_reason
         yield (
             f"no useful answer for {duration}: {reason}; it is tried again and again",
             f"no useful answer for {duration}: {reason}",
