@@ -83,6 +83,18 @@ async def test_5_when_the_account_is_out_of_credits_and_what_was_paid_for_arrive
     assert finished.err.endswith("\n  Once that is put right, run the same line again to go on.\n")
 
 
+async def test_a_retry_out_of_credits_says_what_goes_on_with_it(poor_desk: Desk) -> None:
+    priced = "defaults: {model: fal/grok-video-t2v, duration: 5s}\nattempts: 1"
+    poor_desk.write_manifest(f"{priced}\njobs: [{{id: a, prompt: A doomed scene}}, {{id: b, prompt: A scene}}]")
+    await poor_desk.run_here(ids=("a",))
+    await poor_desk.run_here(ids=("b",))
+    finished = await poor_desk.call("retry", "batch.yaml", "--budget", "500")
+    assert (finished.code, "run the same line again" in finished.err) == (5, False)
+    assert finished.err.endswith(
+        "\n  Once that is put right, to go on:\n      hedra-batch run batch.yaml --budget 500 --id a\n"
+    )
+
+
 def test_6_stands_for_the_budget() -> None:
     assert find_exit_code(Counter(new=1), closed_by=errors.BudgetReachedError("reached")) == 6
 

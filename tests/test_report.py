@@ -20,6 +20,7 @@ from hedra_batch.report.summary import (
     describe_change,
     describe_stop,
     write_changes,
+    write_going_on,
     write_last_line,
     write_remedies,
 )
@@ -59,6 +60,14 @@ def test_a_stop_says_how_many_videos_are_at_the_server(running: int, left: str) 
 
 def test_a_stop_without_a_video_at_the_server_names_none() -> None:
     assert describe_stop(Counter(new=2), AGAIN).endswith("nothing is lost. Run the same line again to go on.")
+
+
+def test_where_a_command_goes_on_with_more_than_was_begun_it_is_said() -> None:
+    lines = list(write_going_on(["run all"], 12, is_exact=False, is_stopped=False))
+    assert lines[0].startswith(
+        "  Not finished yet. To go on with these 12 jobs, and to make what is new among the same "
+    )
+    assert lines[1:] == ["      run all"]
 
 
 def test_a_change_is_said_field_by_field() -> None:
