@@ -50,8 +50,8 @@ class Pace:
     outage_reason: str = ""
     #: Generations at the server, how many the API runs at once, and how many it is asked to.
     in_flight: int = 0
-    places: int = 0
-    configured_places: int = 0
+    slots: int = 0
+    configured_slots: int = 0
     #: Results that wait to be downloaded, and go before new submissions.
     backlog: int = 0
 

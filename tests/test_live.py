@@ -16,7 +16,7 @@ from hedra_batch.state import IN_FLIGHT, State
 from hedra_batch.units import Rate
 
 ALLOWED = Rate(10, 60)
-PACE = Pace(ALLOWED, ALLOWED, is_awaited=True, next_seconds=3.2, in_flight=3, places=4, configured_places=4)
+PACE = Pace(ALLOWED, ALLOWED, is_awaited=True, next_seconds=3.2, in_flight=3, slots=4, configured_slots=4)
 FULL = replace(PACE, in_flight=4)
 AWAY = replace(FULL, outage_seconds=40.0, outage_reason="the API answers with errors (503)")
 COST = Cost(Money(420), Money(735), budget=Money(1000))
@@ -62,7 +62,7 @@ def test_the_head_says_how_far_it_is_what_it_costs_how_fast_it_goes_and_what_it_
         "12 done  1 failed  1 held  20 running  3 waiting",
         "420 of about 735 credits spent  budget 1000",
         "9 sent/min  10/min allowed",
-        "waiting: 4 of 4 places in flight are taken",
+        "waiting: 4 of 4 slots are taken",
         "",
     ]
 
@@ -73,7 +73,7 @@ def test_a_small_window_has_the_same_in_few_words_and_something_of_everything() 
         "12 done  1 failed  1 held  20 running",
         "420 of about 735 credits spent",
         "9 sent/min  10/min allowed",
-        "4 of 4 places in flight are taken",
+        "4 of 4 slots are taken",
         "hero-of-the…e-camera-0    0%  generating",
         "done    hero-of-the-spri…he-camera-end-0",
         "10:00:09 hero-of-the-sp…of-the-camera: …",
@@ -124,8 +124,8 @@ def test_a_price_that_nobody_knows_is_no_price_of_nothing(cost: Cost, words: str
         (PACE, "waiting: pace, next in 4 s"),
         (replace(PACE, next_seconds=0.0), "waiting: pace, next in 1 s"),
         (replace(FULL, pause_seconds=11.5, pause_reason="the API asks to slow down"), "slow down: 12 s"),
-        (FULL, "waiting: 4 of 4 places in flight are taken"),
-        (replace(FULL, places=3), "waiting: 4 of 3 places in flight are taken, the API runs no more at once"),
+        (FULL, "waiting: 4 of 4 slots are taken"),
+        (replace(FULL, slots=3), "waiting: 4 of 3 slots are taken, the API runs no more at once"),
         (replace(PACE, backlog=2), "waiting: downloads go first, 2 to begin"),
         (AWAY, "no useful answer for 40 s: the API answers with errors (503)"),
         (replace(AWAY, outage_seconds=300.0), "no useful answer for 5 min: the API answers with errors (503)"),

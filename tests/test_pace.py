@@ -114,7 +114,7 @@ def test_places_in_flight_and_what_the_api_runs_at_once_are_told() -> None:
         await lanes.concurrency.shrink(2)
 
     pace = read_after(shrink)
-    assert (pace.in_flight, pace.places, pace.configured_places) == (1, 1, 2)
+    assert (pace.in_flight, pace.slots, pace.configured_slots) == (1, 1, 2)
 
 
 def test_results_that_wait_to_be_downloaded_are_told() -> None:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from hedra_batch.batch.ending import FinishedRun
 from hedra_batch.batch.workspace import Workspace
-from hedra_batch.cli.advice import Advice, advise, name_jobs, repeat_selection, write_command
+from hedra_batch.cli.advice import (
+    Advice,
+    advise,
+    is_repeatable,
+    name_jobs,
+    name_these,
+    repeat_selection,
+    write_command,
+)
 from hedra_batch.cli.logs import admit, log_to, make_line_handler, make_warning_handler, redact
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.workspace import describe_path
@@ -23,19 +31,23 @@ from hedra_batch.errors import (
     JobsChangedError,
     UnconfirmedError,
     UnfinishedError,
+    UserError,
 )
+from hedra_batch.job import NAMED_LIMIT
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.money import Money
 from hedra_batch.planning.quote import Quote
+from hedra_batch.planning.result import RunResult
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import TakeSnapshot
 from hedra_batch.report.summary import (
-    NAMED_LIMIT,
+    AGAIN,
     Remedy,
     Trouble,
     describe_next,
     write_changes,
+    write_going_on,
     write_last_line,
     write_remedies,
 )
@@ -130,8 +142,8 @@ class Console:
         others = result.troubled - len(finished.troubles[:NAMED_LIMIT])
         for line in write_remedies(remedies, others, write_command(self._options, "results")):
             self.say(line)
-        if result.exit_code == EXIT_UNFINISHED and not reasons.stopped_by and not is_stopped:
-            self.say(f"  Not finished yet. {describe_next(result.counts)}")
+        for line in self._write_next(finished, is_stopped=is_stopped):
+            self.say(line)
 
     def say(self, line: str) -> None:
         transcript.info("%s", line)
@@ -150,10 +162,45 @@ class Console:
     def _describe_reason(self, reason: HedraBatchError) -> str:
         if not isinstance(reason, JobsChangedError):
             return str(reason)
-        selection = repeat_selection(self._options)
+        selection = self._select_changed(reason)
         plan_command = write_command(self._options, "plan", *selection)
         rebuy_command = write_command(self._options, "run", *selection, "--rebuy-changed")
         return "\n".join(write_changes(reason, plan_command, rebuy_command))
+
+    def _select_changed(self, reason: JobsChangedError) -> list[str]:
+        if is_repeatable(self._options):
+            return repeat_selection(self._options)
+        return name_these(self._options, [change.job_id for change in reason.changes], reason.count)
+
+    def _write_next(self, finished: FinishedRun, *, is_stopped: bool) -> Iterator[str]:
+        """Say how to go on, unless there is nothing to go on with or something else must be decided first."""
+        result, stopped_by = finished.result, finished.reasons.stopped_by
+        reason = stopped_by or finished.reasons.closed_by
+        if isinstance(stopped_by, UserError | UnfinishedError | JobsChangedError):
+            return
+        if not reason and not is_stopped and result.exit_code != EXIT_UNFINISHED:
+            return
+        if not is_repeatable(self._options):
+            yield from self._write_going_on(result, is_stopped=reason is not None)
+        elif reason:
+            yield f"  Once that is put right, {AGAIN}."
+        elif not is_stopped:
+            yield f"  Not finished yet. {describe_next(result.counts, AGAIN)}"
+
+    def _write_going_on(self, result: RunResult, *, is_stopped: bool) -> Iterator[str]:
+        """Write the commands that end what was begun, and buy nothing beside it where the jobs can be named."""
+        if not result.unfinished:
+            return iter(())
+        editions: dict[str, list[str]] = {}
+        for latest in result.first_unfinished:
+            editions.setdefault(latest.edition, []).append(latest.job_id)
+        is_exact = result.unfinished == len(result.first_unfinished)
+        selected = editions if is_exact else {self._options.edition: self._options.ids}
+        commands = [
+            write_command(self._options, "run", *name_jobs(tuple(ids)), edition=edition)
+            for edition, ids in selected.items()
+        ]
+        return write_going_on(commands, result.unfinished, is_exact=is_exact, is_stopped=is_stopped)
 
     def _find_remedies(self, troubles: Sequence[tuple[LatestAttempt, str]]) -> list[Remedy]:
         """Put together what the same command helps."""

@@ -161,9 +161,9 @@ def describe_wait(pace: Pace) -> tuple[str, ...]:
             f"{pace.pause_reason}: {seconds} s",
             f"pause of {seconds} s",
         )
-    if pace.in_flight >= pace.places:
-        taken = f"{pace.in_flight} of {pace.places} places in flight are taken"
-        more = (f"waiting: {taken}, the API runs no more at once",) if pace.places < pace.configured_places else ()
+    if pace.in_flight >= pace.slots:
+        taken = f"{pace.in_flight} of {pace.slots} slots are taken"
+        more = (f"waiting: {taken}, the API runs no more at once",) if pace.slots < pace.configured_slots else ()
         return (*more, f"waiting: {taken}", taken)
     if pace.backlog:
         return (f"waiting: downloads go first, {pace.backlog} to begin",)

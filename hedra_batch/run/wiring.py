@@ -90,8 +90,8 @@ class Lanes:
             outage_seconds=self._outage_guard.failing_seconds,
             outage_reason=self._outage_guard.failure,
             in_flight=self.concurrency.taken,
-            places=self.concurrency.cap,
-            configured_places=self.concurrency.size,
+            slots=self.concurrency.cap,
+            configured_slots=self.concurrency.size,
             backlog=self.backlog.count,
         )
 

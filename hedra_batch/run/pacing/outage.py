@@ -62,12 +62,11 @@ class OutageGuard:
     def _find_advice(self) -> str:
         if self._has_answered:
             return (
-                "What was submitted goes on at the server and is not bought again: run the same line later, and it is "
-                "followed and fetched."
+                "What was submitted goes on at the server and is not bought again: the next run follows and fetches it."
             )
         return (
             "Nothing was bought by this run. Check the network, and the address if you have set one (--base-url or "
-            "HEDRA_BASE_URL), then run the same line again."
+            "HEDRA_BASE_URL)."
         )
 
 
