@@ -73,7 +73,7 @@ def test_a_small_window_has_the_same_in_few_words_and_something_of_everything() 
         "12 done  1 failed  1 held  20 running",
         "420 of about 735 credits spent",
         "9 sent/min  10/min allowed",
-        "4 of 4 slots are taken",
+        "waiting: 4 of 4 slots are taken",
         "hero-of-the…e-camera-0    0%  generating",
         "done    hero-of-the-spri…he-camera-end-0",
         "10:00:09 hero-of-the-sp…of-the-camera: …",
