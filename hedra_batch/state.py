@@ -145,7 +145,7 @@ TO_SEND = frozenset({State.RESERVED, State.RESEND_DUE, State.RESEND_ORDERED})
 UNDER_WAY = frozenset({State.SENDING, State.RESENDING, State.RESENDING_ORDERED})
 #: What became of the last send is not known.
 UNSETTLED = UNDER_WAY | {State.RESEND_DUE, State.RESEND_ORDERED, State.UNKNOWN}
-#: The server may be working on these, so each takes one of the places in flight. One that is overdue gives it back.
+#: The server may be working on these, so each takes one of the slots in flight. One that is overdue gives it back.
 IN_FLIGHT = UNDER_WAY | {State.UNKNOWN, State.ACCEPTED}
 #: A person must decide about these, while each run looks for them once.
 HELD = frozenset({State.HELD_UNPROVEN, State.HELD_UNKNOWN, State.HELD_MISSING, State.HELD_LOST})

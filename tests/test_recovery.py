@@ -170,6 +170,24 @@ async def test_fetch_gets_what_a_run_could_not(desk: Desk, simulator: Simulator)
     assert (await desk.fetch_here(), list_files(desk)) == (0, ["first.mp4"])
 
 
+@pytest.mark.parametrize("tries", [1, 3])
+async def test_a_download_is_said_to_be_tried_again_only_where_it_is(
+    desk: Desk, simulator: Simulator, tries: int
+) -> None:
+    desk.write_manifest(TWO_JOBS)
+    simulator.plan_fault("cut-download", times=10)
+    assert await desk.run_here(replace(IMPATIENT, download_tries=tries), ids=("first",)) == 3
+    log = max((desk.folder / "batch.out" / "logs").iterdir()).read_text()
+    assert log.count("It is fetched again.") == tries - 1
+
+
+async def test_after_the_last_try_of_a_download_nothing_is_waited_for(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest(TWO_JOBS)
+    simulator.plan_fault("cut-download")
+    settings = replace(IMPATIENT, download_tries=1, first_pause_seconds=3600.0, longest_pause_seconds=3600.0)
+    assert await desk.run_here(settings, ids=("first",)) == 3
+
+
 async def test_what_cannot_be_fetched_now_is_3(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest(TWO_JOBS)
     await run(desk, "first")

@@ -156,7 +156,7 @@ class Batch:
         for planned in summary.first_changed:
             if planned.job and planned.latest:
                 attempt = await self.session.ledger.attempt(planned.latest.attempt_key)
-                changes.append(JobChange(planned.label, attempt.fields, planned.job.inputs.fields))
+                changes.append(JobChange(planned.job.id, planned.label, attempt.fields, planned.job.inputs.fields))
         return changes
 
 

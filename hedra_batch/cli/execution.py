@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from hedra_batch import __version__
 from hedra_batch.batch.batch import Batch, apply_manifest, open_batch
 from hedra_batch.batch.workspace import Workspace
+from hedra_batch.cli.advice import find_way
 from hedra_batch.cli.console import Console
 from hedra_batch.cli.loop import name_loop, run_on_loop
 from hedra_batch.cli.options import RunOptions
@@ -98,7 +99,7 @@ class _Execution:
         self._batch = batch
         self._options = options
         self._console = Console(batch.session.workspace, options)
-        self._stop = Stop(lambda: describe_stop(batch.session.progress.counts))
+        self._stop = Stop(lambda: describe_stop(batch.session.progress.counts, find_way(options)))
 
     async def run(self) -> int:
         with self._console.open_log(), self._stop.watch(self._options.max_runtime_seconds):

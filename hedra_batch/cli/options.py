@@ -115,6 +115,13 @@ quiet_window_option = click.option(
     help="How long a request whose answer was lost may still arrive at the server; it is not sent again before that "
     "[default: the manifest's, or 10m].",
 )
+budget_option = click.option(
+    "--budget",
+    "budget",
+    type=MONEY,
+    metavar="CREDITS",
+    help="The most that this edition may cost, all its runs together; replaces the manifest's.",
+)
 binding_options = combine(
     [
         click.option("--same-account", is_flag=True, help="The API key is a new one of the same account; say it once."),
@@ -162,13 +169,7 @@ purchase_options = combine(
         folder_option,
         click.option("--submit", type=RATE, metavar="RATE", help="How fast requests are sent, spread evenly: 10/min."),
         click.option("--in-flight", type=COUNT, metavar="N", help="How many videos may be in the making at once."),
-        click.option(
-            "--budget",
-            "budget",
-            type=MONEY,
-            metavar="CREDITS",
-            help="The most that this edition may cost, all its runs together; replaces the manifest's.",
-        ),
+        budget_option,
         click.option(
             "--yes",
             "is_confirmed",
@@ -182,7 +183,7 @@ purchase_options = combine(
             "max_runtime_seconds",
             type=DURATION,
             metavar="TIME",
-            help="Stop after this time, such as 50m; the same line again goes on.",
+            help="Stop after this time, such as 50m; it says then how to go on.",
         ),
         quiet_window_option,
         binding_options,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hedra_batch.durable import write_atomically
 from hedra_batch.errors import ConfigurationError, WriteError
+from hedra_batch.sanitize import to_yaml
 
 #: Of the file. Those that name none are older, and read alike.
 FORMAT = 1
@@ -102,8 +103,9 @@ class Identity:
         if self.manifest != binding.manifest:
             raise ConfigurationError(
                 f"This run folder belongs to the manifest '{self.manifest}', not to '{binding.manifest}'. Nothing was "
-                f"sent. If the manifest was only renamed, write 'name: {self.manifest}' into it; for another manifest, "
-                "choose another folder with --folder, where all of it is bought."
+                f"sent. If the manifest was only renamed, write this line into it:\n"
+                f"    name: {to_yaml(self.manifest)}\n"
+                "For another manifest, choose another folder with --folder, where all of it is bought."
             )
         if self.base_url != binding.base_url:
             raise ConfigurationError(

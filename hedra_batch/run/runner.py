@@ -198,9 +198,7 @@ class Runner:
     async def _follow_up(self, attempt: Attempt, planned: PlannedJob) -> None:
         """Begin a further attempt where the reason of the end may pass; the one that ended is on disk."""
         if attempt.error_code == "insufficient_balance":
-            raise OutOfCreditsError(
-                f"The account is out of credits: {attempt.error}. Add credits, then run the same line again."
-            )
+            raise OutOfCreditsError(f"The account is out of credits: {attempt.error}. Add credits to it.")
         if planned.job is None or not may_retry(attempt.state, attempt.error_code, attempt.number, self._attempts):
             return
         following = await self._recorder.record_next(attempt, planned.job)

@@ -33,7 +33,8 @@ from hedra_batch.run.stations.submit import Submitter
 from hedra_batch.run.stations.track import Tracker
 from hedra_batch.state import HELD, TO_SEND, State
 
-#: The models and the balance: whoever starts a run waits for them before anything is sent.
+#: As many reads of a run go without keeping the pace, whichever are the first. Mostly those are the models and the
+#: balance, which whoever starts a run waits for; a run that needs neither spends the turns on other reads.
 READS_BEFORE_FIRST_REQUEST = 2
 
 
@@ -87,9 +88,10 @@ class Lanes:
             pause_seconds=pause.remaining_seconds,
             pause_reason=pause.reason,
             outage_seconds=self._outage_guard.failing_seconds,
+            outage_reason=self._outage_guard.failure,
             in_flight=self.concurrency.taken,
-            places=self.concurrency.cap,
-            configured_places=self.concurrency.size,
+            slots=self.concurrency.cap,
+            configured_slots=self.concurrency.size,
             backlog=self.backlog.count,
         )
 
