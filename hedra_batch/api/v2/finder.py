@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 
 from hedra_batch.api.protocol import Acceptance, Calls, Phase, Reading, SentRequest
+from hedra_batch.api.v2.answers import GenerationPage
 from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.clock import from_text, to_text
 from hedra_batch.decide import Deduplication
@@ -15,6 +16,7 @@ from hedra_batch.errors import (
     DownloadError,
     JobError,
     NotFoundError,
+    OutOfCreditsError,
     ResultDeniedError,
     RetryError,
     UnfinishedError,
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 CLOCK_TOLERANCE = timedelta(days=1)
 #: Pages of the account's list that are searched at most for the echo of one request.
 ECHO_PAGES_LIMIT = 100
+#: How often a page is tried where something else can be read in its place.
+PAGE_TRIES = 3
 
 
 class Finder:
@@ -76,6 +80,33 @@ class Finder:
         if not link:
             raise DownloadError("The server has the result, but gives no link to it yet.")
         return link
+
+    async def list_since(self, instant: str | None) -> AsyncIterator[Reading]:
+        """Read the account's list to its end, by pages; a page that fails a few times running is given up.
+
+        Raises UnfinishedError where it cannot be read to its end, JobError where it is refused.
+        """
+        since = to_text(from_text(instant) - CLOCK_TOLERANCE) if instant else None
+        offset, unreadable = 0, 0
+        for _ in range(ECHO_PAGES_LIMIT):
+            page = await self._try_page(since, offset)
+            for reading in page.generations:
+                yield reading
+            offset += page.item_count
+            unreadable += page.item_count - len(page.generations)
+            if not page.item_count:
+                break
+        if unreadable or page.item_count:
+            raise UnfinishedError(f"The account's list could not be searched to its end ({offset} were read).")
+
+    async def _try_page(self, since: str | None, offset: int) -> GenerationPage:
+        for tries_left in reversed(range(PAGE_TRIES)):
+            try:
+                return await self._calls.once(lambda: self._client.list_recent(since, offset))
+            except (RetryError, OutOfCreditsError) as error:
+                if not tries_left:
+                    raise UnfinishedError(f"The account's list cannot be read ({error}).") from error
+        raise AssertionError("a page is tried at least once")
 
     async def _find_listed_link(self, remote_id: str) -> str | None:
         """Look into the list once: where it cannot be read, the next place may have the link all the same."""
