@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -31,9 +32,10 @@ class RememberedBatch:
     batch_uuid: str
     #: The manifest's.
     name: str
-    #: Absolute, of the run folder and of its manifest's file.
+    #: Absolute, of the run folder, of its manifest as it was typed, and of the file that it leads to.
     folder: str
     manifest: str
+    manifest_target: str
     #: Device and inode of that file, which it keeps when it is renamed.
     manifest_file: str
     #: Of the API and of the account, salted.
@@ -47,20 +49,20 @@ class RememberedBatch:
 
     def is_of_manifest(self, path: Path) -> bool:
         """Tell whether it was made of the manifest at a path, or of the same file under another name."""
-        if self.manifest in (str(path.absolute()), str(path.resolve())):
+        if self.manifest == str(path.absolute()) or self.manifest_target == os.path.realpath(path):
             return True
         # Where the first file still stands, a number that is the same was given to another one since.
-        return self.manifest_file == name_file(path) and not Path(self.manifest).exists()
+        return self.manifest_file == name_file(path) and not os.path.lexists(self.manifest_target)
 
     @property
     def is_there(self) -> bool:
-        """Tell whether the run folder is where it was, with its ledger."""
+        """Tell whether the run folder is where it was, with its ledger; so is what cannot be looked into."""
         folder = RunFolder(Path(self.folder))
         try:
             identity = Identity.load(folder.identity)
-        except HedraBatchError:
+            return identity is not None and identity.batch_uuid == self.batch_uuid and folder.ledger.exists()
+        except (HedraBatchError, OSError):
             return True
-        return identity is not None and identity.batch_uuid == self.batch_uuid and folder.ledger.exists()
 
 
 def name_file(path: Path) -> str:
@@ -122,6 +124,7 @@ def _describe(workspace: Workspace, identity: Identity) -> RememberedBatch:
         name=identity.manifest,
         folder=str(workspace.folder.path.resolve()),
         manifest=str(manifest.absolute()) if manifest else "",
+        manifest_target=os.path.realpath(manifest) if manifest else "",
         manifest_file=name_file(manifest) if manifest else "",
         api_fingerprint=_hash_api(identity.key_salt, identity.base_url),
         account_fingerprint=identity.key_fingerprint,

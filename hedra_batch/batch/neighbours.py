@@ -136,16 +136,24 @@ def _list_beside(workspace: Workspace) -> Iterator[Path]:
     for parent in dict.fromkeys(parents):
         try:
             with os.scandir(parent) as entries:
-                yield from (Path(entry.path) for entry in entries if RunFolder(Path(entry.path)).is_used)
+                yield from filter(_is_run_folder, (Path(entry.path) for entry in entries))
         except OSError as error:
             logger.debug("what stands in %s cannot be read: %s", parent, error)
 
 
+def _is_run_folder(path: Path) -> bool:
+    try:
+        return RunFolder(path).is_used
+    except OSError as error:
+        logger.debug("%s cannot be looked into: %s", path, error)
+        return False
+
+
 def _unique(workspace: Workspace, places: Iterable[Path]) -> Iterator[RunFolder]:
-    seen = {workspace.folder.path.resolve()}
+    seen = {os.path.realpath(workspace.folder.path)}
     for place in places:
-        if place.resolve() not in seen:
-            seen.add(place.resolve())
+        if (real := os.path.realpath(place)) not in seen:
+            seen.add(real)
             yield RunFolder(place)
 
 

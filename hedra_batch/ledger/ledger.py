@@ -211,6 +211,7 @@ class Ledger:
             columns |= self._describe_lost(job, number, self.loss.mark, error, estimate)
         elif self.restore and self.is_shown(job, number):
             state = State.UNKNOWN
+            self._raise_identity(highest_attempt=number)
             columns |= self._describe_lost(job, number, self.restore.mark, RESTORED, estimate)
         return attempts.insert(tables, job, number, state, columns)
 
@@ -242,6 +243,7 @@ class Ledger:
         attempt = attempts.rewrite(tables, key, job, self._clock.now_text())
         if not self.is_shown(job, attempt.number):
             return attempt
+        self._raise_identity(highest_attempt=attempt.number)
         request_key = self.derive_lost_key(job, attempt.number)
         return attempts.change(tables, attempt, events.find_sent(request_key, price), self._clock)
 

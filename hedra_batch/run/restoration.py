@@ -93,7 +93,8 @@ class Restoration:
         number = await self._recovery.choose_number(job, least)
         if number is None or self._ledger.restore is None:
             return number
-        if await self.settle() and await self._has_row(job, number):
+        await self.settle()
+        if self._is_over and await self._has_row(job, number):
             # It was found meanwhile; the next run goes on with it.
             return None
         if not self._ledger.restore.is_settled and not await self._ask(job, number):
