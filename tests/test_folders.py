@@ -291,10 +291,10 @@ async def test_a_state_folder_that_cannot_be_written_is_no_reason_to_fail(desk: 
     assert len(list_charged(simulator)) == 4
 
 
-@pytest.mark.parametrize("environment", [{"XDG_STATE_HOME": "", "HOME": ""}, {"XDG_STATE_HOME": "state", "HOME": "x"}])
-async def test_without_a_home_nothing_is_remembered(desk: Desk, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize(("state", "home"), [("", ""), ("state", "x")])
+async def test_without_a_home_nothing_is_remembered(desk: Desk, state: str, home: str) -> None:
     desk.write_manifest(FOUR)
-    assert (await desk.call("run", "batch.yaml", **environment)).code == 0
+    assert (await desk.call("run", "batch.yaml", XDG_STATE_HOME=state, HOME=home)).code == 0
     assert [path.name for path in desk.folder.iterdir() if path.is_dir()] == ["batch.out"]
 
 

@@ -116,6 +116,18 @@ async def test_further_attempts_are_found_under_their_numbers(desk: Desk, simula
     assert ([row["attempt"] for row in read_results(desk)], len(list_charged(simulator))) == ([2], 2)
 
 
+async def test_a_retry_that_arrives_late_is_not_made_twice(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, arrival_delay_seconds=600.0) as (desk, simulator):
+        desk.write_manifest("attempts: 1\njobs: [{id: flaky, prompt: A flaky scene}]")
+        assert await run(desk) == 1
+        back_up(desk)
+        simulator.plan_fault("lost-answer")
+        await desk.run_here(retried_codes=("*",), quiet_window_seconds=60.0, max_runtime_seconds=0.1)
+        put_back(desk)
+        await desk.run_here(retried_codes=("*",), quiet_window_seconds=2.0)
+        assert (await run(desk), count_states(desk), len(list_charged(simulator))) == (0, {"done": 1}, 2)
+
+
 async def test_an_attempt_that_was_followed_up_since_gets_all_its_rows(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest("jobs: [{id: first, prompt: Scene one}]")
     await run(desk)

@@ -73,7 +73,7 @@ async def check_beginning(workspace: Workspace, jobs: Iterable[Job], request: Pl
 
 
 def _is_begun(folder: RunFolder) -> bool:
-    identity = Identity.load(folder.identity)
+    identity = Identity.load(folder.identity) if folder.is_used else None
     return bool(identity.highest_attempt) if identity else folder.is_used
 
 

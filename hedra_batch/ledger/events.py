@@ -135,12 +135,12 @@ def refuse(code: str, message: str, request_id: str | None) -> Event:
     return Event(_from(State.NEW), State.REFUSED, sets, stamps=("finished_at",))
 
 
-def find_sent(request_key: str, price: Money | None) -> Event:
-    """The ledger was put back from a backup, and the server shows that it was sent since."""
-    sets: dict[str, object] = {"request_key": request_key, "estimated": price}
+def find_sent(request_key: str, price: Money | None, mark: str) -> Event:
+    """The ledger was put back from a backup, as was noticed at a mark, and the server shows that it was sent since."""
+    sets: dict[str, object] = {"request_key": request_key, "estimated": price, "unknown_mark": mark}
     sets |= {"error_code": UNKNOWN_OUTCOME, "error": RESTORED}
     adds = {"sends": 1, "unknown_sends": 1}
-    return Event(_from(State.NEW), State.UNKNOWN, sets, adds, ("unknown_at",), ("unknown_mark",))
+    return Event(_from(State.NEW), State.UNKNOWN, sets, adds, ("unknown_at",))
 
 
 def plan_resend(body: bytes) -> Event:

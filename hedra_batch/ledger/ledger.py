@@ -241,11 +241,11 @@ class Ledger:
 
     def _rewrite(self, tables: Tables, key: int, job: Job, price: Money | None) -> Attempt:
         attempt = attempts.rewrite(tables, key, job, self._clock.now_text())
-        if not self.is_shown(job, attempt.number):
+        if self.restore is None or not self.is_shown(job, attempt.number):
             return attempt
         self._raise_identity(highest_attempt=attempt.number)
-        request_key = self.derive_lost_key(job, attempt.number)
-        return attempts.change(tables, attempt, events.find_sent(request_key, price), self._clock)
+        event = events.find_sent(self.derive_lost_key(job, attempt.number), price, self.restore.mark)
+        return attempts.change(tables, attempt, event, self._clock)
 
     # Events
 
