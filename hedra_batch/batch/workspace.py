@@ -47,8 +47,9 @@ class Workspace:
     #: What a person says of a key, or a place of the folder, that the ledger does not know.
     same_account: bool = False
     is_moved: bool = False
-    #: The manifest's file, and where it is noted which run folders a user has; None for nowhere.
+    #: The manifest's file, unless it is one that does not stay.
     manifest_file: Path | None = None
+    #: Where it is noted which run folders a user has, if anywhere.
     state_folder: Path | None = None
     beginning: Beginning = Beginning.CAREFUL
     #: Whether a person has named the run folder.
@@ -57,8 +58,7 @@ class Workspace:
     @property
     def binding(self) -> Binding:
         base_url = SIMULATED if self.start_api else self.base_url
-        is_kept = self.manifest_file is not None and self.manifest_file.is_file()
-        return Binding(self.name, base_url, self.api_key, self.manifest_file if is_kept else None)
+        return Binding(self.name, base_url, self.api_key, self.manifest_file)
 
     def require_ledger(self) -> None:
         """Raise ConfigurationError where no run has been."""

@@ -43,7 +43,7 @@ def find_workspace(options: RunOptions, name: str, environment: Mapping[str, str
         start_api,
         options.same_account,
         options.is_moved,
-        manifest_file=options.manifest,
+        manifest_file=options.manifest if options.manifest.is_file() else None,
         state_folder=find_state_folder(environment),
         beginning=find_beginning(options),
         is_folder_named=options.folder is not None,
