@@ -76,7 +76,8 @@ class Cause(Flag):
 #: The only changes of state there are, and what causes each. The ledger loads this table and refuses any other.
 TRANSITIONS: dict[State, dict[State, Cause]] = {
     # Straight to REFUSED: the server refused a file.
-    State.NEW: {State.RESERVED: Cause.STEP, State.REFUSED: Cause.ANSWER},
+    # To UNKNOWN: the ledger was put back from a backup, and the server shows that it was sent since.
+    State.NEW: {State.RESERVED: Cause.STEP, State.REFUSED: Cause.ANSWER, State.UNKNOWN: Cause.ANSWER},
     # Back to NEW: the inputs or an upload changed, or the run ended.
     State.RESERVED: {State.SENDING: Cause.STEP, State.NEW: Cause.STEP | Cause.TIME},
     State.SENDING: {

@@ -113,7 +113,7 @@ class Console:
 
     async def confirm(self, quote: Quote) -> None:
         """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""
-        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        if not _is_asked():
             raise UnconfirmedError(
                 f"{quote.count} new videos need your consent: add a line such as 'budget: 500 credits' to the "
                 "manifest, or --budget 500, or --yes. Nothing was bought."
@@ -218,6 +218,24 @@ class Console:
         logger.info("%s", line)
         if self._is_live:
             self.say(line)
+
+
+async def confirm_neighbour(line: str, *, is_confirmed: bool) -> None:
+    """Say that another run folder holds some of what is to be bought, and ask on a terminal whether to go on.
+
+    Raises UnfinishedError after a no. There is no log yet: what is said here comes before the run folder.
+    """
+    say(line)
+    if is_confirmed or not _is_asked():
+        return
+    print("Begin a new folder all the same? [y/N] ", end="", file=sys.stderr, flush=True)
+    if (await _read_answer()).strip().casefold() not in ("y", "yes"):
+        raise UnfinishedError("Nothing was sent, since you did not say yes.")
+
+
+def _is_asked() -> bool:
+    """Tell whether there is a person to answer."""
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
 
 
 async def _read_answer() -> str:

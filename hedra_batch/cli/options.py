@@ -73,6 +73,9 @@ class RunOptions:
     settlement: Settlement | None = None
     same_account: bool = False
     is_moved: bool = False
+    #: Whether a run folder may be begun though another one holds the same, and whether none may be begun at all.
+    is_new_folder: bool = False
+    is_existing_folder: bool = False
     is_quiet: bool = False
     #: How often -v was given.
     verbosity: int = 0
@@ -133,6 +136,23 @@ binding_options = combine(
         ),
     ]
 )
+beginning_options = combine(
+    [
+        click.option(
+            "--new-folder",
+            "is_new_folder",
+            is_flag=True,
+            help="Begin a run folder though another one holds the same videos, which are bought again then; once there "
+            "is one, it does nothing.",
+        ),
+        click.option(
+            "--existing-folder",
+            "is_existing_folder",
+            is_flag=True,
+            help="For schedules and containers: never begin a run folder, as on a disk that is not mounted.",
+        ),
+    ]
+)
 verbose_option = click.option(
     "-v", "--verbose", "verbosity", count=True, help="Write every step to the log; -vv every request too."
 )
@@ -187,6 +207,7 @@ purchase_options = combine(
         ),
         quiet_window_option,
         binding_options,
+        beginning_options,
         quiet_option(QUIET_RUN),
         verbose_option,
     ]

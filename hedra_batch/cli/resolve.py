@@ -14,6 +14,7 @@ from hedra_batch.cli.options import (
     QUIET_RUN,
     RunOptions,
     base_url_option,
+    beginning_options,
     binding_options,
     budget_option,
     edition_option,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 @simulate_option("Settle jobs of a trial: its run folder is <name>.sim.")
 @quiet_window_option
 @binding_options
+@beginning_options
 @quiet_option(QUIET_RUN)
 @verbose_option
 def resolve(recheck: bool, resend: bool, abandon: bool, **flags: Any) -> int:

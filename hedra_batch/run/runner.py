@@ -122,6 +122,11 @@ class Runner:
             if self._concurrency.is_closed:
                 return
             fresh = [planned for planned in page if self._is_admitted(planned)]
+            if any(planned.state in UNSENT for planned in fresh) and await self._recorder.settle_restore():
+                # What was found meanwhile changes what is to be done.
+                async for one in self._admit(selection):
+                    yield one
+                return
             self._begun.update(planned.identity for planned in fresh)
             for attempt, planned in await self._recorder.record(fresh):
                 yield attempt, planned
@@ -170,7 +175,7 @@ class Runner:
         if self._concurrency.is_closed and attempt.state in UNSENT:
             raise SubmittingClosedError
         if planned.step is Step.REWRITE and planned.job:
-            attempt = await self._ledger.rewrite(attempt.key, planned.job)
+            attempt = await self._ledger.rewrite(attempt.key, planned.job, self._recorder.price(planned))
         reason = self._parking.budget_reason
         if reason and attempt.state is State.NEW and self._is_too_dear(planned):
             raise reason

@@ -23,6 +23,7 @@ from hedra_batch.run.pacing.rate import Backlog, Cooldown
 from hedra_batch.run.pacing.retrying import RetryingClient
 from hedra_batch.run.recorder import Recorder
 from hedra_batch.run.recovery import Recovery
+from hedra_batch.run.restoration import Restoration
 from hedra_batch.run.run import Run, Wanted
 from hedra_batch.run.runner import Runner, Station
 from hedra_batch.run.settings import RunSettings
@@ -146,10 +147,10 @@ async def open_run(
         poller = Poller(api, settings, progress.on_fraction, ledger.record_missing)
         fetcher = Fetcher(ledger, api, media, folder, lanes.backlog, settings)
         tracker = Tracker(ledger, poller, folder.path, fetcher.on_link)
-        recovery = Recovery(ledger, api, settings)
+        restoration = Restoration(ledger, api, settings, Recovery(ledger, api, settings))
         runner = Runner(
             ledger,
-            Recorder(ledger, api.estimate, recovery),
+            Recorder(ledger, api.estimate, restoration),
             make_stations(ledger, api, fetcher, tracker, lanes, wanted, settings, settlement),
             poller,
             lanes.concurrency,
@@ -159,7 +160,7 @@ async def open_run(
             # Where a person settles jobs, nothing is bought but what the person has said.
             attempts=0 if settlement else settings.attempts,
         )
-        run = Run(ledger, api, fetcher, recovery, runner, wanted, progress, lanes.read_pace)
+        run = Run(ledger, api, fetcher, restoration, runner, wanted, progress, lanes.read_pace)
         try:
             yield run
         finally:
