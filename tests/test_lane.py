@@ -24,10 +24,10 @@ AWAY = errors.NotSentError("The connection was refused")
 
 def make_lanes(settings: RunSettings = SETTINGS, rate: Rate = Rate(10, 1)) -> tuple[Lane, Lane]:
     """Make the lanes of submissions and of reads, both of the same rate."""
-    guard, cooldown = OutageGuard(settings), Cooldown()
+    guard = OutageGuard(settings)
     return (
-        Lane("submit", rate, settings, guard, cooldown, own_cooldown=Cooldown("submissions")),
-        Lane("poll", rate, settings, guard, cooldown, own_cooldown=Cooldown("reads")),
+        Lane("submit", rate, settings, guard, Cooldown("submissions")),
+        Lane("poll", rate, settings, guard, Cooldown("reads")),
     )
 
 

@@ -8,6 +8,7 @@ import logging
 from hedra_batch.errors import (
     ApiUnreachableError,
     BrokenContractError,
+    ForeignAnswerError,
     GarbledError,
     HedraBatchError,
     NoAnswerError,
@@ -43,7 +44,9 @@ class OutageGuard:
             self.on_answer()
             return
         now = asyncio.get_running_loop().time()
-        self._has_answered = self._has_answered or not isinstance(error, NotSentError | NoAnswerError)
+        self._has_answered = self._has_answered or not isinstance(
+            error, NotSentError | NoAnswerError | ForeignAnswerError
+        )
         limit_seconds = self._settings.outage_seconds if self._has_answered else self._settings.first_answer_seconds
         if self._failing_since is None:
             self._failing_since = now

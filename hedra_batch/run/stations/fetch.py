@@ -63,18 +63,20 @@ class Fetcher:
 
         For an attempt that is DONE, it makes its file anew: what stands in its place is moved aside.
         """
-        async with self._take_turn():
-            backoff = Backoff(self._settings.first_pause_seconds, self._settings.longest_pause_seconds)
-            denial: ResultDeniedError | None = None
-            for _ in range(self._settings.download_tries):
-                try:
-                    return await self._fetch(attempt)
-                except (DownloadError, JobError) as error:
-                    denial = error if isinstance(error, ResultDeniedError) else None
-                    if denial:
-                        attempt = await self._record_denial(attempt)
-                    logger.warning("%s: %s It is fetched again.", attempt.label, str(error).rstrip(".") + ".")
-                    await asyncio.sleep(backoff.next_seconds())
+        backoff = Backoff(self._settings.first_pause_seconds, self._settings.longest_pause_seconds)
+        denial: ResultDeniedError | None = None
+        for _ in range(self._settings.download_tries):
+            try:
+                # What has no link yet takes nobody's turn.
+                link = self._links.pop(attempt.key, None) or await self._find_link(attempt)
+                async with self._take_turn():
+                    return await self._fetch(attempt, link)
+            except (DownloadError, JobError) as error:
+                denial = error if isinstance(error, ResultDeniedError) else None
+                if denial:
+                    attempt = await self._record_denial(attempt)
+                logger.warning("%s: %s It is fetched again.", attempt.label, str(error).rstrip(".") + ".")
+                await asyncio.sleep(backoff.next_seconds())
         if denial:
             return await self._on_denial(attempt, denial)
         raise UnfinishedError(
@@ -126,8 +128,7 @@ class Fetcher:
         finally:
             self._room.release()
 
-    async def _fetch(self, attempt: Attempt) -> Attempt:
-        link = self._links.pop(attempt.key, None) or await self._find_link(attempt)
+    async def _fetch(self, attempt: Attempt, link: str) -> Attempt:
         output = attempt.output or attempt.wanted_output
         part = PartFile(self._folder, output)
         try:
