@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -107,6 +108,8 @@ def _answer_by(service: Service, name: str, script: Script) -> Callable[[web.Req
         service.counts[name] += 1
         service.queries.append(dict(request.query))
         told = script(request)
+        if inspect.isawaitable(told):
+            told = await told
         if isinstance(told, web.Response):
             return told
         if isinstance(told, int):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
@@ -12,7 +12,7 @@ from typing import TypeVar
 from hedra_batch.api.media import CHUNK_BYTES, Download, MediaClient
 from hedra_batch.api.protocol import Api
 from hedra_batch.decide import Deduplication, Finding, after_denial, after_recheck, is_denial_believed
-from hedra_batch.errors import DownloadError, JobError, ResultDeniedError, UnfinishedError, WriteError
+from hedra_batch.errors import DownloadError, HedraBatchError, JobError, ResultDeniedError, UnfinishedError, WriteError
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
@@ -63,25 +63,44 @@ class Fetcher:
 
         For an attempt that is DONE, it makes its file anew: what stands in its place is moved aside.
         """
-        backoff = Backoff(self._settings.first_pause_seconds, self._settings.longest_pause_seconds)
         denial: ResultDeniedError | None = None
-        for _ in range(self._settings.download_tries):
+        pauses = self._list_pauses()
+        for pause_seconds in pauses:
             try:
-                # What has no link yet takes nobody's turn.
+                # What has no link takes nobody's turn.
                 link = self._links.pop(attempt.key, None) or await self._find_link(attempt)
                 async with self._take_turn():
-                    return await self._fetch(attempt, link)
+                    return await self._fetch_patiently(attempt, link, pauses)
             except (DownloadError, JobError) as error:
                 denial = error if isinstance(error, ResultDeniedError) else None
                 if denial:
                     attempt = await self._record_denial(attempt)
-                logger.warning("%s: %s It is fetched again.", attempt.label, str(error).rstrip(".") + ".")
-                await asyncio.sleep(backoff.next_seconds())
+                await _pause(attempt, error, pause_seconds)
         if denial:
             return await self._on_denial(attempt, denial)
         raise UnfinishedError(
             "The result is at the server, but could not be fetched. The next run fetches it, at no further cost."
         )
+
+    def _list_pauses(self) -> Iterator[float]:
+        """List the pauses after each try of a download."""
+        backoff = Backoff(self._settings.first_pause_seconds, self._settings.longest_pause_seconds)
+        return iter([backoff.next_seconds() for _ in range(self._settings.download_tries)])
+
+    async def _fetch_patiently(self, attempt: Attempt, link: str, pauses: Iterator[float]) -> Attempt:
+        """Try as long as there are fresh links and pauses are left. Raises DownloadError and JobError."""
+        while True:
+            try:
+                return await self._fetch(attempt, link)
+            except DownloadError as error:
+                if (pause_seconds := next(pauses, None)) is None:
+                    raise
+                await _pause(attempt, error, pause_seconds)
+            try:
+                async with asyncio.timeout(self._settings.longest_pause_seconds):
+                    link = await self._find_link(attempt)
+            except TimeoutError as error:
+                raise DownloadError("The server gives no fresh link to it now.") from error
 
     async def recheck(self, attempt: Attempt, _job: Job | None) -> Attempt:
         """Look once more for a result that was held as lost. Raises UnfinishedError where it is not there."""
@@ -161,6 +180,11 @@ class Fetcher:
         if attempt.state is State.DONE:
             return await self._ledger.record_restored(attempt, content_hash, size_bytes)
         return await self._ledger.apply(attempt, events.complete(content_hash, size_bytes))
+
+
+async def _pause(attempt: Attempt, error: HedraBatchError, seconds: float) -> None:
+    logger.warning("%s: %s It is fetched again.", attempt.label, str(error).rstrip(".") + ".")
+    await asyncio.sleep(seconds)
 
 
 async def _save(part: PartFile, download: Download) -> tuple[str, int]:
