@@ -327,25 +327,11 @@ BY_STATUS: dict[int, tuple[type[HedraBatchError], ...]] = {
     429: (errors.ThrottledError,),
 }
 #: The enum of errors in the published document.
-PUBLISHED_CODES = frozenset(
-    [
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "NOT_FOUND",
-        "GONE",
-        "ALREADY_EXISTS",
-        "ALREADY_IN_PROGRESS",
-        "UNAUTHORIZED",
-        "PERMISSION_DENIED",
-        "INSUFFICIENT_BALANCE",
-        "MODERATION_FAILED",
-        "FAILED_PRECONDITION",
-        "DEADLINE_EXCEEDED",
-        "RESOURCE_EXHAUSTED",
-        "UNAVAILABLE",
-        "INTERNAL",
-    ]
-)
+PUBLISHED_CODES = {
+    *("UNKNOWN", "INVALID_ARGUMENT", "NOT_FOUND", "GONE", "ALREADY_EXISTS", "ALREADY_IN_PROGRESS", "UNAUTHORIZED"),
+    *("PERMISSION_DENIED", "INSUFFICIENT_BALANCE", "MODERATION_FAILED", "FAILED_PRECONDITION", "DEADLINE_EXCEEDED"),
+    *("RESOURCE_EXHAUSTED", "UNAVAILABLE", "INTERNAL"),
+}
 #: Parts of an answer that are stored, logged or shown.
 TOLD = frozenset({"remote_id", "asset_id", "request_id", "request_key", "error", "slug", "id", "name"})
 STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
