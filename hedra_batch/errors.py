@@ -136,6 +136,10 @@ class KeyRefusedError(StopRunError):
     exit_code = 77
 
 
+class ForbiddenError(KeyRefusedError):
+    """The API refuses a request to the account itself (403); where one read alone is refused, others may do."""
+
+
 class OutOfCreditsError(StopRunError):
     """The account has no credits left (402): submitting stops, following and fetching go on."""
 
@@ -197,7 +201,7 @@ class JobError(HedraBatchError):
 
 
 class RefusedError(JobError):
-    """The server refused the request as it stands (400, 404, 422, moderation): nothing was charged."""
+    """The server refused the request as it stands (400, 404, 410, 412, 422, moderation): nothing was charged."""
 
 
 class UploadGoneError(RefusedError):
@@ -209,12 +213,7 @@ class UploadGoneError(RefusedError):
 
 
 class NotFoundError(JobError):
-    """The server does not know what was asked for.
-
-    `is_from_service` says whether the service itself says so, and not a gateway before it.
-    """
-
-    is_from_service = False
+    """The server itself, and not a gateway before it, says that it does not know what was asked for."""
 
 
 class ResultDeniedError(JobError):
@@ -268,6 +267,15 @@ class UnavailableError(RetryError):
     status = 0
 
 
+class ForeignAnswerError(UnavailableError):
+    """Something before the API answered in its place (a gateway's page): what is asked may be told later.
+
+    `is_unknown_route` says whether it is what a service says of a route that it does not have.
+    """
+
+    is_unknown_route = False
+
+
 class GarbledError(RetryError):
     """A read got an answer that the published document does not allow."""
 
@@ -295,6 +303,10 @@ class UnfinishedError(HedraBatchError):
 
 
 class UnknownOutcomeError(HedraBatchError):
-    """A paid request was sent and its outcome cannot be told; the job is UNKNOWN until reading settles it."""
+    """A paid request was sent and its outcome cannot be told; the job is UNKNOWN until reading settles it.
+
+    `throttling` is the wish to slow down that came with it, if one did.
+    """
 
     exit_code = EXIT_UNFINISHED
+    throttling: ThrottledError | None = None

@@ -175,6 +175,10 @@ class Ledger:
         """Derive the key that an attempt of this job had in a ledger that was lost."""
         return self._derive_key(job.edition, job.id, job.inputs.digest, number)
 
+    async def derive_upload_id(self, medium: str, sha256: str) -> str:
+        """Derive the id that a file is to have at the server; each upload of the same content has another one."""
+        return self._derive_key("upload", medium, sha256, await self.uploads.count(medium, sha256))
+
     def _derive_key(self, *parts: str | int) -> str:
         return str(uuid.uuid5(self._batch_uuid, _write_json(parts)))
 

@@ -31,6 +31,9 @@ from hedra_batch.state import ENDED_BADLY, HELD, IN_FLIGHT, UNSENT, State
 
 logger = logging.getLogger(__name__)
 
+#: What the server is read about until it has ended it.
+FOLLOWED = frozenset({State.ACCEPTED, State.OVERDUE})
+
 #: Takes an attempt one step on and returns it as the ledger has it then.
 Station = Callable[[Attempt, Job | None], Awaitable[Attempt]]
 
@@ -77,8 +80,11 @@ class Runner:
     async def run(self, selection: Selection, sent: Sequence[PlannedJob]) -> None:
         """Process the jobs of a selection as far as they go, beginning with those that an earlier run sent.
 
+        What is in flight is read once before anything is submitted, which waits only so long for that.
         Raises StopRunError when it cannot go on.
         """
+        followed = [one.latest.attempt_key for one in sent if one.latest and one.state in FOLLOWED]
+        self._poller.first_read.begin(followed)
         polling = asyncio.create_task(self._poller.run(), name="poller")
         try:
             await self._process_all(sent, self._admit(selection))
@@ -168,6 +174,7 @@ class Runner:
             await self._concurrency.close()
         finally:
             await self._concurrency.leave(key)
+            self._poller.first_read.on_read(key)
             self._progress.on_parked(key)
             self._on_inactive(key)
 

@@ -51,7 +51,7 @@ class Reserver:
         for field, given in job.inputs.list_media():
             assert field.medium is not None
             media[field.name] = given.source if given.path is None else await self._find_or_upload(field.medium, given)
-        return self._api.write_request(key, attempt.fields, media)
+        return self._api.write_request(key, attempt.fields, media, attempt.bought_as)
 
     async def _find_or_upload(self, medium: Medium, given: MediaInput) -> str:
         content_hash = given.sha256 or ""
@@ -65,8 +65,9 @@ class Reserver:
     async def _upload(self, medium: Medium, given: MediaInput) -> str:
         path, content_hash = given.path or Path(given.source), given.sha256 or ""
         content = await _read_unchanged(path, content_hash)
+        wanted_id = await self._ledger.derive_upload_id(medium, content_hash)
         try:
-            uploaded = await self._api.upload(medium, path.name, content)
+            uploaded = await self._api.upload(medium, path.name, content, wanted_id)
         except UnfinishedError as error:
             raise UnfinishedError(f"{given.source}: {error}") from error
         await self._ledger.uploads.record(
