@@ -52,6 +52,11 @@ def repeat_selection(options: RunOptions) -> list[str]:
     return [*name_jobs(options.ids), *(["--first", str(options.first)] if options.first else [])]
 
 
+def select_edited(options: RunOptions, count: int, ids: tuple[str, ...]) -> list[str]:
+    """Select edited jobs alone, by their ids; where they are more than are named, the same jobs again."""
+    return name_jobs(ids) if len(ids) == count else repeat_selection(options)
+
+
 def write_command(options: RunOptions, name: str, *further: str, edition: str | None = None) -> str:
     """Write a command for the same batch, under the same budget."""
     words = ["hedra-batch", name, str(options.manifest)]

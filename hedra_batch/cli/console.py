@@ -8,34 +8,34 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from hedra_batch.batch.ending import FinishedRun
 from hedra_batch.batch.workspace import Workspace
-from hedra_batch.cli.advice import Advice, advise, name_jobs, repeat_selection, write_command
+from hedra_batch.cli.advice import Advice, advise, name_jobs, repeat_selection, select_edited, write_command
 from hedra_batch.cli.logs import divert, log_to, make_line_handler, make_warning_handler, redact
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.workspace import describe_path
 from hedra_batch.errors import (
     EXIT_DONE,
     EXIT_UNFINISHED,
-    HedraBatchError,
-    JobsChangedError,
     UnconfirmedError,
     UnfinishedError,
 )
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.money import Money
+from hedra_batch.planning.edits import Edits
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import TakeSnapshot
+from hedra_batch.report.edits import EditCommands, EditNotice, write_edits, write_question
 from hedra_batch.report.summary import (
     NAMED_LIMIT,
     Remedy,
     Trouble,
     describe_next,
-    write_changes,
     write_last_line,
     write_remedies,
 )
@@ -50,6 +50,17 @@ logger = logging.getLogger(__name__)
 QUIET_CODES = (EXIT_DONE, EXIT_UNFINISHED)
 #: Its records go to the log file only: the terminal has them already.
 transcript = logging.getLogger("hedra_batch.transcript")
+
+
+class Choice(Enum):
+    """What a person can choose for edited jobs."""
+
+    KEEP = auto()
+    BUY = auto()
+    WAIT = auto()
+
+
+_CHOICES = {"k": Choice.KEEP, "keep": Choice.KEEP, "b": Choice.BUY, "buy": Choice.BUY}
 
 
 class Console:
@@ -92,23 +103,35 @@ class Console:
         if budget is not None and spending is not None:
             parts.append(f"budget {budget} ({spending.spent.amount} spent)")
         line = f"{self._name}: {', '.join(parts)}"
-        self._write_line(line if summary.processed or summary.changed else f"{line}: nothing to do")
+        self._write_line(line if summary.processed or summary.edits.count else f"{line}: nothing to do")
 
     async def confirm(self, quote: Quote) -> None:
         """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""
-        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        if not _can_ask():
             raise UnconfirmedError(
                 f"{quote.count} new videos need your consent: add a line such as 'budget: 500 credits' to the "
                 "manifest, or --budget 500, or --yes. Nothing was bought."
             )
-        print(f"Buy {quote.describe()}? [y/N] ", end="", file=sys.stderr, flush=True)
+        if await self._ask(f"Buy {quote.describe()}? [y/N] ") not in ("y", "yes"):
+            raise UnfinishedError("Nothing was bought, since you did not say yes.")
+
+    async def choose(self, edits: Edits) -> Choice:
+        """Ask on a terminal what becomes of all edited jobs; elsewhere, and without a clear answer, they wait."""
+        if not edits.count or not _can_ask():
+            return Choice.WAIT
+        for line in write_question(_make_notice(edits)):
+            self.say(line)
+        answer = await self._ask("Keep, buy or wait? [k/b/W] ")
+        return _CHOICES.get(answer, Choice.WAIT)
+
+    async def _ask(self, question: str) -> str:
+        """Ask for a word; an empty one is also the end of the input."""
+        print(question, end="", file=sys.stderr, flush=True)
         try:
-            answer = await _read_answer()
+            return (await _read_answer()).strip().casefold()
         except asyncio.CancelledError:
             self.say("\nNothing was bought.")
             raise
-        if answer.strip().casefold() not in ("y", "yes"):
-            raise UnfinishedError("Nothing was bought, since you did not say yes.")
 
     def write_end(self, finished: FinishedRun, *, is_stopped: bool) -> None:
         """Say why it ended, the last line, and under it what a person may want to settle."""
@@ -120,13 +143,15 @@ class Console:
         # With --quiet, what closed submitting has not been printed yet.
         for reason in (reasons.stopped_by, reasons.closed_by if self._options.is_quiet else None):
             if reason:
-                self.say(f"hedra-batch: {self._describe_reason(reason)}")
+                self.say(f"hedra-batch: {reason}")
         videos = describe_path(self._folder.path / "videos")
         self.say(write_last_line(self._name, result.counts, result.exit_code, videos))
         remedies = self._find_remedies(finished.troubles[:NAMED_LIMIT])
         others = result.troubled - len(finished.troubles[:NAMED_LIMIT])
         for line in write_remedies(remedies, others, write_command(self._options, "results")):
             self.say(line)
+        if finished.edits.count:
+            self._write_edits(finished.edits)
         if result.exit_code == EXIT_UNFINISHED and not reasons.stopped_by and not is_stopped:
             self.say(f"  Not finished yet. {describe_next(result.counts)}")
 
@@ -136,13 +161,15 @@ class Console:
         with suppress(OSError):
             say(redact(line, self._secrets))
 
-    def _describe_reason(self, reason: HedraBatchError) -> str:
-        if not isinstance(reason, JobsChangedError):
-            return str(reason)
-        selection = repeat_selection(self._options)
-        plan_command = write_command(self._options, "plan", *selection)
-        rebuy_command = write_command(self._options, "run", *selection, "--rebuy-changed")
-        return "\n".join(write_changes(reason, plan_command, rebuy_command))
+    def _write_edits(self, edits: Edits) -> None:
+        edited = select_edited(self._options, edits.count, tuple(edit.job_id for edit in edits.first))
+        commands = EditCommands(
+            plan=write_command(self._options, "plan", *repeat_selection(self._options)),
+            keep=write_command(self._options, "run", *edited, "--keep-changed"),
+            rebuy=write_command(self._options, "run", *edited, "--rebuy-changed"),
+        )
+        for line in write_edits(_make_notice(edits), commands):
+            self.say(line)
 
     def _find_remedies(self, troubles: Sequence[tuple[LatestAttempt, str]]) -> list[Remedy]:
         """Put together what the same command helps."""
@@ -160,6 +187,15 @@ class Console:
         logger.info("%s", line)
         if self._is_live:
             self.say(line)
+
+
+def _make_notice(edits: Edits) -> EditNotice:
+    changes = [(edit.label, edit.sent, edit.wanted) for edit in edits.first]
+    return EditNotice(edits.count, edits.unended, ", ".join(edits.quote.describe_price()), changes)
+
+
+def _can_ask() -> bool:
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
 
 
 async def _read_answer() -> str:

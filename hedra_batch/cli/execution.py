@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 from hedra_batch import __version__
 from hedra_batch.batch.batch import Batch, apply_manifest, open_batch
+from hedra_batch.batch.request import PlanRequest
 from hedra_batch.batch.workspace import Workspace
-from hedra_batch.cli.console import Console
+from hedra_batch.cli.console import Choice, Console
 from hedra_batch.cli.loop import name_loop, run_on_loop
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.signals import Stop
@@ -133,15 +134,18 @@ class _Execution:
 
     async def _plan_and_run(self) -> None:
         batch = self._batch
-        summary = await batch.plan(self._options.request)
-        await self._stop.guard(self._offer(summary))
-        if not self._stop.is_stopped:
+        planned = await batch.plan(self._options.request)
+        summary = await self._stop.guard(self._offer(planned))
+        if summary and not self._stop.is_stopped:
             async with self._console.show(batch.take_snapshot):
                 await self._stop.guard(batch.run(summary))
 
-    async def _offer(self, summary: PlanSummary) -> None:
-        """Say what would be bought and for how much, and have it confirmed where nothing else bounds it."""
+    async def _offer(self, summary: PlanSummary) -> PlanSummary:
+        """Say what will be bought and for how much, and have it confirmed where nothing else bounds it."""
         quote = await self._batch.quote(summary)
+        if request := await self._ask_about_edits(summary):
+            summary = await self._batch.plan(request)
+            quote = await self._batch.quote(summary)
         session = self._batch.session
         budget = session.settings.budget
         spending = await self._batch.read_spending() if budget is not None else None
@@ -149,3 +153,14 @@ class _Execution:
         is_bounded = budget is not None or self._options.is_confirmed or session.workspace.is_local
         if quote.count > UNCONFIRMED_LIMIT and not is_bounded:
             await self._console.confirm(quote)
+        return summary
+
+    async def _ask_about_edits(self, summary: PlanSummary) -> PlanRequest | None:
+        """Return what is requested now that a person has chosen for the edited jobs; None where they wait."""
+        request = self._options.request
+        if request.retried_codes is not None or request.settlement is not None:
+            return None
+        choice = await self._console.choose(await self._batch.read_edits(summary))
+        if choice is Choice.WAIT:
+            return None
+        return replace(request, keeps_changed=choice is Choice.KEEP, rebuys_changed=choice is Choice.BUY)

@@ -186,6 +186,15 @@ class Ledger:
         now = self._clock.now_text()
         return await self._backend.transact(lambda tables: attempts.rewrite(tables, key, job, now))
 
+    async def keep(self, kept: Sequence[tuple[int, str]]) -> None:
+        """Note that what was bought counts for other inputs too, by the keys of attempts and the digests of those."""
+
+        def operation(tables: Tables) -> None:
+            for key, digest in kept:
+                tables.update("attempts", {"attempt_key": key}, {"kept_digest": digest})
+
+        await self._backend.transact(operation)
+
     # Events
 
     async def apply(self, attempt: Attempt, event: Event) -> Attempt:

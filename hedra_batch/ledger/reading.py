@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from hedra_batch.inputs import FieldValues
 from hedra_batch.ledger.records import JobIdentity, LatestAttempt, ResultFile
 from hedra_batch.state import Liability, State
 
@@ -60,6 +61,9 @@ class LedgerReader(Protocol):
 
     def read_last_sent_at(self) -> str | None:
         """Read when the last paid request was sent."""
+
+    def read_fields(self, key: int) -> FieldValues:
+        """Read the canonical inputs that an attempt was made for."""
 
     def read_error(self, key: int) -> str:
         """Read why an attempt ended badly or is held."""

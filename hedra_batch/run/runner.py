@@ -201,7 +201,9 @@ class Runner:
             raise OutOfCreditsError(
                 f"The account is out of credits: {attempt.error}. Add credits, then run the same line again."
             )
-        if planned.job is None or not may_retry(attempt.state, attempt.error_code, attempt.number, self._attempts):
+        if not (planned.job and planned.is_wanted) or not may_retry(
+            attempt.state, attempt.error_code, attempt.number, self._attempts
+        ):
             return
         following = await self._recorder.record_next(attempt, planned.job)
         if following is None:
