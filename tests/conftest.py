@@ -122,6 +122,7 @@ class Desk:
         environment: dict[str, str],
         *,
         file_limit_bytes: int | None = None,
+        stdin: int = asyncio.subprocess.DEVNULL,
         stderr: int = asyncio.subprocess.PIPE,
     ) -> asyncio.subprocess.Process:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("HEDRA_")}
@@ -129,7 +130,7 @@ class Desk:
             *(sys.executable, "-m", "hedra_batch", *words),
             cwd=self.folder,
             env={"HEDRA_API_KEY": "key-of-the-tests", "HEDRA_BASE_URL": self.base_url, **inherited, **environment},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             preexec_fn=functools.partial(limit_files, file_limit_bytes) if file_limit_bytes else None,

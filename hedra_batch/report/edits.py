@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import accumulate, takewhile
 
 from hedra_batch.inputs import FIELDS_BY_NAME
 
@@ -114,23 +115,30 @@ def _quote_begin(value: object) -> str:
 
 def _find_differences(before: str, after: str) -> list[tuple[_Span, _Span]]:
     """Find where two texts differ, in whole words."""
-    words = _WORD.findall(before), _WORD.findall(after)
-    if len(words[0]) * len(words[1]) > COMPARED_LIMIT:
-        return [((0, len(before)), (0, len(after)))]
-    places = [_find_places(each) for each in words]
+    words, others = _WORD.findall(before), _WORD.findall(after)
+    # What stands alike at both ends is left out, or a match of what comes again and again could be found across them.
+    begin = _count_alike(zip(words, others, strict=False))
+    rest = _count_alike(zip(reversed(words[begin:]), reversed(others[begin:]), strict=False))
+    middle, other_middle = words[begin : len(words) - rest], others[begin : len(others) - rest]
+    opcodes = [("replace", 0, len(middle), 0, len(other_middle))]
+    if len(middle) * len(other_middle) <= COMPARED_LIMIT:
+        opcodes = list(SequenceMatcher(None, middle, other_middle, autojunk=False).get_opcodes())
+    old, new = _find_places(words), _find_places(others)
     return [
-        ((places[0][old], places[0][old_end]), (places[1][new], places[1][new_end]))
-        for kind, old, old_end, new, new_end in SequenceMatcher(None, *words, autojunk=False).get_opcodes()
+        ((old[begin + first], old[begin + last]), (new[begin + other_first], new[begin + other_last]))
+        for kind, first, last, other_first, other_last in opcodes
         if kind != "equal"
     ]
 
 
+def _count_alike(pairs: Iterable[tuple[str, str]]) -> int:
+    """Count the pairs of equal words before the first that are not."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 def _find_places(words: Sequence[str]) -> list[int]:
     """Find where each word begins, and where the last one ends."""
-    places = [0]
-    for word in words:
-        places.append(places[-1] + len(word))
-    return places
+    return [0, *accumulate(map(len, words))]
 
 
 def _narrow(before: str, after: str, old: _Span, new: _Span) -> tuple[_Span, _Span]:
