@@ -41,7 +41,7 @@ def test_a_change_is_said_field_by_field() -> None:
         (
             f"{LONG}A calm sea. {LONG}",
             f"{LONG}A wild sea. {LONG}",
-            "boats in the mist. A wild sea. A walk along the harbour…'",
+            "in the mist. A wild sea. A walk along the harbour…'",
         ),
         (LONG, f"{LONG}Night.", "boats in the mist. Night.'"),
         (f"{LONG}one two", f"{LONG}one  two", "one two' -> '"),
