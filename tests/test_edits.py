@@ -338,6 +338,63 @@ async def test_without_an_answer_about_prices_edited_jobs_are_named_all_the_same
     )
 
 
+# What else waits for a person
+
+
+async def test_videos_that_need_consent_wait_and_what_runs_is_fetched(tmp_path: Path) -> None:
+    clock = Clock()
+    async with open_desk(tmp_path, clock=clock) as (desk, simulator):
+        write_jobs(desk, sea="A calm sea", gone="Gone soon")
+        await leave(desk, 2)
+        clock.now += 1000.0
+        write_jobs(desk, sea="A wild sea", **{f"new{number}": "A scene" for number in range(11)})
+        code, said = await run_far(desk)
+        assert (code, "11 new videos need your consent" in said, count_charges(simulator)) == (78, True, 2)
+        assert (list_videos(desk), count_states(desk)) == (["gone.mp4", "sea.mp4"], {"done": 2})
+
+
+async def test_a_model_that_nobody_knows_waits_and_what_runs_is_fetched(tmp_path: Path) -> None:
+    clock = Clock()
+    async with open_desk(tmp_path, clock=clock) as (desk, simulator):
+        write_jobs(desk, sea="A calm sea")
+        await leave(desk, 1)
+        clock.now += 1000.0
+        desk.write_manifest(f"{PRICED}\njobs: [{{id: sea, prompt: A calm sea}}, {{id: x, prompt: P, model: Nothing}}]")
+        finished = await desk.call("run", "batch.yaml")
+        assert (finished.code, "no model called 'Nothing'" in finished.err, count_charges(simulator)) == (65, True, 1)
+        assert list_videos(desk) == ["sea.mp4"]
+
+
+async def test_while_something_must_be_mended_a_lost_request_is_looked_for_and_not_sent(
+    desk: Desk, simulator: Simulator
+) -> None:
+    write_jobs(desk, proof="A scene")
+    await desk.run_here()
+    write_jobs(desk, proof="A scene", sea="A calm sea")
+    simulator.plan_fault("lost-request")
+    await leave(desk, 1, "unknown")
+    desk.write_manifest(f"{PRICED}\njobs: [{{id: sea, prompt: A calm sea}}, {{id: x, prompt: P, model: Nothing}}]")
+    assert await desk.run_here(quiet_window_seconds=0.1) == 65
+    assert (count_states(desk)["unknown"], count_charges(simulator)) == (1, 1)
+    write_jobs(desk, proof="A scene", sea="A calm sea")
+    assert (await desk.run_here(quiet_window_seconds=0.1), count_charges(simulator)) == (0, 2)
+
+
+async def test_a_further_attempt_waits_too(tmp_path: Path) -> None:
+    clock = Clock()
+    async with open_desk(tmp_path, clock=clock) as (desk, simulator):
+        write_jobs(desk, sea="A flaky sea")
+        await leave(desk, 1)
+        clock.now += 1000.0
+        desk.write_manifest(f"{PRICED}\njobs: [{{id: sea, prompt: A flaky sea}}, {{id: x, prompt: P, model: Nothing}}]")
+        assert (await desk.run_here(), count_charges(simulator)) == (65, 1)
+        write_jobs(desk, sea="A flaky sea")
+        running = asyncio.create_task(desk.run_here())
+        await wait_until(lambda: count_charges(simulator) == 2)
+        clock.now += 1000.0
+        assert (await running, list_videos(desk)) == (0, ["sea.mp4"])
+
+
 # The flags, and `plan`
 
 

@@ -110,6 +110,14 @@ class Batch:
         if self._selection:
             await (await self._connect()).process(self._selection, summary)
 
+    async def follow(self, summary: PlanSummary) -> None:
+        """Follow and fetch what an earlier run sent, and buy nothing: what a run does that may not buy.
+
+        Raises StopRunError when it cannot go on.
+        """
+        if self._selection:
+            await (await self._connect()).follow(self._selection, summary)
+
     async def take_snapshot(self) -> Snapshot:
         """Look at the run as it is at this moment, for whoever shows it."""
         spending, expected = await self.read_spending(), self._expected

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hedra_batch import __version__
 from hedra_batch.batch.batch import Batch, apply_manifest, open_batch
@@ -17,7 +18,7 @@ from hedra_batch.cli.loop import name_loop, run_on_loop
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.signals import Stop
 from hedra_batch.cli.workspace import TRIAL_SPEED, describe_path, find_edition, find_workspace
-from hedra_batch.errors import HedraBatchError, LockedError, UsageError
+from hedra_batch.errors import HedraBatchError, LockedError, ManifestError, UnconfirmedError, UsageError
 from hedra_batch.manifest.loading import Manifest, load_manifest
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.report.summary import describe_stop
@@ -135,10 +136,20 @@ class _Execution:
     async def _plan_and_run(self) -> None:
         batch = self._batch
         planned = await batch.plan(self._options.request)
-        summary = await self._stop.guard(self._offer(planned))
+        try:
+            summary = await self._stop.guard(self._offer(planned))
+        except (ManifestError, UnconfirmedError):
+            # A person must do something before anything is bought; what was bought needs nobody for that.
+            if planned.sent:
+                logger.info("Nothing is bought now. What was bought before is followed and fetched first.")
+            await self._process(batch.follow(planned))
+            raise
         if summary and not self._stop.is_stopped:
-            async with self._console.show(batch.take_snapshot):
-                await self._stop.guard(batch.run(summary))
+            await self._process(batch.run(summary))
+
+    async def _process(self, work: Coroutine[Any, Any, None]) -> None:
+        async with self._console.show(self._batch.take_snapshot):
+            await self._stop.guard(work)
 
     async def _offer(self, summary: PlanSummary) -> PlanSummary:
         """Say what will be bought and for how much, and have it confirmed where nothing else bounds it."""

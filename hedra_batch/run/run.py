@@ -118,6 +118,13 @@ class Run:
         await self._recovery.recover(selection, self._progress)
         await self._runner.run(selection, summary.sent)
 
+    async def follow(self, selection: Selection, summary: PlanSummary) -> None:
+        """Follow and fetch what an earlier run sent, and submit nothing. Raises StopRunError when it cannot go on."""
+        if summary.sent:
+            self._wanted.selection = selection
+            self._progress.start()
+            await self._runner.follow(selection, summary.sent)
+
     async def restore(self, keys: Sequence[int]) -> list[State]:
         """Fetch anew what is done, ready or lost, by its ids alone; returns the state of each then."""
         try:

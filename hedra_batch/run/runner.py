@@ -88,6 +88,11 @@ class Runner:
             polling.cancel()
             await asyncio.wait({polling})
 
+    async def follow(self, selection: Selection, sent: Sequence[PlannedJob]) -> None:
+        """Process only the jobs that an earlier run sent, as far as they go without a further submission."""
+        await self._concurrency.close()
+        await self.run(selection, sent)
+
     # Admitting
 
     async def _process_all(self, sent: Sequence[PlannedJob], others: AsyncIterator[tuple[Attempt, PlannedJob]]) -> None:
