@@ -6,8 +6,7 @@ translated at the seam that calls them and raised `from` their cause.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 #: Exit code and meaning, in the order of `--help`. Codes of 64 and above follow sysexits.h.
 EXIT_CODES: tuple[tuple[str, str], ...] = (
@@ -156,31 +155,6 @@ class DamagedFilesError(HedraBatchError):
     """Results are not on disk as they were when they were done."""
 
     exit_code = EXIT_LOOK
-
-
-@dataclass(frozen=True, slots=True)
-class JobChange:
-    """What was sent for a job, and what the manifest asks for now, field by field."""
-
-    job_id: str
-    label: str
-    sent: Mapping[str, object]
-    wanted: Mapping[str, object]
-
-
-class JobsChangedError(StopRunError):
-    """Jobs were edited after they were paid for, and a new purchase was not asked for.
-
-    `changes` has the first of them; `count` is how many there are.
-    """
-
-    exit_code = EXIT_LOOK
-
-    def __init__(self, count: int, changes: Sequence[JobChange]) -> None:
-        jobs = "1 job that is" if count == 1 else f"{count} jobs that are"
-        super().__init__(f"You edited {jobs} already paid for, or may be. Nothing was sent.")
-        self.count = count
-        self.changes = tuple(changes)
 
 
 # Fail this job: the server's answer ends the attempt.

@@ -74,6 +74,8 @@ class Attempt:
     charged: Money | None = None
     error_code: str | None = None
     error: str | None = None
+    #: The digest of other inputs that a person has said this video counts for.
+    kept_digest: str | None = None
 
     @property
     def label(self) -> str:

@@ -6,7 +6,7 @@ What the command line adds is words, questions and signals.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -20,19 +20,19 @@ from hedra_batch.errors import (
     EXIT_DONE,
     ConfigurationError,
     HedraBatchError,
-    JobChange,
-    JobsChangedError,
     UsageError,
 )
 from hedra_batch.folder import RunFolder
+from hedra_batch.inputs import PriceKey
 from hedra_batch.ledger import events
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.manifest.jobs import Jobs
 from hedra_batch.manifest.loading import Manifest
 from hedra_batch.money import Money
+from hedra_batch.planning.edits import Edits, describe_edits
 from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.quote import Quote
-from hedra_batch.planning.selection import Selection, summarize
+from hedra_batch.planning.selection import Selection, page_through, summarize
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Cost, Snapshot
 from hedra_batch.run.run import Run
@@ -59,8 +59,8 @@ class Batch:
     async def plan(self, request: PlanRequest | None = None) -> PlanSummary:
         """Work out what is to be done.
 
-        Raises UsageError where the ids select nothing, and JobsChangedError rather than buy jobs again in silence that
-        were edited after they were paid for.
+        Jobs that were edited after they may have been paid for wait, unless the request says what becomes of them; what
+        it keeps is written into the ledger. Raises UsageError where the ids select nothing.
         """
         self._request = request = request or PlanRequest()
         ledger = self.session.ledger
@@ -75,8 +75,8 @@ class Batch:
         except UsageError as error:
             await self.session.end(error.exit_code)
             raise
-        if summary.changed:
-            raise JobsChangedError(summary.changed, await self._read_changes(summary))
+        if summary.kept:
+            await self._keep()
         self.session.progress.begin(summary.states)
         return summary
 
@@ -97,6 +97,11 @@ class Batch:
         """Read what all runs of this edition may have cost so far."""
         return await self.session.ledger.read_spending(self.manifest.jobs.edition)
 
+    async def read_edits(self, summary: PlanSummary) -> Edits:
+        """Read what differs in the edited jobs that wait for a person, and price them as they are now."""
+        quote = self._price(summary.edits.price_keys)
+        return await self.session.ledger.look(lambda reader: describe_edits(summary.edits, quote, reader))
+
     async def run(self, summary: PlanSummary) -> None:
         """Process what was planned as far as it goes. Raises StopRunError when it cannot go on.
 
@@ -106,6 +111,14 @@ class Batch:
             await self.quote(summary)
         if self._selection:
             await (await self._connect()).process(self._selection, summary)
+
+    async def follow(self, summary: PlanSummary) -> None:
+        """Follow and fetch what an earlier run sent, and buy nothing: what a run does that may not buy.
+
+        Raises StopRunError when it cannot go on.
+        """
+        if self._selection:
+            await (await self._connect()).follow(self._selection, summary)
 
     async def take_snapshot(self) -> Snapshot:
         """Look at the run as it is at this moment, for whoever shows it."""
@@ -139,7 +152,7 @@ class Batch:
         reasons = Reasons(stopped_by, closed_by, signal_number)
         jobs = self.manifest.jobs
         selection = self._selection or make_selection(jobs, self._request, Rules())
-        return await record_end(self.session, self.manifest.name, jobs.edition, selection, reasons)
+        return await record_end(self.session, self.manifest.name, jobs.edition, selection, reasons, self._price)
 
     async def _look_for_restored(self, rules: Rules) -> None:
         """Look for what a ledger that was put back does not know, before it is said what is to be bought."""
@@ -160,13 +173,21 @@ class Batch:
             self._run = await self.session.connect(self._request.settlement)
         return self._run
 
-    async def _read_changes(self, summary: PlanSummary) -> list[JobChange]:
-        changes = []
-        for planned in summary.first_changed:
-            if planned.job and planned.latest:
-                attempt = await self.session.ledger.attempt(planned.latest.attempt_key)
-                changes.append(JobChange(planned.job.id, planned.label, attempt.fields, planned.job.inputs.fields))
-        return changes
+    def _price(self, price_keys: Mapping[PriceKey, int]) -> Quote:
+        """Price some jobs by the list, if there was a reason to ask for it."""
+        return Quote(self._run.price(price_keys) if self._run else {None: sum(price_keys.values())})
+
+    async def _keep(self) -> None:
+        """Note for each edited job that what was bought for it counts for what it asks for now."""
+        assert self._selection, "it was planned"
+        async for page in page_through(self._selection, self.session.ledger):
+            await self.session.ledger.keep(
+                [
+                    (one.latest.attempt_key, one.job.inputs.digest)
+                    for one in page
+                    if one.is_kept and one.job and one.latest
+                ]
+            )
 
 
 @asynccontextmanager

@@ -29,6 +29,8 @@ class PlanRequest:
     first: int | None = None
     #: Whether jobs that were edited after they may have been paid for are bought anew.
     rebuys_changed: bool = False
+    #: Whether what was bought for such jobs counts for them as they are now.
+    keeps_changed: bool = False
     #: Patterns for the error codes of failed jobs, which alone are made anew; None to retry none.
     retried_codes: tuple[str, ...] | None = None
     #: What a person has decided about held and overdue jobs, which alone are processed; None where nothing is decided.
@@ -42,7 +44,7 @@ def make_selection(jobs: JobSource, request: PlanRequest, rules: Rules) -> Selec
     if request.retried_codes is not None:
         codes = request.retried_codes
         return FixedSelection(lambda reader: _choose_retried(jobs, request, codes, rules, reader))
-    rules = replace(rules, rebuys_changed=request.rebuys_changed)
+    rules = replace(rules, rebuys_changed=request.rebuys_changed, keeps_changed=request.keeps_changed)
     return ManifestSelection(jobs, rules, lambda job_id: matches(job_id, request.ids), request.first)
 
 

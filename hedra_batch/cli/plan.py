@@ -11,12 +11,12 @@ import click
 from hedra_batch.cli.help import show_examples
 from hedra_batch.cli.options import (
     RunOptions,
+    changed_options,
     edition_option,
     first_option,
     folder_option,
     ids_option,
     manifest_argument,
-    rebuy_option,
     simulate_option,
 )
 from hedra_batch.errors import EXIT_DONE
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 @edition_option("Plan a run of this edition")
 @ids_option
 @first_option("Only the first N jobs, in the order of the manifest.")
-@rebuy_option("Plan as for a run that buys jobs anew which were edited after they were paid for.")
+@changed_options(
+    "Plan as for a run that keeps the videos of jobs which were edited after they were paid for.",
+    "Plan as for a run that buys jobs anew which were edited after they were paid for.",
+)
 @folder_option
 @simulate_option("Plan a trial: its run folder is <name>.sim.")
 def plan(**flags: Any) -> int:
@@ -72,19 +75,25 @@ def _write_plan(planned_jobs: Iterable[PlannedJob], summary: PlanSummary, editio
     for planned in planned_jobs:
         summary.add(planned)
         left = "left the manifest" if planned.identity[0] == edition else "of another edition"
-        note = "" if planned.job else f"  ({left})"
+        note = "  (edited; its video is kept for it)" if planned.is_kept else "" if planned.job else f"  ({left})"
         yield f"{planned.reason:8} {planned.label}{note}\n"
 
 
 def _write_outcome(options: RunOptions, summary: PlanSummary) -> Iterator[str]:
     """Say what it comes to, and what a run leaves to a person."""
-    from hedra_batch.cli.advice import write_command
+    from hedra_batch.cli.advice import select_edited, write_command
     from hedra_batch.planning.plan import Reason
     from hedra_batch.planning.quote import Quote
 
     yield ", ".join([Quote({None: summary.bought}).describe_count(), *summary.describe_rest()])
-    if summary.changed:
-        yield "Jobs marked as changed were edited after they were paid for, so a run stops and says what you can do."
+    if summary.edits.count:
+        named = tuple(job.id for job, _ in summary.edits.first)
+        edited = select_edited(options, summary.edits.count, named)
+        yield "Jobs marked as changed were edited after they were paid for. They wait, and all else goes on."
+        yield "To keep their videos for the edited jobs, 0 credits; undoing the edits costs nothing either:"
+        yield f"    {write_command(options, 'run', *edited, '--keep-changed')}"
+        yield "To buy them anew, each at its price; the files that are here stay:"
+        yield f"    {write_command(options, 'run', *edited, '--rebuy-changed')}"
     if summary.reasons[Reason.FAILED]:
         yield from _write_retry(options, summary)
     if summary.reasons[Reason.HELD]:

@@ -251,6 +251,15 @@ class Ledger:
         event = events.find_sent(self.derive_lost_key(job, attempt.number), price, self.restore.mark)
         return attempts.change(tables, attempt, event, self._clock)
 
+    async def keep(self, kept: Sequence[tuple[int, str]]) -> None:
+        """Note that what was bought counts for other inputs too, by the keys of attempts and the digests of those."""
+
+        def operation(tables: Tables) -> None:
+            for key, digest in kept:
+                tables.update("attempts", {"attempt_key": key}, {"kept_digest": digest})
+
+        await self._backend.transact(operation)
+
     # Events
 
     async def apply(self, attempt: Attempt, event: Event) -> Attempt:

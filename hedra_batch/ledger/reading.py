@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from hedra_batch.inputs import FieldValues
 from hedra_batch.ledger.records import JobIdentity, LatestAttempt, ResultFile
 from hedra_batch.state import Liability, State
 
@@ -66,6 +67,9 @@ class LedgerReader(Protocol):
 
     def find_keys(self, keys: Sequence[str]) -> set[str]:
         """Find which of some request keys and remote ids an attempt has."""
+
+    def read_fields(self, key: int) -> FieldValues:
+        """Read the canonical inputs that an attempt was made for."""
 
     def read_error(self, key: int) -> str:
         """Read why an attempt ended badly or is held."""

@@ -18,7 +18,7 @@ ATTEMPT_COLUMNS = (
     "attempt_key", "edition", "job_id", "bought_as", "number", "state", "digest", "fields", "wanted_output",
     "request_key", "remote_id", "asset_id", "body", "sends", "unknown_sends", "resends", "unknown_mark",
     "submitted_at", "accepted_at", "accepted_mark", "missing_at", "eta_seconds", "output", "sha256",
-    "estimated", "charged", "error_code", "error", "unit",
+    "estimated", "charged", "error_code", "error", "kept_digest", "unit",
 )  # fmt: skip
 
 #: The columns of `results`, in its order; the view, the JSON and the CSV have the same.
@@ -83,6 +83,8 @@ class LatestAttempt(NamedTuple):
     digest: str
     accepted_at: str | None
     error_code: str | None
+    #: The digest of other inputs that a person has said its video counts for.
+    kept_digest: str | None = None
 
     @classmethod
     def of(cls, attempt: Attempt) -> LatestAttempt:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hedra_batch.decide import is_possibly_paid, is_surely_unsent, may_be_followed, may_retry
-from hedra_batch.job import Job, to_label
+from hedra_batch.job import Attempt, Job, to_label
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.state import ENDED_BADLY, HELD, OPEN, PUBLIC_STATES, UNSENT, State
 
@@ -50,6 +50,8 @@ class PlannedJob:
     step: Step
     job: Job | None
     latest: LatestAttempt | None
+    #: Whether its job was edited, and the plan has the attempt count for the edited job.
+    is_kept: bool = False
 
     @property
     def label(self) -> str:
@@ -72,6 +74,11 @@ class PlannedJob:
     def is_bought(self) -> bool:
         """Whether its video may be submitted by the run under a new key."""
         return self.reason is Reason.NEW or self.step is Step.RECOVER
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a further attempt may be made without a person: not for a job that is gone or waits for one."""
+        return self.job is not None and self.reason is not Reason.CHANGED
 
     @property
     def is_processed(self) -> bool:
@@ -97,6 +104,26 @@ class Rules:
     lost_attempts: int = 0
     #: Whether jobs that were edited after they may have been paid for are bought anew.
     rebuys_changed: bool = False
+    #: Whether what may have been paid for before such an edit counts for the edited job.
+    keeps_changed: bool = False
+
+
+def counts_for(job: Job, attempt: LatestAttempt | Attempt) -> bool:
+    """Tell whether an attempt is for what the job asks for now: made for these inputs, or kept for them by a person.
+
+    The one decision about that. It says nothing of whether another request could be written under the attempt's key.
+    """
+    return job.inputs.digest in (attempt.digest, attempt.kept_digest)
+
+
+def is_changed(job: Job, attempt: LatestAttempt | Attempt) -> bool:
+    """Tell whether what was sent, and may be paid for, is not what the job asks for now: a person must choose."""
+    return is_possibly_paid(attempt.state) and not counts_for(job, attempt)
+
+
+def is_outdated(job: Job, attempt: LatestAttempt | Attempt) -> bool:
+    """Tell whether an attempt was for other inputs and surely cost nothing, so that its job is new work now."""
+    return not is_possibly_paid(attempt.state) and not counts_for(job, attempt)
 
 
 def judge(job: Job, latest: LatestAttempt | None, rules: Rules) -> PlannedJob:
@@ -104,7 +131,7 @@ def judge(job: Job, latest: LatestAttempt | None, rules: Rules) -> PlannedJob:
         if rules.lost_attempts:
             return PlannedJob(Reason.UNKNOWN, Step.RECOVER, job, None)
         return PlannedJob(Reason.NEW, Step.ADD, job, None)
-    if latest.digest != job.inputs.digest:
+    if not counts_for(job, latest):
         return _judge_changed(job, latest, rules)
     if may_retry(latest.state, latest.error_code, latest.number, rules.attempts):
         return PlannedJob(Reason.NEW, Step.ADD, job, latest)
@@ -121,8 +148,10 @@ def _judge_unchanged(job: Job | None, latest: LatestAttempt) -> PlannedJob:
 def _judge_changed(job: Job, latest: LatestAttempt, rules: Rules) -> PlannedJob:
     if is_surely_unsent(latest.state):
         return PlannedJob(Reason.NEW, Step.REWRITE, job, latest)
-    if is_possibly_paid(latest.state) and not rules.rebuys_changed:
-        return PlannedJob(Reason.CHANGED, Step.LEAVE, job, latest)
+    if is_changed(job, latest) and not rules.rebuys_changed:
+        # What was sent is followed all the same, as what it was sent for.
+        planned = _judge_unchanged(job, latest)
+        return replace(planned, is_kept=True) if rules.keeps_changed else replace(planned, reason=Reason.CHANGED)
     if may_be_followed(latest.state, is_changed=True):
         return PlannedJob(Reason.NEW, Step.ADD, job, latest)
     # A new attempt exists only after the old one has ended, so that is followed first.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from hedra_batch.inputs import PriceKey, find_price_key
 from hedra_batch.job import NAMED_LIMIT
+from hedra_batch.planning.edits import EditTally
 from hedra_batch.planning.plan import PlannedJob, Reason, Step
 from hedra_batch.state import PUBLIC_STATES
 
@@ -28,9 +29,10 @@ class PlanSummary:
     models: dict[str | None, str] = field(default_factory=dict)
     #: Jobs that are looked for first, since the ledger that would know them was lost.
     searched: int = 0
-    #: Edited after they may have been paid for, and not bought again: how many, and the first of them.
-    changed: int = 0
-    first_changed: list[PlannedJob] = field(default_factory=list)
+    #: The jobs that were edited after they may have been paid for, and are neither kept nor bought again.
+    edits: EditTally = field(default_factory=EditTally)
+    #: Those of them whose video counts for the edited job from this plan on.
+    kept: int = 0
     #: The first of those that failed.
     first_failed: list[PlannedJob] = field(default_factory=list)
     #: What an earlier run sent and did not end: few beside all.
@@ -56,14 +58,14 @@ class PlanSummary:
             self.edition = planned.job.edition
         if planned.is_bought:
             self._add_bought(planned)
-        if planned.reason is Reason.CHANGED:
-            self.changed += 1
-            self.first_changed += [planned] if self.changed <= NAMED_LIMIT else []
+        self.kept += planned.is_kept
+        if planned.reason is Reason.CHANGED and planned.job and planned.latest:
+            self.edits.add(planned.job, planned.latest)
         elif planned.reason is Reason.FAILED:
             self.first_failed += [planned][: NAMED_LIMIT - len(self.first_failed)]
         if planned.is_processed:
             self.processed += 1
-            self.needs_models = self.needs_models or planned.job is not None
+            self.needs_models = self.needs_models or planned.is_wanted
             self.sent += [planned] if planned.is_sent else []
 
     def _add_bought(self, planned: PlannedJob) -> None:
@@ -82,6 +84,8 @@ class PlanSummary:
         counts = self.reasons - self.bought_reasons
         counts[Reason.RUNNING] += counts.pop(Reason.UNKNOWN, 0)
         parts = [f"{counts[reason]} {reason}" for reason in REST if counts[reason]]
+        if self.kept:
+            parts.append(f"{self.kept} kept, 0 credits")
         left = 0 if self.edition is None else self.left[self.edition]
         if left:
             parts.append(f"{left} left the manifest")

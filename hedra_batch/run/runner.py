@@ -94,6 +94,11 @@ class Runner:
             polling.cancel()
             await asyncio.wait({polling})
 
+    async def follow(self, selection: Selection, sent: Sequence[PlannedJob]) -> None:
+        """Process only the jobs that an earlier run sent, as far as they go without a further submission."""
+        await self._concurrency.close()
+        await self.run(selection, sent)
+
     # Admitting
 
     async def _process_all(self, sent: Sequence[PlannedJob], others: AsyncIterator[tuple[Attempt, PlannedJob]]) -> None:
@@ -211,7 +216,9 @@ class Runner:
         """Begin a further attempt where the reason of the end may pass; the one that ended is on disk."""
         if attempt.error_code == "insufficient_balance":
             raise OutOfCreditsError(f"The account is out of credits: {attempt.error}. Add credits to it.")
-        if planned.job is None or not may_retry(attempt.state, attempt.error_code, attempt.number, self._attempts):
+        if not (planned.job and planned.is_wanted) or not may_retry(
+            attempt.state, attempt.error_code, attempt.number, self._attempts
+        ):
             return
         following = await self._recorder.record_next(attempt, planned.job)
         if following is None:

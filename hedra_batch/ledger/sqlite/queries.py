@@ -6,6 +6,7 @@ log from being emptied.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 from hedra_batch.clock import CLOCK
 from hedra_batch.errors import ConfigurationError, LedgerError
+from hedra_batch.inputs import FieldValues
 from hedra_batch.ledger.records import RESULT_COLUMNS, JobIdentity, LatestAttempt, ResultFile, read_state
 from hedra_batch.ledger.sqlite.migrations import migrate
 from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, require_known
@@ -181,6 +183,11 @@ class SqliteReader:
                 rows = self.connection.execute(f"SELECT {column} FROM attempts WHERE {column} IN ({marks})", page)
                 found.update(row[0] for row in rows)
         return found
+
+    def read_fields(self, key: int) -> FieldValues:
+        row = self.connection.execute("SELECT fields FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
+        fields: FieldValues = json.loads(row[0])
+        return fields
 
     def read_error(self, key: int) -> str:
         row = self.connection.execute("SELECT error FROM attempts WHERE attempt_key = ?", (key,)).fetchone()

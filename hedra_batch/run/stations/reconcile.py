@@ -186,6 +186,7 @@ class Reconciler:
         """Take the bytes that were sent; those that were lost with a ledger are written anew for the same inputs."""
         if attempt.body is not None:
             return attempt.body
+        # Made for the very same inputs, since the key is derived of them: a video that was kept for others is not.
         if job is None or job.inputs.digest != attempt.digest:
             return None
         return await self._make_body(attempt, job, attempt.request_key or "")
