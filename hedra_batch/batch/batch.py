@@ -24,6 +24,7 @@ from hedra_batch.errors import (
     UsageError,
 )
 from hedra_batch.folder import RunFolder
+from hedra_batch.inputs import Spellings
 from hedra_batch.ledger import events
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.manifest.jobs import Jobs
@@ -31,9 +32,11 @@ from hedra_batch.manifest.loading import Manifest
 from hedra_batch.money import Money
 from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.quote import Quote
-from hedra_batch.planning.selection import Selection, summarize
+from hedra_batch.planning.recognition import Recognition
+from hedra_batch.planning.selection import ManifestSelection, Selection, summarize
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Cost, Snapshot
+from hedra_batch.run.renaming import rename_results
 from hedra_batch.run.run import Run
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.state import IN_FLIGHT, TO_SEND, UNSENT, State
@@ -65,9 +68,8 @@ class Batch:
         ledger = self.session.ledger
         lost_attempts = ledger.loss.highest_attempt if ledger.loss else 0
         rules = Rules(attempts=self.session.settings.attempts, lost_attempts=lost_attempts)
-        self._selection = make_selection(self.manifest.jobs, request, rules)
         await self._ask_models_early()
-        summary = await summarize(self._selection, ledger)
+        summary = await self._recognize(request, rules)
         try:
             require_selected(summary, self.manifest.jobs, request)
         except UsageError as error:
@@ -76,6 +78,27 @@ class Batch:
         if summary.changed:
             raise JobsChangedError(summary.changed, await self._read_changes(summary))
         self.session.progress.begin(summary.states)
+        return summary
+
+    async def _recognize(self, request: PlanRequest, rules: Rules) -> PlanSummary:
+        """Have what was paid for count for the jobs that ask for it now, then add up what is to be done.
+
+        Where all jobs are selected, and nothing moves, they are gone through once.
+        """
+        ledger, jobs = self.session.ledger, self.manifest.jobs
+        recognition, summary = Recognition(jobs), None
+        self._selection = make_selection(jobs, request, rules)
+        if isinstance(self._selection, ManifestSelection) and request.selects_all:
+            summary = await summarize(self._selection, ledger, recognition)
+        else:
+            await ledger.look(recognition.look)
+        recognized = await ledger.look(recognition.settle)
+        if recognized:
+            await rename_results(ledger, self.session.workspace.folder, recognized.reassignment)
+            self._selection = make_selection(jobs, request, rules, recognized.committed())
+            summary = None
+        summary = summary or await summarize(self._selection, ledger)
+        summary.note_twins(recognition.twins)
         return summary
 
     async def quote(self, summary: PlanSummary) -> Quote:
@@ -168,7 +191,8 @@ async def open_batch(workspace: Workspace, manifest: Manifest, settings: RunSett
     """
     _check_outputs(manifest.jobs, workspace.folder)
     async with open_session(workspace, settings) as session:
-        yield Batch(session, manifest)
+        models = await session.ledger.look(lambda reader: reader.read_models())
+        yield Batch(session, replace(manifest, jobs=manifest.jobs.with_spellings(Spellings(models))))
 
 
 def apply_manifest(manifest: Manifest, settings: RunSettings | None = None) -> RunSettings:

@@ -17,6 +17,7 @@ from hedra_batch.errors import (
 )
 from hedra_batch.job import Job
 from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.planning.plan import counts_for
 from hedra_batch.planning.selection import Pair
 from hedra_batch.state import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, State
 
@@ -84,7 +85,7 @@ def judge(
 
 def _is_changed(latest: LatestAttempt, job: Job | None) -> bool:
     """Tell whether what was sent, and may be paid for, is not what the manifest asks for now."""
-    return job is not None and is_possibly_paid(latest.state) and latest.digest != job.inputs.digest
+    return job is not None and is_possibly_paid(latest.state) and not counts_for(job, latest)
 
 
 def find_exit_code(

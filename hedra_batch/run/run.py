@@ -12,6 +12,7 @@ from hedra_batch.errors import BudgetReachedError, JobError, OutOfCreditsError, 
 from hedra_batch.job import Attempt
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.money import Money
+from hedra_batch.planning.plan import counts_for
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.selection import Selection
 from hedra_batch.planning.summary import PlanSummary
@@ -33,7 +34,7 @@ class Wanted:
     def includes(self, attempt: Attempt) -> bool:
         """Tell whether an attempt was made for inputs that are still asked for under its id."""
         job = self.selection.find_job(attempt.job_id) if self.selection else None
-        return job is not None and job.inputs.digest == attempt.digest
+        return job is not None and counts_for(job, attempt)
 
 
 class Run:
@@ -85,6 +86,7 @@ class Run:
         if not summary.needs_models:
             return Quote()
         await self.ask_models()
+        await self._ledger.record_models(self._api.spell_models())
         self._api.check_models(summary.models)
         prices = Counter[Money | None]()
         for price_key, count in summary.price_keys.items():
