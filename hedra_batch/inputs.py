@@ -198,7 +198,7 @@ class Spellings:
 
     def __init__(self, slugs: Mapping[str, str]) -> None:
         #: By each spelling, without regard to case.
-        self._slugs = slugs
+        self._slugs = {spelling.casefold(): slug for spelling, slug in slugs.items()}
         self._spellings: dict[str, list[str]] = {}
         for spelling, slug in slugs.items():
             self._spellings.setdefault(slug, [slug]).append(spelling)
