@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 #: Stands before every digest, so that a later way of taking it never makes all jobs look changed.
 DIGEST_VERSION = "v1"
@@ -194,14 +195,21 @@ class Inputs:
 
 
 class Spellings:
-    """The names that a list of models has had for one and the same, as the ledger remembers them."""
+    """The names that lists of models have had for one and the same; more are learnt when a list is read."""
 
-    def __init__(self, slugs: Mapping[str, str]) -> None:
+    def __init__(self, slugs: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.learn(slugs)
+
+    def learn(self, slugs: Mapping[str, str]) -> None:
+        """Take over what each spelling stands for."""
         #: By each spelling, without regard to case.
         self._slugs = {spelling.casefold(): slug for spelling, slug in slugs.items()}
         self._spellings: dict[str, list[str]] = {}
         for spelling, slug in slugs.items():
             self._spellings.setdefault(slug, [slug]).append(spelling)
+
+    def __bool__(self) -> bool:
+        return bool(self._slugs)
 
     def find(self, written: str | None) -> Sequence[str]:
         """Find all names of the model that is written so; none where no list had it."""

@@ -39,7 +39,7 @@ from hedra_batch.progress import Cost, Snapshot
 from hedra_batch.run.renaming import rename_results
 from hedra_batch.run.run import Run
 from hedra_batch.run.settings import RunSettings
-from hedra_batch.state import IN_FLIGHT, TO_SEND, UNSENT, State
+from hedra_batch.state import IN_FLIGHT, PAID, TO_SEND, UNSENT, State
 
 #: What a run goes on with, most likely.
 UNENDED = UNSENT | TO_SEND | IN_FLIGHT | {State.READY}
@@ -48,9 +48,10 @@ UNENDED = UNSENT | TO_SEND | IN_FLIGHT | {State.READY}
 class Batch:
     """A manifest at work in its run folder, for one plan and one run of it. Make it by `open_batch`."""
 
-    def __init__(self, session: Session, manifest: Manifest) -> None:
+    def __init__(self, session: Session, manifest: Manifest, spellings: Spellings) -> None:
         self.session = session
         self.manifest = manifest
+        self._spellings = spellings
         self._request = PlanRequest()
         self._selection: Selection | None = None
         self._run: Run | None = None
@@ -70,6 +71,9 @@ class Batch:
         rules = Rules(attempts=self.session.settings.attempts, lost_attempts=lost_attempts)
         await self._ask_models_early()
         summary = await self._recognize(request, rules)
+        if (summary.changed or summary.bought) and await self._lacks_models():
+            await self._learn_models()
+            summary = await self._recognize(request, rules)
         try:
             require_selected(summary, self.manifest.jobs, request)
         except UsageError as error:
@@ -107,6 +111,7 @@ class Batch:
         It is also the first sign that key and address are right. Raises StopRunError and UserError where they are not.
         """
         quote = await (await self._connect()).quote(summary)
+        self._spellings.learn(await self.session.ledger.look(lambda reader: reader.read_models()))
         self._is_priced = True
         before = await self.read_spending()
         self._expected = Spending(
@@ -169,6 +174,19 @@ class Batch:
             # To survey a large batch takes longer than the answer, which is then there when it is wanted.
             (await self._connect()).ask_models()
 
+    async def _lacks_models(self) -> bool:
+        """Tell whether what was sent may have been spelled otherwise, without any list of models that tells."""
+        is_offline = self._request.settlement is Settlement.ABANDON
+        return (
+            not is_offline
+            and not self._spellings
+            and await self.session.ledger.look(lambda reader: reader.has_any(PAID))
+        )
+
+    async def _learn_models(self) -> None:
+        await (await self._connect()).learn_models()
+        self._spellings.learn(await self.session.ledger.look(lambda reader: reader.read_models()))
+
     async def _connect(self) -> Run:
         if self._run is None:
             self._run = await self.session.connect(self._request.settlement)
@@ -191,8 +209,8 @@ async def open_batch(workspace: Workspace, manifest: Manifest, settings: RunSett
     """
     _check_outputs(manifest.jobs, workspace.folder)
     async with open_session(workspace, settings) as session:
-        models = await session.ledger.look(lambda reader: reader.read_models())
-        yield Batch(session, replace(manifest, jobs=manifest.jobs.with_spellings(Spellings(models))))
+        spellings = Spellings(await session.ledger.look(lambda reader: reader.read_models()))
+        yield Batch(session, replace(manifest, jobs=manifest.jobs.with_spellings(spellings)), spellings)
 
 
 def apply_manifest(manifest: Manifest, settings: RunSettings | None = None) -> RunSettings:

@@ -38,7 +38,7 @@ class LedgerReader(Protocol):
         """Find the attempts of some jobs that those do not stand by."""
 
     def find_paid(self, edition: str, digests: Sequence[str]) -> Iterator[LatestAttempt]:
-        """Find what may be paid for and was written, sent or kept for one of some digests, in the order of recording."""
+        """Find what may be paid for and was written, sent or kept for some digests, in the order of recording."""
 
     def find_claimed(self, keys: Sequence[int]) -> Iterator[ClaimedFile]:
         """Find the file names of some attempts; those that have none are left out."""

@@ -63,7 +63,7 @@ class Renames:
     def read(self, after: int = 0) -> list[Rename]:
         """Read the lines after so many bytes, the oldest first. Raises WriteError."""
         try:
-            with open(self._path, "rb") as file:
+            with self._path.open("rb") as file:
                 file.seek(after)
                 lines = file.read().splitlines()
         except FileNotFoundError:

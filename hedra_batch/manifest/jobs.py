@@ -33,7 +33,7 @@ class Jobs:
     _specs: Mapping[str, JobSpec]
     _outputs: Mapping[str, str]
     _media: Mapping[str, MediaInput]
-    _spellings: Spellings = field(default_factory=lambda: Spellings({}))
+    _spellings: Spellings = field(default_factory=Spellings)
 
     def with_spellings(self, spellings: Spellings) -> Jobs:
         """Return the same jobs with all names of their models that are known."""

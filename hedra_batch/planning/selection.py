@@ -47,7 +47,7 @@ class ManifestSelection:
         recognized: Recognized | None = None,
     ) -> None:
         self._jobs = jobs
-        self._recognized = recognized or Recognized()
+        self._recognized = Recognized() if recognized is None else recognized
         self._moved = {moved.attempt_key for moved, _ in self._recognized.moves}
         self._rules = rules
         self._is_selected = is_selected

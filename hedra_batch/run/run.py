@@ -78,6 +78,11 @@ class Run:
             self._asking.add_done_callback(lambda asking: asking.cancelled() or asking.exception())
         return self._asking
 
+    async def learn_models(self) -> None:
+        """Ask for the models, and remember what each of their names stands for."""
+        await self.ask_models()
+        await self._ledger.record_models(self._api.spell_models())
+
     async def quote(self, summary: PlanSummary) -> Quote:
         """Ask for the models and the balance when requests may have to be written, and price what is new.
 
@@ -85,8 +90,7 @@ class Run:
         """
         if not summary.needs_models:
             return Quote()
-        await self.ask_models()
-        await self._ledger.record_models(self._api.spell_models())
+        await self.learn_models()
         self._api.check_models(summary.models)
         prices = Counter[Money | None]()
         for price_key, count in summary.price_keys.items():
