@@ -6,23 +6,10 @@ import random
 import signal
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 from checker import check
-from forking import (
-    NETWORK,
-    Action,
-    Kind,
-    Server,
-    Strike,
-    finish,
-    name_errors,
-    open_folder,
-    serve,
-    sweep,
-    write_manifest,
-)
+from forking import NETWORK, Action, Kind, Server, Strike, finish, name_errors, open_folder, serve, sweep
 
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
@@ -36,15 +23,6 @@ THREE_JOBS = """
   - {id: two, prompt: Another scene}
   - {id: hero, prompt: Wind, image: hero.png}
 """
-#: Before and after: two swap their names, one follows another, one is new under an old name.
-NAMED = {"one": "One scene", "two": "Another scene", "three": "A third scene", "four": "A fourth scene"}
-RENAMED = {
-    "two": "One scene",
-    "one": "Another scene",
-    "four": "A third scene",
-    "five": "A fourth scene",
-    "three": "Wind",
-}
 FIFTY_JOBS = "".join(f"  - {{id: job-{number}, prompt: Scene {number}}}\n" for number in range(50))
 #: A call after which something is elsewhere than before it, even when nothing follows: at the service, or on the disk.
 LASTING = NETWORK | Kind.SYNC
@@ -54,8 +32,6 @@ BAD_WEATHER = {
 }
 #: About the time that an undisturbed run of fifty jobs takes.
 LONGEST_LIFE_SECONDS = 1.0
-#: Steps that a run of renamed jobs makes at the least until all its files have their names.
-RENAMING_STEPS = 30
 #: Where a run is killed, each with a number of calls that a run of three jobs makes at the least.
 STRIKES = {"before": (Strike(Action.KILL_BEFORE), 200), "after": (Strike(Action.KILL_AFTER, LASTING), 40)}
 
@@ -109,37 +85,3 @@ async def kill_often(server: Server, chance: random.Random, most: int) -> int:
                 kills += 1
             await finish(server, folder, service)
     return kills
-
-
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-@pytest.mark.parametrize("moment", STRIKES)
-async def test_killed_at_every_step_of_a_renaming_every_video_has_its_own_name(
-    server: Server, moment: str, chunk: int
-) -> None:
-    strike, least = STRIKES[moment]
-    assert await sweep(strike, 1 + chunk, CHUNKS, partial(is_killed_renaming, server)) > min(least, RENAMING_STEPS)
-
-
-async def is_killed_renaming(server: Server, strike: Strike) -> bool:
-    with open_folder(write_jobs(NAMED)) as folder:
-        async with Simulator(SimulatorSettings(speed=10_000)) as service:
-            await finish(server, folder, service)
-            before = read_videos(folder)
-            write_manifest(folder, write_jobs(RENAMED))
-            code = await server.run(folder, service.url, strike)
-            assert code in (0, -signal.SIGKILL), name_errors(folder).read_text("utf-8")
-            await finish(server, folder, service)
-            charged = [record for record in service.billing if record.kind == "charge"]
-        after = read_videos(folder)
-    names = {text: job_id for job_id, text in RENAMED.items()}
-    assert {job_id: after[names[text]] for job_id, text in NAMED.items()} == before
-    assert (len(charged), len(after)) == (5, 5)
-    return code < 0
-
-
-def write_jobs(prompts: dict[str, str]) -> str:
-    return "".join(f"  - {{id: {job_id}, prompt: {text}}}\n" for job_id, text in prompts.items())
-
-
-def read_videos(folder: Path) -> dict[str, bytes]:
-    return {path.stem: path.read_bytes() for path in (folder / "batch.out" / "videos").iterdir()}
