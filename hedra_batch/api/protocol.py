@@ -113,6 +113,12 @@ class Api(Protocol):
     def check_models(self, written: Mapping[str | None, str]) -> None:
         """Refuse names that no one model has, each with a job that asks for it. Raises ManifestError."""
 
+    def spell_models(self) -> Mapping[str, str]:
+        """Return every name that the list has for a model, each with the one that stands for all of them."""
+
+    def name_model(self, written: str) -> str:
+        """Name a model as a request names it."""
+
     def estimate(self, fields: FieldValues) -> Money | None:
         """Say what a request would cost; None where the list does not tell."""
 

@@ -23,7 +23,7 @@ from hedra_batch.errors import (
     UsageError,
 )
 from hedra_batch.folder import RunFolder
-from hedra_batch.inputs import PriceKey
+from hedra_batch.inputs import PriceKey, Spellings
 from hedra_batch.ledger import events
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.manifest.jobs import Jobs
@@ -32,12 +32,14 @@ from hedra_batch.money import Money
 from hedra_batch.planning.edits import Edits, describe_edits
 from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.quote import Quote
-from hedra_batch.planning.selection import Selection, page_through, summarize
+from hedra_batch.planning.recognition import Recognition
+from hedra_batch.planning.selection import ManifestSelection, Selection, page_through, summarize
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Cost, Snapshot
+from hedra_batch.run.renaming import rename_results
 from hedra_batch.run.run import Run
 from hedra_batch.run.settings import RunSettings
-from hedra_batch.state import IN_FLIGHT, TO_SEND, UNSENT, State
+from hedra_batch.state import IN_FLIGHT, PAID, TO_SEND, UNSENT, State
 
 #: What a run goes on with, most likely.
 UNENDED = UNSENT | TO_SEND | IN_FLIGHT | {State.READY}
@@ -46,9 +48,10 @@ UNENDED = UNSENT | TO_SEND | IN_FLIGHT | {State.READY}
 class Batch:
     """A manifest at work in its run folder, for one plan and one run of it. Make it by `open_batch`."""
 
-    def __init__(self, session: Session, manifest: Manifest) -> None:
+    def __init__(self, session: Session, manifest: Manifest, spellings: Spellings) -> None:
         self.session = session
         self.manifest = manifest
+        self._spellings = spellings
         self._request = PlanRequest()
         self._selection: Selection | None = None
         self._run: Run | None = None
@@ -66,10 +69,12 @@ class Batch:
         ledger = self.session.ledger
         lost_attempts = ledger.loss.highest_attempt if ledger.loss else 0
         rules = Rules(attempts=self.session.settings.attempts, lost_attempts=lost_attempts)
-        self._selection = make_selection(self.manifest.jobs, request, rules)
         await self._look_for_restored(rules)
         await self._ask_models_early()
-        summary = await summarize(self._selection, ledger)
+        summary = await self._recognize(request, rules)
+        if (summary.edits.count or summary.bought) and await self._lacks_models():
+            await self._learn_models()
+            summary = await self._recognize(request, rules)
         try:
             require_selected(summary, self.manifest.jobs, request)
         except UsageError as error:
@@ -80,12 +85,34 @@ class Batch:
         self.session.progress.begin(summary.states)
         return summary
 
+    async def _recognize(self, request: PlanRequest, rules: Rules) -> PlanSummary:
+        """Have what was paid for count for the jobs that ask for it now, then add up what is to be done.
+
+        Where all jobs are selected, and nothing moves, they are gone through once.
+        """
+        ledger, jobs = self.session.ledger, self.manifest.jobs
+        recognition, summary = Recognition(jobs), None
+        self._selection = make_selection(jobs, request, rules)
+        if isinstance(self._selection, ManifestSelection) and request.selects_all:
+            summary = await summarize(self._selection, ledger, recognition)
+        else:
+            await ledger.look(recognition.look)
+        recognized = await ledger.look(recognition.settle)
+        if recognized:
+            await rename_results(ledger, self.session.workspace.folder, recognized.reassignment)
+            self._selection = make_selection(jobs, request, rules, recognized.committed())
+            summary = None
+        summary = summary or await summarize(self._selection, ledger)
+        summary.note_twins(recognition.twins)
+        return summary
+
     async def quote(self, summary: PlanSummary) -> Quote:
         """Price what would be bought.
 
         It is also the first sign that key and address are right. Raises StopRunError and UserError where they are not.
         """
         quote = await (await self._connect()).quote(summary)
+        self._spellings.learn(await self.session.ledger.look(lambda reader: reader.read_models()))
         self._is_priced = True
         before = await self.read_spending()
         self._expected = Spending(
@@ -168,6 +195,19 @@ class Batch:
             # To survey a large batch takes longer than the answer, which is then there when it is wanted.
             (await self._connect()).ask_models()
 
+    async def _lacks_models(self) -> bool:
+        """Tell whether what was sent may have been spelled otherwise, without any list of models that tells."""
+        is_offline = self._request.settlement is Settlement.ABANDON
+        return (
+            not is_offline
+            and not self._spellings
+            and await self.session.ledger.look(lambda reader: reader.has_any(PAID))
+        )
+
+    async def _learn_models(self) -> None:
+        await (await self._connect()).learn_models()
+        self._spellings.learn(await self.session.ledger.look(lambda reader: reader.read_models()))
+
     async def _connect(self) -> Run:
         if self._run is None:
             self._run = await self.session.connect(self._request.settlement)
@@ -208,7 +248,8 @@ async def open_batch(
     if neighbour and on_neighbour:
         await on_neighbour(neighbour)
     async with open_session(workspace, settings) as session:
-        yield Batch(session, manifest)
+        spellings = Spellings(await session.ledger.look(lambda reader: reader.read_models()))
+        yield Batch(session, replace(manifest, jobs=manifest.jobs.with_spellings(spellings)), spellings)
 
 
 def apply_manifest(manifest: Manifest, settings: RunSettings | None = None) -> RunSettings:

@@ -121,6 +121,8 @@ class Console:
             parts.append(f"budget {budget} ({spending.spent.amount} spent)")
         line = f"{self._name}: {', '.join(parts)}"
         self._write_line(line if summary.processed or summary.edits.count else f"{line}: nothing to do")
+        for twins in summary.describe_twins():
+            self._write_line(f"{self._name}: {twins}")
 
     async def confirm(self, quote: Quote) -> None:
         """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""

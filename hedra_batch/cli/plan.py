@@ -47,9 +47,11 @@ def plan(**flags: Any) -> int:
     """
     from hedra_batch.batch.request import make_selection, require_selected
     from hedra_batch.cli.workspace import check_folder, find_edition, find_folder
+    from hedra_batch.inputs import Spellings
     from hedra_batch.ledger.opening import open_reader
     from hedra_batch.manifest.loading import load_manifest
     from hedra_batch.planning.plan import Rules
+    from hedra_batch.planning.recognition import Recognition
     from hedra_batch.planning.summary import PlanSummary
     from hedra_batch.report.terminal import say
 
@@ -61,9 +63,15 @@ def plan(**flags: Any) -> int:
     with open_reader(folder.ledger) as reader:
         rules = Rules(attempts=manifest.attempts, lost_attempts=reader.read_lost_attempts() if reader else 0)
         summary = PlanSummary()
-        planned_jobs = make_selection(manifest.jobs, options.request, rules).planned_jobs(reader)
+        jobs = manifest.jobs.with_spellings(Spellings(reader.read_models() if reader else {}))
+        recognition = Recognition(jobs)
+        if reader:
+            recognition.look(reader)
+        recognized = recognition.settle(reader) if reader else None
+        planned_jobs = make_selection(jobs, options.request, rules, recognized).planned_jobs(reader)
         sys.stdout.writelines(_write_plan(planned_jobs, summary, manifest.jobs.edition))
     require_selected(summary, manifest.jobs, options.request)
+    summary.note_twins(recognition.twins)
     for line in _write_outcome(options, summary):
         say(line)
     if manifest.budget is not None:
@@ -75,7 +83,13 @@ def _write_plan(planned_jobs: Iterable[PlannedJob], summary: PlanSummary, editio
     for planned in planned_jobs:
         summary.add(planned)
         left = "left the manifest" if planned.identity[0] == edition else "of another edition"
-        note = "  (edited; its video is kept for it)" if planned.is_kept else "" if planned.job else f"  ({left})"
+        note = "" if planned.job else f"  ({left})"
+        if planned.is_kept:
+            note = "  (edited; its video is kept for it)"
+        elif planned.is_beside:
+            note = "  (bought for an earlier wording and still followed)"
+        elif planned.formerly:
+            note = f"  (renamed from {planned.formerly})"
         yield f"{planned.reason:8} {planned.label}{note}\n"
 
 
@@ -86,6 +100,7 @@ def _write_outcome(options: RunOptions, summary: PlanSummary) -> Iterator[str]:
     from hedra_batch.planning.quote import Quote
 
     yield ", ".join([Quote({None: summary.bought}).describe_count(), *summary.describe_rest()])
+    yield from summary.describe_twins()
     if summary.edits.count:
         named = tuple(job.id for job, _ in summary.edits.first)
         edited = select_edited(options, summary.edits.count, named)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hedra_batch.decide import is_possibly_paid, is_surely_unsent, may_be_followed, may_retry
 from hedra_batch.job import Attempt, Job, to_label
-from hedra_batch.ledger.records import LatestAttempt
-from hedra_batch.state import ENDED_BADLY, HELD, OPEN, PUBLIC_STATES, UNSENT, State
+from hedra_batch.ledger.records import JobIdentity, LatestAttempt
+from hedra_batch.state import ENDED_BADLY, HELD, OPEN, PAID, PUBLIC_STATES, UNSENT, State
 
 #: Sent and not ended, or held: each run goes on with these, whatever the manifest says now.
 FOLLOWED = OPEN | HELD
@@ -50,6 +50,10 @@ class PlannedJob:
     step: Step
     job: Job | None
     latest: LatestAttempt | None
+    #: The id of the job that the paid work counted for until now, where it was another one.
+    formerly: str = ""
+    #: Whether its job stands by another attempt, so that this one is only followed.
+    is_beside: bool = False
     #: Whether its job was edited, and the plan has the attempt count for the edited job.
     is_kept: bool = False
 
@@ -62,6 +66,11 @@ class PlannedJob:
         if self.job:
             return (self.job.edition, self.job.id)
         return self.latest.identity if self.latest else ("", "")
+
+    @property
+    def mark(self) -> JobIdentity | int:
+        """What a run begins once: a job, or an attempt that no job stands by."""
+        return self.latest.attempt_key if self.is_beside and self.latest else self.identity
 
     @property
     def state(self) -> State:
@@ -108,12 +117,14 @@ class Rules:
     keeps_changed: bool = False
 
 
-def counts_for(job: Job, attempt: LatestAttempt | Attempt) -> bool:
-    """Tell whether an attempt is for what the job asks for now: made for these inputs, or kept for them by a person.
+def is_same_request(job: Job, attempt: LatestAttempt | Attempt) -> bool:
+    """Tell whether the request of an attempt would be the same if it was written anew for a job."""
+    return job.inputs.digest == attempt.digest or attempt.sent_digest in job.sent_digests
 
-    The one decision about that. It says nothing of whether another request could be written under the attempt's key.
-    """
-    return job.inputs.digest in (attempt.digest, attempt.kept_digest)
+
+def counts_for(job: Job, attempt: LatestAttempt | Attempt) -> bool:
+    """Tell whether an attempt is for what the job asks for now, or is kept for it by a person. The one decision."""
+    return job.inputs.digest == attempt.kept_digest or is_same_request(job, attempt)
 
 
 def is_changed(job: Job, attempt: LatestAttempt | Attempt) -> bool:
@@ -124,6 +135,18 @@ def is_changed(job: Job, attempt: LatestAttempt | Attempt) -> bool:
 def is_outdated(job: Job, attempt: LatestAttempt | Attempt) -> bool:
     """Tell whether an attempt was for other inputs and surely cost nothing, so that its job is new work now."""
     return not is_possibly_paid(attempt.state) and not counts_for(job, attempt)
+
+
+def find_standing(job: Job | None, attempts: Sequence[LatestAttempt]) -> LatestAttempt | None:
+    """Choose the attempt that a job stands by, of all that count for it.
+
+    That is the newest that is done with what it asks for now, else the newest that may be paid for with that, else the
+    newest.
+    """
+    newest = sorted(attempts, key=lambda each: each.attempt_key, reverse=True)
+    wanted = [each for each in newest if job and each.state in PAID and counts_for(job, each)]
+    done = [each for each in wanted if each.state is State.DONE]
+    return next(iter([*done, *wanted, *newest]), None)
 
 
 def judge(job: Job, latest: LatestAttempt | None, rules: Rules) -> PlannedJob:
@@ -171,9 +194,15 @@ def judge_retry(
 
 def judge_settled(job: Job | None, latest: LatestAttempt) -> PlannedJob:
     """Plan to process an attempt because a person has decided about it, whatever the manifest says now."""
-    return PlannedJob(Reason(PUBLIC_STATES[latest.state]), Step.PROCESS, job, latest)
+    reason, is_beside = Reason(PUBLIC_STATES[latest.state]), not latest.latest
+    return PlannedJob(reason, Step.PROCESS, None if is_beside else job, latest, is_beside=is_beside)
 
 
 def judge_left(latest: LatestAttempt) -> PlannedJob | None:
     """Plan what a run does with a job that the manifest, or this edition, does not have; None for nothing."""
     return _judge_unchanged(None, latest) if latest.state in FOLLOWED else None
+
+
+def judge_beside(latest: LatestAttempt) -> PlannedJob:
+    """Plan to follow what was sent for a job that stands by another attempt now."""
+    return replace(_judge_unchanged(None, latest), is_beside=True)

@@ -91,6 +91,11 @@ class Run:
         await self.ask_models()
         await self._restoration.look(wanted)
 
+    async def learn_models(self) -> None:
+        """Ask for the models, and remember what each of their names stands for."""
+        await self.ask_models()
+        await self._ledger.record_models(self._api.spell_models())
+
     async def quote(self, summary: PlanSummary) -> Quote:
         """Ask for the models and the balance when requests may have to be written, and price what is new.
 
@@ -99,7 +104,7 @@ class Run:
         if not summary.needs_models:
             await self._ask_prices(summary)
             return Quote()
-        await self.ask_models()
+        await self.learn_models()
         self._api.check_models(summary.models)
         prices = self.price(summary.price_keys)
         return Quote(prices, await self._api.read_balance() if prices else None, summary.searched)

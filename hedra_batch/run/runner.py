@@ -65,8 +65,8 @@ class Runner:
         self._room = asyncio.Semaphore(room)
         self._parking = Parking(ledger)
         self._group = asyncio.TaskGroup()
-        #: The jobs that were begun in this run; each is begun once.
-        self._begun: set[JobIdentity] = set()
+        #: What was begun in this run; each is begun once.
+        self._begun: set[JobIdentity | int] = set()
         #: Attempts that keep the run going: neither at their end for this run, nor overdue.
         self._active: set[int] = set()
         self._is_admitting = False
@@ -104,7 +104,7 @@ class Runner:
     async def _process_all(self, sent: Sequence[PlannedJob], others: AsyncIterator[tuple[Attempt, PlannedJob]]) -> None:
         """Process what was sent before at once, all of it; others as there is room for them."""
         self._active = {planned.latest.attempt_key for planned in sent if planned.latest}
-        self._begun.update(planned.identity for planned in sent)
+        self._begun.update(planned.mark for planned in sent)
         self._poller.on_busy()
         self._is_admitting = True
         try:
@@ -138,12 +138,12 @@ class Runner:
                 async for one in self._admit(selection):
                     yield one
                 return
-            self._begun.update(planned.identity for planned in fresh)
+            self._begun.update(planned.mark for planned in fresh)
             for attempt, planned in await self._recorder.record(fresh):
                 yield attempt, planned
 
     def _is_admitted(self, planned: PlannedJob) -> bool:
-        if planned.identity in self._begun or planned.step in (Step.LEAVE, Step.RECOVER):
+        if planned.mark in self._begun or planned.step in (Step.LEAVE, Step.RECOVER):
             return False
         return planned.state is not State.NEW or not self._is_too_dear(planned)
 

@@ -65,6 +65,12 @@ class HedraV2(Api):
     def check_models(self, written: Mapping[str | None, str]) -> None:
         self._catalogue.check(written)
 
+    def spell_models(self) -> Mapping[str, str]:
+        return self._catalogue.spell()
+
+    def name_model(self, written: str) -> str:
+        return next(iter(self._catalogue.name_on_wire(written).values()))
+
     def estimate(self, fields: FieldValues) -> Money | None:
         return self._catalogue.estimate(fields)
 

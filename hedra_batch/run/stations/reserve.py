@@ -12,7 +12,7 @@ import aiofiles
 
 from hedra_batch.api.protocol import Api
 from hedra_batch.errors import JobError, UnfinishedError
-from hedra_batch.inputs import MediaInput, Medium
+from hedra_batch.inputs import FieldValues, MediaInput, Medium, find_digest, respell
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.ledger import Ledger
@@ -43,7 +43,8 @@ class Reserver:
             return await self._ledger.apply(attempt, events.refuse(refusal.code, str(refusal), refusal.request_id))
         logger.debug("%s: attempt %d is reserved as %s", attempt.label, attempt.number, key)
         price, seconds = self._api.estimate(attempt.fields), self._api.find_usual_seconds(attempt.fields)
-        return await self._ledger.apply(attempt, events.reserve(key, body, price, seconds))
+        sent_digest = find_sent_digest(attempt.fields, self._api)
+        return await self._ledger.apply(attempt, events.reserve(key, body, price, seconds, sent_digest))
 
     async def make_body(self, attempt: Attempt, job: Job, key: str) -> bytes:
         """Upload the files that are not there yet, and write the request. Raises JobError for a refused file."""
@@ -75,6 +76,12 @@ class Reserver:
         )
         logger.info("%s: uploaded (%d bytes)", given.source, len(content))
         return uploaded.handle
+
+
+def find_sent_digest(fields: FieldValues, api: Api) -> str:
+    """Take the digest of what a request really says: the model under the name that is sent."""
+    model = fields.get("model")
+    return find_digest(respell(fields, api.name_model(str(model))) if model else fields)
 
 
 async def _read_unchanged(path: Path, content_hash: str) -> bytes:
