@@ -79,8 +79,8 @@ async def test_5_when_the_account_is_out_of_credits_and_what_was_paid_for_arrive
     poor_desk.write_manifest(f"defaults: {{model: fal/grok-video-t2v, duration: 5s}}\njobs:\n{jobs}")
     finished = await poor_desk.call("run", "batch.yaml")
     assert finished.last_line.startswith("batch: done=1 failed=0 running=0 held=0 new=3 exit=5")
-    assert "out of credits" in finished.err
-    assert finished.err.endswith("\n  Once that is put right, run the same line again to go on.\n")
+    assert finished.err.count("out of credits") == 1
+    assert finished.err.endswith("\n  Once the account has credits again, run the same line again to go on.\n")
 
 
 async def test_a_retry_out_of_credits_says_what_goes_on_with_it(poor_desk: Desk) -> None:
@@ -91,7 +91,7 @@ async def test_a_retry_out_of_credits_says_what_goes_on_with_it(poor_desk: Desk)
     finished = await poor_desk.call("retry", "batch.yaml", "--budget", "500")
     assert (finished.code, "run the same line again" in finished.err) == (5, False)
     assert finished.err.endswith(
-        "\n  Once that is put right, to go on:\n      hedra-batch run batch.yaml --budget 500 --id a\n"
+        "\n  Once the account has credits again, to go on:\n      hedra-batch run batch.yaml --budget 500 --id a\n"
     )
 
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from hedra_batch.batch.ending import FinishedRun, Reasons, record_end
-from hedra_batch.batch.request import PlanRequest, make_selection, require_selected
+from hedra_batch.batch.request import PlanRequest, find_nothing_selected, make_selection
 from hedra_batch.batch.session import Session, open_session
 from hedra_batch.batch.workspace import Workspace
 from hedra_batch.decide import Settlement
@@ -21,7 +21,6 @@ from hedra_batch.errors import (
     HedraBatchError,
     JobChange,
     JobsChangedError,
-    UsageError,
 )
 from hedra_batch.folder import RunFolder
 from hedra_batch.ledger import events
@@ -58,8 +57,8 @@ class Batch:
     async def plan(self, request: PlanRequest | None = None) -> PlanSummary:
         """Work out what is to be done.
 
-        Raises UsageError where the ids select nothing, and JobsChangedError rather than buy jobs again in silence that
-        were edited after they were paid for.
+        Raises NothingSelectedError where the request selects nothing, and JobsChangedError rather than buy in silence
+        what was edited after it was paid for.
         """
         self._request = request = request or PlanRequest()
         ledger = self.session.ledger
@@ -68,11 +67,10 @@ class Batch:
         self._selection = make_selection(self.manifest.jobs, request, rules)
         await self._ask_models_early()
         summary = await summarize(self._selection, ledger)
-        try:
-            require_selected(summary, self.manifest.jobs, request)
-        except UsageError as error:
+        jobs = self.manifest.jobs
+        if error := await ledger.look(lambda reader: find_nothing_selected(summary, jobs, request, reader)):
             await self.session.end(error.exit_code)
-            raise
+            raise error
         if summary.changed:
             raise JobsChangedError(summary.changed, await self._read_changes(summary))
         self.session.progress.begin(summary.states)
@@ -137,7 +135,8 @@ class Batch:
         reasons = Reasons(stopped_by, closed_by, signal_number)
         jobs = self.manifest.jobs
         selection = self._selection or make_selection(jobs, self._request, Rules())
-        return await record_end(self.session, self.manifest.name, jobs.edition, selection, reasons)
+        finished = await record_end(self.session, self.manifest.name, jobs.edition, selection, reasons)
+        return replace(finished, left_out=list(self._run.left_out.values()) if self._run else [])
 
     async def _ask_models_early(self) -> None:
         if self._request.settlement is Settlement.ABANDON:

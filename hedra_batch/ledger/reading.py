@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from hedra_batch.ledger.records import JobIdentity, LatestAttempt, ResultFile
+from hedra_batch.ledger.records import AttemptEnd, JobIdentity, LatestAttempt, ResultFile
 from hedra_batch.state import Liability, State
 
 
@@ -27,6 +27,9 @@ class LedgerReader(Protocol):
 
     def find_in_states(self, states: Iterable[State]) -> Iterator[LatestAttempt]:
         """Find the jobs in some states, in the order of recording; all at once, so it should be states of few jobs."""
+
+    def find_editions(self) -> list[str]:
+        """Find the editions of which any job was begun, in the order of their labels."""
 
     def has_any(self, states: Iterable[State]) -> bool:
         """Tell whether any job is in one of some states."""
@@ -61,5 +64,5 @@ class LedgerReader(Protocol):
     def read_last_sent_at(self) -> str | None:
         """Read when the last paid request was sent."""
 
-    def read_error(self, key: int) -> str:
-        """Read why an attempt ended badly or is held."""
+    def read_end(self, key: int) -> AttemptEnd:
+        """Read why an attempt ended badly or is held, and what it cost."""

@@ -16,10 +16,10 @@ from typing import Any
 
 from hedra_batch.clock import CLOCK
 from hedra_batch.errors import ConfigurationError, LedgerError
-from hedra_batch.ledger.records import RESULT_COLUMNS, JobIdentity, LatestAttempt, ResultFile, read_state
+from hedra_batch.ledger.records import RESULT_COLUMNS, AttemptEnd, JobIdentity, LatestAttempt, ResultFile, read_state
 from hedra_batch.ledger.sqlite.migrations import migrate
 from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, require_known
-from hedra_batch.money import CREDITS
+from hedra_batch.money import CREDITS, Money
 from hedra_batch.state import PUBLIC_STATES, SETTLEABLE, UNDER_WAY, Liability, State
 
 #: Rows that are read at once.
@@ -94,6 +94,10 @@ class SqliteReader:
         )
         return map(LatestAttempt.read, rows.fetchall())
 
+    def find_editions(self) -> list[str]:
+        rows = self.connection.execute("SELECT DISTINCT edition FROM attempts ORDER BY edition")
+        return [edition for (edition,) in rows]
+
     def has_any(self, states: Iterable[State]) -> bool:
         query = f"SELECT EXISTS (SELECT 1 FROM attempts WHERE latest = 1 AND state IN ({_list(states)}))"
         return bool(self.connection.execute(query).fetchone()[0])
@@ -165,9 +169,11 @@ class SqliteReader:
         ).fetchone()
         return str(row[0]) if row else None
 
-    def read_error(self, key: int) -> str:
-        row = self.connection.execute("SELECT error FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
-        return str(row[0] or "")
+    def read_end(self, key: int) -> AttemptEnd:
+        query = "SELECT error, estimated, charged, unit FROM attempts WHERE attempt_key = ?"
+        error, estimated, charged, unit = self.connection.execute(query, (key,)).fetchone()
+        prices = (None if amount is None else Money(amount, unit) for amount in (estimated, charged))
+        return AttemptEnd(error or "", *prices)
 
 
 def _list(words: Iterable[str]) -> str:
