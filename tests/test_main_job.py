@@ -172,7 +172,7 @@ async def test_a_paid_job_that_was_edited_is_not_bought_again_in_silence(desk: D
     finished = await desk.call("run", "batch.yaml")
     assert (finished.code, len(simulator.requests)) == (4, before)
     assert "scene: prompt 'A calm sea' -> 'A wild sea'; duration_ms '5000' -> '10000'" in finished.err
-    assert "hedra-batch run batch.yaml --rebuy-changed" in finished.err
+    assert "hedra-batch run batch.yaml --id scene --rebuy-changed" in finished.err
 
 
 async def test_a_changed_job_bought_anew_leaves_the_first_file_alone(desk: Desk) -> None:

@@ -118,6 +118,9 @@ def test_a_change_is_said_field_by_field() -> None:
     assert describe_change(before, after) == said
 
 
+FOR_A_PRICE = "each at its price; the files that are here stay:"
+
+
 def test_edited_jobs_are_named_with_what_can_be_done() -> None:
     error = JobsChangedError(3, [JobChange("market", "market", {"prompt": "a"}, {"prompt": "b"})])
     assert list(write_changes(error, "see plan", "buy anew", is_exact=False)) == [
@@ -128,8 +131,7 @@ def test_edited_jobs_are_named_with_what_can_be_done() -> None:
         "Choose what you want:",
         "  Keep the videos as they are, at no cost: undo the edits.",
         "  Keep them and make the edited ones too, each at its price: give the edited jobs new ids.",
-        "  Buy the edited ones anew, and make what is new among the same ids, each at its price; the files that are here "
-        "stay:",
+        f"  Buy the edited ones anew, and make what is new among the same ids, {FOR_A_PRICE}",
         "      buy anew",
     ]
 
