@@ -54,6 +54,12 @@ class Tables(Protocol):
         """Return what answers questions about these rows."""
 
 
+def put(tables: Tables, table: Table, key: Condition, changes: Changes) -> None:
+    """Change the row with a key, or add it where there is none."""
+    if not tables.update(table, key, changes):
+        tables.insert(table, {**key, **changes})
+
+
 class Backend(Protocol):
     """The rows of one batch, with one writer."""
 

@@ -20,7 +20,7 @@ from hedra_batch.errors import BudgetReachedError, ConfigurationError
 from hedra_batch.inputs import FieldValues
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import attempts, events
-from hedra_batch.ledger.backend import Backend, Tables
+from hedra_batch.ledger.backend import Backend, Tables, put
 from hedra_batch.ledger.budget import Budget, Spending, read_spending
 from hedra_batch.ledger.events import RESTORED, UNKNOWN_OUTCOME, Event, Guard
 from hedra_batch.ledger.identity import Binding, Identity
@@ -119,7 +119,7 @@ class Ledger:
                 "the server what was bought."
             )
         self._note_restore(tables, is_new=is_put_back or counter < last_run)
-        self._settle_renames(tables)
+        self._renames.settle(tables)
         now = self._clock.now_text()
         self.run_number = counter + 1
         tables.update("info", {"key": "run_counter"}, {"value": str(self.run_number)})
@@ -143,9 +143,7 @@ class Ledger:
         attempts.restart_windows(tables, mark)
 
     def _write_restore(self, tables: Tables, restore: Restore) -> None:
-        row = {"key": "restore"}
-        if not tables.update("info", row, {"value": restore.write()}):
-            tables.insert("info", {**row, "value": restore.write()})
+        put(tables, "info", {"key": "restore"}, {"value": restore.write()})
         self.restore = restore
 
     async def note_shown(self, keys: Iterable[str], *, is_settled: bool) -> None:
@@ -251,7 +249,7 @@ class Ledger:
                 lines = [
                     Rename(one.edition, one.bought_as, one.number, one.digest, job.id) for one, job in change.moves
                 ]
-                self._note_renames(tables, self._renames.append(lines))
+                self._renames.note(tables, lines)
             attempts.reassign(tables, change)
             for key, name in names.items():
                 tables.update("attempts", {"attempt_key": key}, {"moving_to": name, "is_staged": 0, "part_tag": None})
@@ -283,34 +281,14 @@ class Ledger:
         """Read which attempts ever counted for another job than the one that they were bought for, in order."""
         return self._renames.read()
 
-    def _settle_renames(self, tables: Tables) -> None:
-        """Take back what was noted of moves that were never committed: the run was killed in between."""
-        rows = tables.find("info", ("value",), {"key": "renames"})
-        noted = int(rows[0][0]) if rows else 0
-        if (size := self._renames.read_size()) == noted:
-            return
-        undone = []
-        for rename in self._renames.read(noted):
-            bought = {"edition": rename.edition, "bought_as": rename.bought_as, "number": rename.number}
-            for job_id, digest in tables.find("attempts", ("job_id", "digest"), bought):
-                if job_id != rename.job_id:
-                    undone.append(replace(rename, job_id=job_id, digest=digest))
-        self._note_renames(tables, self._renames.append(undone) if undone else size)
-
-    def _note_renames(self, tables: Tables, size: int) -> None:
-        if not tables.update("info", {"key": "renames"}, {"value": str(size)}):
-            tables.insert("info", {"key": "renames", "value": str(size)})
-
     async def record_models(self, slugs: Mapping[str, str]) -> None:
         """Remember what each spelling of a model stands for, without regard to case."""
 
         def operation(tables: Tables) -> None:
             known = dict(tables.find("models", ("spelling", "slug"), {}))
             for spelling, slug in {spelling.casefold(): slug for spelling, slug in slugs.items()}.items():
-                if spelling not in known:
-                    tables.insert("models", {"spelling": spelling, "slug": slug})
-                elif known[spelling] != slug:
-                    tables.update("models", {"spelling": spelling}, {"slug": slug})
+                if known.get(spelling) != slug:
+                    put(tables, "models", {"spelling": spelling}, {"slug": slug})
 
         await self._backend.transact(operation)
 
@@ -430,7 +408,5 @@ class Ledger:
         known = self.deduplication(kind)
         if (learnt := learn(known, shown)) is known:
             return
-        server = {"base_url": self._identity.base_url, "kind": kind}
-        if not tables.update("deduplication", server, {"verdict": learnt}):
-            tables.insert("deduplication", {**server, "verdict": learnt})
+        put(tables, "deduplication", {"base_url": self._identity.base_url, "kind": kind}, {"verdict": learnt})
         self._deduplication[kind] = learnt

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from hedra_batch.durable import open_own, sync, sync_folder
 from hedra_batch.errors import WriteError
+from hedra_batch.ledger.backend import Tables, put
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,28 @@ class Rename:
 
 
 class Renames:
-    """The file `renames.jsonl`; nothing in it ever changes."""
+    """The file `renames.jsonl`, in which nothing ever changes, and the ledger's note of how much of it is committed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def note(self, tables: Tables, renames: Iterable[Rename]) -> None:
+        """Have moves on disk before they are committed. Raises WriteError."""
+        _note_size(tables, self.append(renames))
+
+    def settle(self, tables: Tables) -> None:
+        """Take back what was noted of moves that were never committed: the run was killed in between."""
+        rows = tables.find("info", ("value",), {"key": "renames"})
+        noted = int(rows[0][0]) if rows else 0
+        if (size := self.read_size()) == noted:
+            return
+        undone = []
+        for rename in self.read(noted):
+            bought = {"edition": rename.edition, "bought_as": rename.bought_as, "number": rename.number}
+            for job_id, digest in tables.find("attempts", ("job_id", "digest"), bought):
+                if job_id != rename.job_id:
+                    undone.append(replace(rename, job_id=job_id, digest=digest))
+        _note_size(tables, self.append(undone) if undone else size)
 
     def read_size(self) -> int:
         try:
@@ -77,6 +96,10 @@ class Renames:
             f"{self._path} cannot be {what}: {error.strerror or error}. Nothing was sent. Check the disk and the "
             "permissions of the file."
         )
+
+
+def _note_size(tables: Tables, size: int) -> None:
+    put(tables, "info", {"key": "renames"}, {"value": str(size)})
 
 
 def _ends_line(descriptor: int, size: int) -> bool:

@@ -254,8 +254,7 @@ class SqliteReader:
 
     def find_requests(self, keys: Sequence[str]) -> set[str]:
         found: set[str] = set()
-        for start in range(0, len(keys), PAGE_ROWS):
-            page = keys[start : start + PAGE_ROWS]
+        for page in _cut(keys):
             marks = ", ".join("?" * len(page))
             for column in ("request_key", "remote_id"):
                 rows = self.connection.execute(f"SELECT {column} FROM attempts WHERE {column} IN ({marks})", page)

@@ -112,8 +112,8 @@ CREATE TABLE history (
     note TEXT                      -- the error, where one led to the change
 ) STRICT;
 
--- What each edition has cost and may cost in each month, kept up to date with each change of an attempt: a budget is checked before
--- each send, and adding up all rows for that would make a large batch slow.
+-- What each edition has cost and may cost in each month, kept up to date with each change of an attempt: a budget is
+-- checked before each send, and adding up all rows for that would make a large batch slow.
 CREATE TABLE spending (
     edition TEXT NOT NULL,
     month TEXT NOT NULL,           -- as attempts have it
