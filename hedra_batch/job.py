@@ -31,6 +31,11 @@ class Job:
     model_names: Sequence[str] = ()
 
     @property
+    def identity(self) -> tuple[str, str]:
+        """What stays of it for ever."""
+        return (self.edition, self.id)
+
+    @property
     def sent_digests(self) -> frozenset[str]:
         """The digests of its inputs under every name that a request can have had for its model."""
         fields = self.inputs.fields

@@ -19,11 +19,9 @@ from hedra_batch.job import Job
 from hedra_batch.ledger.identity import Identity, fingerprint
 from hedra_batch.ledger.opening import open_reader
 from hedra_batch.ledger.reading import LedgerReader
-from hedra_batch.ledger.records import LatestAttempt
-from hedra_batch.planning.plan import counts_for
+from hedra_batch.planning.plan import is_paid_for
 from hedra_batch.planning.selection import pair
 from hedra_batch.sanitize import to_yaml
-from hedra_batch.state import PAID
 
 logger = logging.getLogger(__name__)
 
@@ -182,14 +180,9 @@ def _count(jobs: Iterable[Job], request: PlanRequest, reader: LedgerReader) -> t
         is_selected = matches(job.id, request.ids) and (request.first is None or selected[0] < request.first)
         for sums in (selected, everything) if is_selected else (everything,):
             sums[0] += 1
-            sums[1] += _is_held(job, latest)
+            sums[1] += is_paid_for(job, latest)
     asked, equal = max(selected, everything, key=lambda sums: sums[1] / max(sums[0], 1))
     return asked, equal
-
-
-def _is_held(job: Job, latest: LatestAttempt | None) -> bool:
-    """Tell whether what was paid for is what a job asks for."""
-    return latest is not None and latest.state in PAID and counts_for(job, latest)
 
 
 def _is_same(one: Path, another: Path) -> bool:

@@ -29,9 +29,13 @@ class Condition(StrEnum):
 
 def require_known(folder: RunFolder, ids: Sequence[str]) -> None:
     """Raise NothingSelectedError where the ledger has jobs, but none with such an id."""
+    is_empty = True
     with open_reader(folder.ledger) as reader:
-        known = [row["id"] for row in reader.results(has_all_attempts=False)] if reader and ids else []
-    if known and not any(matches(job_id, ids) for job_id in known):
+        for row in reader.results(has_all_attempts=False) if reader and ids else ():
+            is_empty = False
+            if matches(row["id"], ids):
+                return
+    if not is_empty:
         message = f"No job that was begun has an id like {' or '.join(ids)}."
         raise NothingSelectedError(message, "To list those that were", "results")
 

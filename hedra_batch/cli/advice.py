@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,14 +104,6 @@ def pointing_to_what_there_is(options: RunOptions) -> Iterator[None]:
 
 def name_jobs(ids: tuple[str, ...]) -> list[str]:
     return [word for each in ids for word in ("--id", each)]
-
-
-def name_these(options: RunOptions, ids: Sequence[str], count: int) -> list[str]:
-    """Select the jobs that were found, for another command; where they are too many, what the line's own ids select.
-
-    Without --first, which would count other jobs there.
-    """
-    return name_jobs(tuple(ids) if len(ids) == count else options.ids)
 
 
 def repeat_selection(options: RunOptions) -> list[str]:

@@ -81,6 +81,7 @@ class Choice(Enum):
     WAIT = auto()
 
 
+_YES = ("y", "yes")
 _CHOICES = {"k": Choice.KEEP, "keep": Choice.KEEP, "b": Choice.BUY, "buy": Choice.BUY}
 
 
@@ -140,7 +141,7 @@ class Console:
                 f"{quote.count} new videos need your consent: add a line such as 'budget: 500 credits' to the "
                 "manifest, or --budget 500, or --yes. Nothing was bought."
             )
-        if await self._ask(f"Buy {quote.describe()}? [y/N] ") not in ("y", "yes"):
+        if await self._ask(f"Buy {quote.describe()}? [y/N] ") not in _YES:
             raise UnfinishedError("Nothing was bought, since you did not say yes.")
 
     async def choose(self, edits: Edits) -> Choice:
@@ -154,9 +155,8 @@ class Console:
 
     async def _ask(self, question: str) -> str:
         """Ask for a word; an empty one is also the end of the input."""
-        print(question, end="", file=sys.stderr, flush=True)
         try:
-            return (await _read_answer()).strip().casefold()
+            return await _ask(question)
         except asyncio.CancelledError:
             self.say("\nNothing was bought.")
             raise
@@ -298,8 +298,7 @@ async def confirm_neighbour(line: str, *, is_confirmed: bool) -> None:
     say(line)
     if is_confirmed or not _can_ask():
         return
-    print("Begin a new folder all the same? [y/N] ", end="", file=sys.stderr, flush=True)
-    if (await _read_answer()).strip().casefold() not in ("y", "yes"):
+    if await _ask("Begin a new folder all the same? [y/N] ") not in _YES:
         raise UnfinishedError("Nothing was sent, since you did not say yes.")
 
 
@@ -310,6 +309,11 @@ def _make_notice(edits: Edits) -> EditNotice:
 
 def _can_ask() -> bool:
     return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
+
+
+async def _ask(question: str) -> str:
+    print(question, end="", file=sys.stderr, flush=True)
+    return (await _read_answer()).strip().casefold()
 
 
 async def _read_answer() -> str:

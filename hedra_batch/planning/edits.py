@@ -6,14 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from hedra_batch.inputs import FieldValues, PriceKey, find_price_key
-from hedra_batch.job import Job
+from hedra_batch.job import NAMED_LIMIT, Job
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.planning.plan import FOLLOWED
 from hedra_batch.planning.quote import Quote
-
-#: Edited jobs that are named.
-NAMED_LIMIT = 10
 
 
 @dataclass(slots=True)

@@ -64,7 +64,7 @@ class PlannedJob:
     @property
     def identity(self) -> tuple[str, str]:
         if self.job:
-            return (self.job.edition, self.job.id)
+            return self.job.identity
         return self.latest.identity if self.latest else ("", "")
 
     @property
@@ -127,6 +127,11 @@ def counts_for(job: Job, attempt: LatestAttempt | Attempt) -> bool:
     return job.inputs.digest == attempt.kept_digest or is_same_request(job, attempt)
 
 
+def is_paid_for(job: Job, attempt: LatestAttempt | Attempt | None) -> bool:
+    """Tell whether an attempt is, or may be, paid work for what the job asks for now."""
+    return attempt is not None and attempt.state in PAID and counts_for(job, attempt)
+
+
 def is_changed(job: Job, attempt: LatestAttempt | Attempt) -> bool:
     """Tell whether what was sent, and may be paid for, is not what the job asks for now: a person must choose."""
     return is_possibly_paid(attempt.state) and not counts_for(job, attempt)
@@ -144,7 +149,7 @@ def find_standing(job: Job | None, attempts: Sequence[LatestAttempt]) -> LatestA
     newest.
     """
     newest = sorted(attempts, key=lambda each: each.attempt_key, reverse=True)
-    wanted = [each for each in newest if job and each.state in PAID and counts_for(job, each)]
+    wanted = [each for each in newest if job and is_paid_for(job, each)]
     done = [each for each in wanted if each.state is State.DONE]
     return next(iter([*done, *wanted, *newest]), None)
 

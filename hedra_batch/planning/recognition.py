@@ -15,7 +15,7 @@ from typing import Protocol
 from hedra_batch.job import Job
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import JobIdentity, LatestAttempt, Reassignment
-from hedra_batch.planning.plan import counts_for, find_standing
+from hedra_batch.planning.plan import counts_for, find_standing, is_paid_for
 from hedra_batch.state import PAID, State
 
 #: Jobs that are looked up together.
@@ -83,8 +83,8 @@ class Recognition:
         while page := list(islice(remaining, PAGE_JOBS)):
             standings = self._find_standings(page, reader) if reader else {}
             if reader and not self._has_nothing(reader):
-                self._seek([job for job in page if not _is_served(job, standings.get(_identify(job)))], reader)
-            yield from ((job, standings.get(_identify(job))) for job in page)
+                self._seek([job for job in page if not is_paid_for(job, standings.get(job.identity))], reader)
+            yield from ((job, standings.get(job.identity)) for job in page)
 
     def look(self, reader: LedgerReader) -> None:
         """Look at all jobs."""
@@ -95,7 +95,7 @@ class Recognition:
         """Decide what moves, once all jobs were looked at."""
         moves = self._assign()
         standings = self._standings | self._settle_standings(moves, reader)
-        formerly = {_identify(job): moved.job_id for moved, job in moves}
+        formerly = {job.identity: moved.job_id for moved, job in moves}
         return Recognized(moves, standings, formerly)
 
     def _has_nothing(self, reader: LedgerReader) -> bool:
@@ -104,12 +104,11 @@ class Recognition:
         return self._is_empty
 
     def _find_standings(self, page: Sequence[Job], reader: LedgerReader) -> dict[JobIdentity, LatestAttempt]:
-        standings = {latest.identity: latest for latest in reader.find_all([_identify(job) for job in page])}
+        standings = {latest.identity: latest for latest in reader.find_all([job.identity for job in page])}
         unsettled = {
-            _identify(job): job
+            job.identity: job
             for job in page
-            if (latest := standings.get(_identify(job)))
-            and not (latest.state is State.DONE and counts_for(job, latest))
+            if (latest := standings.get(job.identity)) and not (latest.state is State.DONE and counts_for(job, latest))
         }
         for identity, others in _group(reader.find_beside(list(unsettled))).items():
             before = standings[identity]
@@ -170,23 +169,14 @@ class Recognition:
         self, moves: Sequence[tuple[LatestAttempt, Job]], reader: LedgerReader
     ) -> dict[JobIdentity, LatestAttempt | None]:
         """Find what the jobs stand by that lose or win something."""
-        touched = list(dict.fromkeys(one for moved, job in moves for one in (moved.identity, _identify(job))))
+        touched = list(dict.fromkeys(one for moved, job in moves for one in (moved.identity, job.identity)))
         gone = {moved.attempt_key for moved, _ in moves}
         own = _group(
             each for each in (*reader.find_all(touched), *reader.find_beside(touched)) if each.attempt_key not in gone
         )
         for moved, job in moves:
-            own[_identify(job)].append(moved._replace(job_id=job.id))
+            own[job.identity].append(moved._replace(job_id=job.id))
         return {one: find_standing(self._jobs.find(one[1]), own[one]) for one in touched}
-
-
-def _identify(job: Job) -> JobIdentity:
-    return (job.edition, job.id)
-
-
-def _is_served(job: Job, latest: LatestAttempt | None) -> bool:
-    """Tell whether a job has something of its own that may be paid for, for what it asks for now."""
-    return latest is not None and latest.state in PAID and counts_for(job, latest)
 
 
 def _group(attempts: Iterable[LatestAttempt]) -> defaultdict[JobIdentity, list[LatestAttempt]]:

@@ -71,9 +71,8 @@ class ManifestSelection:
     def _judge_all(self, pairs: Iterable[tuple[Job, LatestAttempt | None]]) -> Iterator[PlannedJob]:
         known = self._recognized
         for job, own in pairs:
-            identity = (job.edition, job.id)
-            planned = judge(job, known.standings.get(identity, own) if known.standings else own, self._rules)
-            formerly = known.formerly.get(identity) if known.formerly else None
+            planned = judge(job, known.standings.get(job.identity, own) if known.standings else own, self._rules)
+            formerly = known.formerly.get(job.identity) if known.formerly else None
             yield replace(planned, formerly=formerly) if formerly else planned
 
     def _plan_left(self, reader: LedgerReader) -> Iterator[PlannedJob]:
@@ -145,9 +144,9 @@ def pair(jobs: Iterable[Job], reader: LedgerReader | None) -> Iterator[tuple[Job
     """Yield each job with how it stands, looked up in pages."""
     remaining = iter(jobs)
     while page := list(islice(remaining, PAGE_JOBS)):
-        found = reader.find_all([(job.edition, job.id) for job in page]) if reader else ()
+        found = reader.find_all([job.identity for job in page]) if reader else ()
         latest_attempts = {latest.identity: latest for latest in found}
-        yield from ((job, latest_attempts.get((job.edition, job.id))) for job in page)
+        yield from ((job, latest_attempts.get(job.identity)) for job in page)
 
 
 async def page_through(

@@ -106,8 +106,7 @@ class Recovery:
         if not self._highest:
             return least
         least = await self._ledger.find_next_number(job, least)
-        found = await self._find_any(job, list(self._list_own(job, least)))
-        return None if found is None else found
+        return await self._find_any(job, list(self._list_own(job, least)))
 
     async def _find_purchases(self, job: Job) -> Sequence[int | Purchase]:
         """Find what a lost ledger had for a job; nothing where the server does not tell now."""
@@ -122,7 +121,7 @@ class Recovery:
         try:
             shown = [purchase for purchase in (*own, *moved) if await self._is_shown(job, purchase)]
         except (JobError, UnfinishedError) as error:
-            _warn(job, error)
+            warn_untold(job, error)
             return []
         return shown or moved[:1]
 
@@ -143,7 +142,7 @@ class Recovery:
             if await self._wait_for_late_arrivals():
                 return await self._find_any(job, purchases)
         except (JobError, UnfinishedError) as error:
-            _warn(job, error)
+            warn_untold(job, error)
             return None
         return least
 
@@ -174,8 +173,7 @@ class Recovery:
         """Wait until none can still arrive that was sent before the ledger was lost; returns whether that took time."""
         if self._ledger.loss is None:
             return False
-        passed_seconds = self._settings.clock.least_seconds_since(self._ledger.loss.mark)
-        remaining_seconds = self._settings.quiet_window_seconds - passed_seconds
+        remaining_seconds = self._settings.count_quiet_window(self._ledger.loss.mark)
         if remaining_seconds <= 0:
             return False
         logger.warning(
@@ -186,5 +184,6 @@ class Recovery:
         return True
 
 
-def _warn(job: Job, error: Exception) -> None:
+def warn_untold(job: Job, error: Exception) -> None:
+    """Say why a job is left out of this run."""
     logger.warning("%s: not sent now: whether it was bought before cannot be read (%s)", job.id, error)

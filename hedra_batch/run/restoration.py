@@ -22,7 +22,7 @@ from hedra_batch.ledger.records import LatestAttempt, Purchase
 from hedra_batch.planning.plan import PlannedJob
 from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
-from hedra_batch.run.recovery import Recovery
+from hedra_batch.run.recovery import Recovery, warn_untold
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.state import ENDS, UNSENT
 from hedra_batch.units import write_duration
@@ -102,7 +102,7 @@ class Restoration:
         return max(self._list_shown(job, number), default=number)
 
     async def _has_row(self, job: Job, number: int) -> bool:
-        known = await self._ledger.look(lambda reader: list(reader.find_all([(job.edition, job.id)])))
+        known = await self._ledger.look(lambda reader: list(reader.find_all([job.identity])))
         return any(latest.number >= number for latest in known)
 
     # Looking
@@ -131,7 +131,7 @@ class Restoration:
                     break
                 await self._ledger.note_shown([key], is_settled=False)
         except (JobError, UnfinishedError) as error:
-            logger.warning("%s: not sent now: whether it was bought before cannot be read (%s)", job.id, error)
+            warn_untold(job, error)
             return False
         return True
 
@@ -146,8 +146,7 @@ class Restoration:
 
     def _count_window(self) -> float:
         assert self._ledger.restore, "otherwise there is no window"
-        passed_seconds = self._settings.clock.least_seconds_since(self._ledger.restore.mark)
-        return self._settings.quiet_window_seconds - passed_seconds
+        return self._settings.count_quiet_window(self._ledger.restore.mark)
 
     # Recording
 

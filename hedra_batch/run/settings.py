@@ -54,3 +54,7 @@ class RunSettings:
     overdue_poll_seconds: float = 600.0
     #: The time that instants and quiet windows are read from.
     clock: Clock = CLOCK
+
+    def count_quiet_window(self, mark: str) -> float:
+        """Count the seconds until nothing can arrive any more that was sent before a mark of the clock."""
+        return self.quiet_window_seconds - self.clock.least_seconds_since(mark)

@@ -85,16 +85,14 @@ class HedraV2(Api):
             return None
 
     async def upload(self, medium: Medium, name: str, content: bytes, wanted_id: str = "") -> Upload:
-        asset_id = await self._announce(medium, name, wanted_id) if wanted_id else None
-        try:
-            if asset_id:
-                return await self._upload(asset_id, name, content)
-            if wanted_id:
+        if wanted_id:
+            told_id = await self._announce(medium, name, wanted_id)
+            try:
                 # Taken, or there already, without a word on its id: perhaps it is the one that was asked for.
-                return await self._upload(wanted_id, name, content)
-        except UnfinishedError:
-            if asset_id:
-                raise
+                return await self._upload(told_id or wanted_id, name, content)
+            except UnfinishedError:
+                if told_id:
+                    raise
         # A server need take no ids of ours.
         asset_id = await self._calls.until_answered(lambda: self._client.create_asset(name, medium), is_paced=False)
         assert asset_id, "without a wanted id there is one, or an error"

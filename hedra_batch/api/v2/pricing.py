@@ -27,11 +27,10 @@ class Catalogue:
     def __init__(self, models: Sequence[Model]) -> None:
         self._models = models
         self._prices: dict[PriceKey, Money | None] = {}
-        names = Counter(model.name.casefold() for model in models)
+        self._name_counts = Counter(model.name.casefold() for model in models)
         self._by_key: dict[str, Model] = {}
         for model in models:
-            # A name that two models share means neither.
-            name = model.name.casefold() if names[model.name.casefold()] == 1 else None
+            name = self._find_own_name(model).casefold()
             self._by_key |= {key: model for key in (name, model.id and model.id.lower(), model.slug) if key}
 
     def find(self, written: str) -> Model | None:
@@ -39,13 +38,15 @@ class Catalogue:
 
     def spell(self) -> dict[str, str]:
         """Return the slug that each name, id and slug stands for."""
-        names = Counter(model.name.casefold() for model in self._models)
         spellings: dict[str, str] = {}
         for model in self._models:
-            # A name that two models share means neither.
-            name = model.name if names[model.name.casefold()] == 1 else None
-            spellings |= {written: model.slug for written in (name, model.id and model.id.lower()) if written}
+            names = (self._find_own_name(model), model.id and model.id.lower())
+            spellings |= {written: model.slug for written in names if written}
         return spellings | {model.slug: model.slug for model in self._models}
+
+    def _find_own_name(self, model: Model) -> str:
+        """Find the name that means a model alone; empty where two models share it, for then it means neither."""
+        return model.name if self._name_counts[model.name.casefold()] == 1 else ""
 
     def name_on_wire(self, written: str) -> dict[str, str]:
         """Write the field that names the model in a request.

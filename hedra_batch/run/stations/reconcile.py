@@ -118,7 +118,7 @@ class Reconciler:
     def _count_window(self, attempt: Attempt) -> float:
         """Count the seconds until absence is an answer, on a clock that nobody can set and that runs through sleep."""
         assert attempt.unknown_mark, "it is written with the state"
-        return self._settings.quiet_window_seconds - self._settings.clock.least_seconds_since(attempt.unknown_mark)
+        return self._settings.count_quiet_window(attempt.unknown_mark)
 
     async def _look(self, attempt: Attempt, remaining_seconds: float) -> _Look:
         """Look for a request, and gather what counts besides."""
