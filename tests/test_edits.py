@@ -7,7 +7,8 @@ import os
 import pty
 import shlex
 import signal
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from test_money import run_far
 
 from hedra_batch.ledger.opening import open_reader
 from hedra_batch.simulator.service import Simulator
+from hedra_batch.state import State
 
 PRICED = "defaults: {model: fal/grok-video-t2v, duration: 5s, resolution: 720p}"
 #: What one of these costs by the simulator's list.
@@ -48,15 +50,20 @@ async def paste(desk: Desk, command: str) -> Finished:
     return await desk.call(*words)
 
 
-async def leave(desk: Desk, count: int, state: str = "running") -> None:
-    """Run until so many are in a public state, and stop there."""
+async def leave(desk: Desk, count: int, state: State = State.ACCEPTED) -> None:
+    """Run until so many have come to a state, and stop there: what is still being sent is not counted as unknown."""
+    path = desk.folder / "batch.out" / "ledger.sqlite3"
 
     def count_left() -> int:
-        with open_reader(desk.folder / "batch.out" / "ledger.sqlite3") as reader:
-            return reader.count_states()[state] if reader else 0
+        with open_reader(path) as reader:
+            if reader is None:
+                return 0
+        with closing(sqlite3.connect(path)) as connection:
+            [(left,)] = connection.execute("SELECT count(*) FROM attempts WHERE state = ?", (state,))
+            return int(left)
 
     running = asyncio.create_task(desk.run_here())
-    await wait_until(lambda: desk.folder.joinpath("batch.out").exists() and count_left() == count)
+    await wait_until(lambda: path.parent.exists() and count_left() == count)
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
@@ -197,7 +204,7 @@ async def test_a_lost_request_that_is_kept_is_wanted_and_sent_again_as_it_was(de
     await desk.run_here()
     write_jobs(desk, proof="A scene", sea="A calm sea")
     simulator.plan_fault("lost-request")
-    await leave(desk, 1, "unknown")
+    await leave(desk, 1, State.UNKNOWN)
     write_jobs(desk, proof="A scene", sea="A wild sea")
     assert (await desk.run_here(keeps_changed=True, quiet_window_seconds=0.1), count_charges(simulator)) == (0, 2)
     assert [row["prompt"] for row in read_results(desk) if row["id"] == "sea"] == ["A calm sea"]
@@ -229,7 +236,7 @@ async def test_one_whose_answer_was_lost_is_found_and_fetched(tmp_path: Path) ->
     async with open_desk(tmp_path, clock=clock, read_lag_seconds=100_000.0) as (desk, simulator):
         write_jobs(desk, sea="A calm sea")
         simulator.plan_fault("lost-answer")
-        await leave(desk, 1, "unknown")
+        await leave(desk, 1, State.UNKNOWN)
         clock.now += 1000.0
         write_jobs(desk, sea="A wild sea")
         assert (await desk.run_here(), list_videos(desk), count_charges(simulator)) == (4, ["sea.mp4"], 1)
@@ -240,7 +247,7 @@ async def test_one_whose_request_was_lost_is_looked_for_and_not_sent_again(desk:
     await desk.run_here()
     write_jobs(desk, proof="A scene", sea="A calm sea")
     simulator.plan_fault("lost-request")
-    await leave(desk, 1, "unknown")
+    await leave(desk, 1, State.UNKNOWN)
     write_jobs(desk, proof="A scene", sea="A wild sea", new="Another")
     assert await desk.run_here(quiet_window_seconds=0.1) == 4
     assert (count_states(desk), count_charges(simulator)) == ({"done": 2, "held": 1}, 2)
@@ -372,7 +379,7 @@ async def test_while_something_must_be_mended_a_lost_request_is_looked_for_and_n
     await desk.run_here()
     write_jobs(desk, proof="A scene", sea="A calm sea")
     simulator.plan_fault("lost-request")
-    await leave(desk, 1, "unknown")
+    await leave(desk, 1, State.UNKNOWN)
     desk.write_manifest(f"{PRICED}\njobs: [{{id: sea, prompt: A calm sea}}, {{id: x, prompt: P, model: Nothing}}]")
     assert await desk.run_here(quiet_window_seconds=0.1) == 65
     assert (count_states(desk)["unknown"], count_charges(simulator)) == (1, 1)
