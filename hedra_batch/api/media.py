@@ -16,7 +16,7 @@ from yarl import URL
 from hedra_batch import __version__
 from hedra_batch.api.addresses import PrivateAddressError, open_public_socket
 from hedra_batch.api.failures import describe_failure
-from hedra_batch.errors import DownloadError
+from hedra_batch.errors import DownloadError, Obstacle
 
 T = TypeVar("T")
 
@@ -30,6 +30,12 @@ STALL_TIMEOUT_SECONDS = 60.0
 TOTAL_TIMEOUT_SECONDS = 3600.0
 REDIRECTS_LIMIT = 3
 
+#: What a host says of whoever asks, and not of one file (RFC 9110, 15.5; RFC 6585, 6).
+_REFUSALS = {
+    **dict.fromkeys((401, 403), Obstacle.REFUSAL),
+    **dict.fromkeys((407, 511), Obstacle.PROXY),
+    **dict.fromkeys((429, 500, 502, 503, 504), Obstacle.OUTAGE),
+}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: What aiohttp raises when a request or a body breaks off; its parser in Python lets inner errors through.
 _BREAKS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError)
@@ -149,7 +155,7 @@ class MediaClient:
 
 def _check_answer(response: aiohttp.ClientResponse) -> None:
     if response.status != 200:
-        raise DownloadError(f"The media host answered HTTP {response.status}.")
+        raise DownloadError(f"The media host answered HTTP {response.status}.", _REFUSALS.get(response.status))
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise DownloadError("The media host sends the result compressed, though it was asked not to.")
 
@@ -164,8 +170,20 @@ async def _translate(step: Awaitable[T]) -> T:
     try:
         return await step
     except _BREAKS as error:
-        message = _describe(error)
-    raise DownloadError(message)
+        message, obstacle = _describe(error), find_obstacle(error)
+    raise DownloadError(message, obstacle)
+
+
+def find_obstacle(error: Exception) -> Obstacle | None:
+    """Find out whether no connection was made at all, and why: whatever else breaks can be one file's own."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return Obstacle.NAME
+    if isinstance(error, aiohttp.ClientSSLError):
+        return Obstacle.CERTIFICATE
+    if isinstance(error, aiohttp.ClientConnectorError):
+        is_private = isinstance(error.os_error, PrivateAddressError)
+        return Obstacle.ADDRESS if is_private else Obstacle.CONNECTION
+    return Obstacle.CONNECTION if isinstance(error, aiohttp.ConnectionTimeoutError) else None
 
 
 def _describe(error: Exception) -> str:
