@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from hedra_batch.api.addresses import PrivateAddressError, is_loopback, is_public, open_public_socket
+from hedra_batch.api.addresses import PrivateAddressError, SocketFactory, is_loopback, is_public, parse_networks
 from hedra_batch.api.media import Download, MediaClient
-from hedra_batch.errors import DownloadError
+from hedra_batch.errors import ConfigurationError, DownloadError, Obstacle
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -143,9 +143,66 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
 
 def test_a_socket_is_made_for_a_public_address_only() -> None:
     kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
-    open_public_socket((*kind, ("8.8.8.8", 443))).close()
+    SocketFactory()((*kind, ("8.8.8.8", 443))).close()
     with pytest.raises(PrivateAddressError):
-        open_public_socket((*kind, ("10.0.0.1", 443)))
+        SocketFactory()((*kind, ("10.0.0.1", 443)))
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("198.18.0.7", "198.18.0.0/15"),
+        ("198.19.255.255", "198.18.0.0/15"),
+        ("100.80.1.2", "100.64.0.0/10"),
+        ("10.1.2.3", "10.0.0.0/8"),
+        ("192.168.7.7", "192.168.0.0/16"),
+        ("240.0.0.1", "240.0.0.0/4"),
+        ("fc00::5", "fc00::/7"),
+        ("::ffff:198.18.0.7", "198.18.0.0/15"),
+        ("64:ff9b::198.18.0.7", "198.18.0.0/15"),
+    ],
+)
+def test_an_address_of_a_network_that_is_allowed_gets_a_socket(address: str, network: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    info = (family, socket.SOCK_STREAM, 0, "", (address, 443))
+    with pytest.raises(PrivateAddressError) as refused:
+        SocketFactory(parse_networks("198.51.100.0/24"))(info)
+    assert str(refused.value.network) == network
+    SocketFactory(parse_networks(f"198.51.100.0/24, {network}"))(info).close()
+
+
+async def test_a_network_that_is_allowed_is_connected_to_and_no_other() -> None:
+    async with serve(with_length(b"video")) as host:
+        allowed, others = parse_networks("127.0.0.0/8"), parse_networks("198.18.0.0/15")
+        assert await fetch(host.link(), allows_private_hosts=False, allowed_networks=allowed) == (b"video", 5)
+        await refuse(host, allows_private_hosts=False, allowed_networks=others)
+    assert len(host.requests) == 1
+
+
+async def test_fake_addresses_are_named_with_what_to_do() -> None:
+    with pytest.raises(DownloadError) as caught:
+        await fetch("http://198.18.0.7:9/video.mp4?Signature=SECRET", allows_private_hosts=False)
+    told = str(caught.value)
+    assert "private network (198.18.0.0/15)" in told
+    assert "a proxy or VPN" in told
+    assert told.endswith("set HEDRA_MEDIA_NETWORKS=198.18.0.0/15 and run again.")
+    assert caught.value.obstacle is Obstacle.ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("", 0), ("  ", 0), ("198.18.0.0/15", 1), ("10.0.0.1", 1), ("198.18.0.0/15, fc00::/18", 2)]
+)
+def test_networks_stand_with_commas_between_them(text: str, count: int) -> None:
+    assert len(parse_networks(text)) == count
+
+
+MALFORMED = ["198.18", "198.18.0.0/33", "198.18.0.1/15", "198.18.0.0/15;10.0.0.0/8", "198.18.0.0/15,", "all", "5", "*"]
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+def test_what_is_no_list_of_networks_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="no list of networks"):
+        parse_networks(text)
 
 
 NAMES = [

@@ -18,6 +18,7 @@ from test_media import serve as serve_media
 
 from hedra_batch.errors import Obstacle
 from hedra_batch.run.unfetched import UnfetchedCount
+from hedra_batch.simulator.service import Simulator
 
 TWO_AT_ONCE = "version: 1\nlimits: {submit: 100/s, in_flight: 2, poll: 100/s}\n"
 TOLD = "finished videos in a row could not be fetched"
@@ -172,3 +173,18 @@ async def test_a_file_that_is_gone_or_no_video_stops_nothing(tmp_path: Path, ans
     async with serve_media(answer) as host:
         seller = Seller(host.link())
         assert (await seller.run(tmp_path, count=6), len(seller.bought)) == (3, 6)
+
+
+@pytest.mark.parametrize("value", ["198.18", "198.18.0.0/15;100.64.0.0/10"])
+async def test_networks_that_cannot_be_read_are_refused_before_anything_is_sent(
+    desk: Desk, simulator: Simulator, value: str
+) -> None:
+    desk.write("batch.yaml", write_jobs(1))
+    refused = await desk.call("run", "batch.yaml", HEDRA_MEDIA_NETWORKS=value)
+    assert (refused.code, simulator.requests) == (78, [])
+    assert f"HEDRA_MEDIA_NETWORKS: '{value}' is no list of networks." in refused.err
+
+
+async def test_networks_that_can_be_read_are_no_matter_of_a_run_that_needs_none(desk: Desk) -> None:
+    desk.write("batch.yaml", write_jobs(1))
+    assert (await desk.call("run", "batch.yaml", HEDRA_MEDIA_NETWORKS="198.18.0.0/15, 100.64.0.0/10")).code == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from hedra_batch import __version__
-from hedra_batch.api.addresses import PrivateAddressError, open_public_socket
+from hedra_batch.api.addresses import MEDIA_NETWORKS_VARIABLE, Network, PrivateAddressError, SocketFactory
 from hedra_batch.api.failures import describe_failure
 from hedra_batch.errors import DownloadError, Obstacle
 
@@ -53,18 +53,20 @@ class Download:
 class MediaClient:
     """Fetches media by their signed links. Raises DownloadError, with no part of the link in it.
 
-    A link is whatever the server says, so private networks are out of its reach unless they are allowed.
+    A link is whatever the server says, so private networks are out of its reach but for those that are allowed.
     """
 
     def __init__(
         self,
         *,
         allows_private_hosts: bool = False,
+        allowed_networks: Sequence[Network] = (),
         size_limit_bytes: int = SIZE_LIMIT_BYTES,
         stall_timeout_seconds: float = STALL_TIMEOUT_SECONDS,
         total_timeout_seconds: float = TOTAL_TIMEOUT_SECONDS,
     ) -> None:
-        self._allows_private_hosts = allows_private_hosts
+        # Where each connection is made, after names and odd spellings became addresses: nothing can change in between.
+        self._socket_factory = None if allows_private_hosts else SocketFactory(allowed_networks)
         self._size_limit_bytes = size_limit_bytes
         self._stall_timeout_seconds = stall_timeout_seconds
         self._timeout = aiohttp.ClientTimeout(
@@ -72,10 +74,8 @@ class MediaClient:
         )
 
     async def __aenter__(self) -> Self:
-        # Where each connection is made, after names and odd spellings became addresses: nothing can change in between.
-        socket_factory = None if self._allows_private_hosts else open_public_socket
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(socket_factory=socket_factory),
+            connector=aiohttp.TCPConnector(socket_factory=self._socket_factory),
             headers={"User-Agent": f"hedra-batch/{__version__}", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -188,5 +188,15 @@ def find_obstacle(error: Exception) -> Obstacle | None:
 
 def _describe(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PrivateAddressError):
-        return "The link to the result leads into a private network, and nothing is fetched from there."
+        return _describe_private(error.os_error.network)
     return f"The download failed: {describe_failure(error)}."
+
+
+def _describe_private(network: Network | None) -> str:
+    told = "The link to the result leads into a private network"
+    if network is None:
+        return f"{told}, and nothing is fetched from there."
+    return (
+        f"{told} ({network}), and nothing is fetched from there. Mostly a proxy or VPN does this, which gives fake "
+        f"addresses: turn it off, or, if you trust it, set {MEDIA_NETWORKS_VARIABLE}={network} and run again."
+    )
