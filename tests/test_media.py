@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -388,17 +389,98 @@ async def test_a_length_beyond_the_bound_is_refused_before_the_body() -> None:
         assert "larger than" in str(await refuse(host, size_limit_bytes=999_999))
 
 
-@pytest.mark.parametrize("coding", [b"gzip", b"br", b"identity, gzip", b"\xff"])
-async def test_a_compressed_body_is_refused_before_it_is_read(coding: bytes) -> None:
-    head = OK + b"Content-Encoding: " + coding + b"\r\nContent-Length: 1000\r\n\r\n"
-    async with serve(Answer(head, is_held=True)) as host:
-        assert "compressed" in str(await refuse(host))
+# How it is encoded
+
+MOVIE = b"\0\0\0\x18ftypisom" + bytes(range(256)) * 40
+NO_CODINGS = [b"aws-chunked", b"", b" ", b"utf-8", b"identity", b"Identity, AWS-chunked", b"binary", b"none", b"\xff"]
+
+
+def encode(content: bytes, coding: bytes) -> bytes:
+    return OK + b"Content-Encoding: " + coding + b"\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+
+
+def deflate(content: bytes, *, window: int = 15) -> bytes:
+    packer = zlib.compressobj(wbits=window)
+    return packer.compress(content) + packer.flush()
+
+
+@pytest.mark.parametrize("coding", [*NO_CODINGS, b"br", b"zstd"])
+async def test_a_coding_that_is_none_is_ignored(coding: bytes) -> None:
+    async with serve(encode(MOVIE, coding)) as host:
+        assert await fetch(host.link()) == (MOVIE, len(MOVIE))
     assert "Accept-Encoding: identity\r\n" in host.requests[0]
 
 
-async def test_nothing_is_decompressed() -> None:
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"aws-chunked, gzip"])
+async def test_a_video_that_is_only_said_to_be_encoded_is_taken_as_it_is(coding: bytes) -> None:
+    async with serve(encode(MOVIE, coding)) as host:
+        assert await fetch(host.link()) == (MOVIE, None)
+
+
+ENCODED = {
+    "gzip": (b"gzip", gzip.compress(MOVIE)),
+    "another name": (b"X-GZip", gzip.compress(MOVIE)),
+    "beside another word": (b"gzip,aws-chunked", gzip.compress(MOVIE)),
+    "two members": (b"gzip", gzip.compress(MOVIE[:99]) + gzip.compress(MOVIE[99:])),
+    "filled up": (b"gzip", gzip.compress(MOVIE) + bytes(99)),
+    "deflate": (b"deflate", deflate(MOVIE)),
+    "a bare stream": (b"deflate", deflate(MOVIE, window=-15)),
+}
+
+
+@pytest.mark.parametrize(("coding", "content"), ENCODED.values(), ids=ENCODED)
+async def test_what_is_encoded_is_decoded(coding: bytes, content: bytes) -> None:
+    async with serve(encode(content, coding)) as host:
+        assert await fetch(host.link()) == (MOVIE, None)
+
+
+@pytest.mark.parametrize(("coding", "content"), ENCODED.values(), ids=ENCODED)
+async def test_it_is_decoded_from_chunks_of_one_byte(coding: bytes, content: bytes) -> None:
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in content)
+    head = CHUNKED.removesuffix(b"\r\n") + b"Content-Encoding: " + coding + b"\r\n\r\n"
+    async with serve(head + chunks + b"0\r\n\r\n") as host:
+        assert await fetch(host.link()) == (MOVIE, None)
+
+
+async def test_the_length_of_what_is_encoded_is_asked_for() -> None:
+    content = gzip.compress(MOVIE)
+    answer = OK + b"Content-Encoding: gzip\r\n\r\n" + content
+    for told, is_whole in ((len(content), True), (len(content) + 1, False)):
+        part = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/%d\r\nContent-Length: 1\r\n\r\nv" % told
+        async with serve(answer, {"Range": part}) as host:
+            if is_whole:
+                assert await fetch(host.link()) == (MOVIE, None)
+            else:
+                assert "bytes arrived" in str(await refuse(host))
+
+
+SPOILT = {
+    "cut": (b"gzip", gzip.compress(MOVIE)[:-9]),
+    "cut in its head": (b"gzip", gzip.compress(MOVIE)[:9]),
+    "a wrong sum": (b"gzip", gzip.compress(MOVIE)[:-8] + bytes(8)),
+    "words": (b"gzip", b"Sorry, there is no such video."),
+    "something behind": (b"gzip", gzip.compress(MOVIE) + b"something"),
+    "twice": (b"gzip, gzip", gzip.compress(gzip.compress(MOVIE))),
+    "cut deflate": (b"deflate", deflate(MOVIE)[:-9]),
+}
+
+
+@pytest.mark.parametrize(("coding", "content"), SPOILT.values(), ids=SPOILT)
+async def test_what_cannot_be_decoded_is_a_download_error(coding: bytes, content: bytes) -> None:
+    async with serve(encode(content, coding)) as host:
+        await refuse(host)
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
+async def test_what_unpacks_to_more_than_the_bound_is_given_up(coding: bytes) -> None:
     bomb = gzip.compress(bytes(10_000_000))
-    async with serve(with_length(bomb).replace(b"\r\n\r\n", b"\r\nContent-Encoding: identity\r\n\r\n", 1)) as host:
+    async with serve(encode(bomb, coding)) as host:
+        assert "larger than" in str(await refuse(host, size_limit_bytes=1_000_000))
+
+
+async def test_nothing_is_decoded_that_is_not_said_to_be_encoded() -> None:
+    bomb = gzip.compress(bytes(10_000_000))
+    async with serve(with_length(bomb)) as host:
         assert await fetch(host.link(), size_limit_bytes=len(bomb)) == (bomb, len(bomb))
 
 

@@ -15,6 +15,7 @@ from yarl import URL
 
 from hedra_batch import __version__
 from hedra_batch.api.addresses import MEDIA_NETWORKS_VARIABLE, Network, PrivateAddressError, SocketFactory
+from hedra_batch.api.encoding import Decoder, is_encoded
 from hedra_batch.api.failures import describe_failure
 from hedra_batch.errors import DownloadError, Obstacle
 
@@ -45,7 +46,8 @@ _BREAKS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, Value
 class Download:
     """A body that is arriving."""
 
-    #: How many bytes the whole has; None only when the body marks its own end (chunked) and the host told no length.
+    #: How many bytes the whole has; None when the body marks its own end (chunked) and the host told no length, and
+    #: when it is encoded: then the length is that of the encoded bytes, which is checked as they arrive.
     length_bytes: int | None
     chunks: AsyncIterator[bytes]
 
@@ -95,7 +97,10 @@ class MediaClient:
         async with await _translate(self._follow(link)) as response:
             _check_answer(response)
             length_bytes = await _translate(self._find_length(response))
-            yield Download(length_bytes, self._read_chunks(response))
+            if is_encoded(response.headers.getall("Content-Encoding", [])):
+                yield Download(None, self._decode(self._read_chunks(response), length_bytes))
+            else:
+                yield Download(length_bytes, self._read_chunks(response))
 
     async def _follow(self, link: str) -> aiohttp.ClientResponse:
         """Follow redirects by hand: where they lead is signed as well, and aiohttp would rewrite its quoting."""
@@ -140,6 +145,20 @@ class MediaClient:
             self._check_size(size_bytes)
             yield chunk
 
+    async def _decode(self, chunks: AsyncIterator[bytes], length_bytes: int | None) -> AsyncIterator[bytes]:
+        """Yield what an encoded body comes to, which is bounded as well."""
+        decoder, arrived_bytes, size_bytes = Decoder(CHUNK_BYTES), 0, 0
+        async for chunk in chunks:
+            arrived_bytes += len(chunk)
+            for piece in decoder.decode(chunk):
+                size_bytes += len(piece)
+                self._check_size(size_bytes)
+                yield piece
+        if length_bytes is not None and arrived_bytes != length_bytes:
+            raise DownloadError(f"Only {arrived_bytes} of {length_bytes} bytes arrived.")
+        for piece in decoder.finish():
+            yield piece
+
     async def _read_chunk(self, response: aiohttp.ClientResponse) -> bytes:
         """Read what has arrived as it is: to put it together would copy it all."""
         # aiohttp's own timeout is off once it has closed the connection itself, as it does at a chunk that is no chunk:
@@ -156,8 +175,6 @@ class MediaClient:
 def _check_answer(response: aiohttp.ClientResponse) -> None:
     if response.status != 200:
         raise DownloadError(f"The media host answered HTTP {response.status}.", _REFUSALS.get(response.status))
-    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise DownloadError("The media host sends the result compressed, though it was asked not to.")
 
 
 def _marks_its_end(response: aiohttp.ClientResponse) -> bool:
