@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from conftest import IMPATIENT, Desk
 from scripted import make_item, serve
 from test_failures import NO_NAME, serve_securely
 from test_faults import count_states, list_charged, open_desk
-from test_media import OK, redirect
+from test_media import OK, encode, redirect
 from test_media import serve as serve_media
 
 from hedra_batch.errors import Obstacle
 from hedra_batch.run.unfetched import UnfetchedCount
+from hedra_batch.simulator.movie import make_movie
 from hedra_batch.simulator.service import Simulator
 
 TWO_AT_ONCE = "version: 1\nlimits: {submit: 100/s, in_flight: 2, poll: 100/s}\n"
@@ -188,3 +191,17 @@ async def test_networks_that_cannot_be_read_are_refused_before_anything_is_sent(
 async def test_networks_that_can_be_read_are_no_matter_of_a_run_that_needs_none(desk: Desk) -> None:
     desk.write("batch.yaml", write_jobs(1))
     assert (await desk.call("run", "batch.yaml", HEDRA_MEDIA_NETWORKS="198.18.0.0/15, 100.64.0.0/10")).code == 0
+
+
+@pytest.mark.parametrize("coding", [b"aws-chunked", b"utf-8", b"gzip", b"deflate"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "packed"])
+async def test_a_video_arrives_whatever_it_is_said_to_be_encoded_as(
+    tmp_path: Path, coding: bytes, pack: Callable[[bytes], bytes]
+) -> None:
+    movie = make_movie(160, 90, 1000, "scene")
+    async with serve_media(encode(pack(movie), coding)) as host:
+        seller = Seller(host.link())
+        is_lost = pack is gzip.compress and coding in (b"aws-chunked", b"utf-8")
+        assert await seller.run(tmp_path, count=1) == (3 if is_lost else 0)
+    if not is_lost:
+        assert (tmp_path / "batch.out" / "videos" / "job-0.mp4").read_bytes() == movie
