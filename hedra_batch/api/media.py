@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
@@ -17,6 +17,7 @@ from hedra_batch import __version__
 from hedra_batch.api.addresses import MEDIA_NETWORKS_VARIABLE, Network, PrivateAddressError, SocketFactory
 from hedra_batch.api.encoding import Decoder, is_encoded
 from hedra_batch.api.failures import describe_failure
+from hedra_batch.api.ranges import Part, Version, find_version, is_rest
 from hedra_batch.errors import DownloadError, Obstacle
 
 T = TypeVar("T")
@@ -49,7 +50,12 @@ class Download:
     #: How many bytes the whole has; None when the body marks its own end (chunked) and the host told no length, and
     #: when it is encoded: then the length is that of the encoded bytes, which is checked as they arrive.
     length_bytes: int | None
+    #: All of it, or what is missing of the part that is here. Raises DownloadError where it is cut short.
     chunks: AsyncIterator[bytes]
+    #: Where the chunks go on: 0 for the whole, which may be another version than the part is of.
+    offset_bytes: int = 0
+    #: What a part of it can be told by; None for what can only be fetched from its beginning.
+    version: Version | None = None
 
 
 class MediaClient:
@@ -92,28 +98,47 @@ class MediaClient:
         await self._session.close()
 
     @asynccontextmanager
-    async def open(self, link: str) -> AsyncIterator[Download]:
-        """Begin a download; the body is read while the context is open."""
-        async with await _translate(self._follow(link)) as response:
-            _check_answer(response)
-            length_bytes = await _translate(self._find_length(response))
-            if is_encoded(response.headers.getall("Content-Encoding", [])):
-                yield Download(None, self._decode(self._read_chunks(response), length_bytes))
-            else:
-                yield Download(length_bytes, self._read_chunks(response))
+    async def open(self, link: str, part: Part | None = None) -> AsyncIterator[Download]:
+        """Begin a download, or go on with a part of it; the body is read while the context is open."""
+        async with await _translate(self._ask(link, part)) as response:
+            yield await self._begin(response, part)
 
-    async def _follow(self, link: str) -> aiohttp.ClientResponse:
+    async def _begin(self, response: aiohttp.ClientResponse, part: Part | None) -> Download:
+        if part and is_rest(response, part):
+            chunks = self._read_chunks(response, part.size_bytes, part.version.length_bytes)
+            return Download(part.version.length_bytes, chunks, part.size_bytes, part.version)
+        _check_answer(response)
+        length_bytes = await _translate(self._find_length(response))
+        chunks = self._read_chunks(response, 0, length_bytes)
+        if is_encoded(response.headers.getall("Content-Encoding", [])):
+            return Download(None, self._decode(chunks))
+        return Download(length_bytes, chunks, version=find_version(response, length_bytes))
+
+    async def _ask(self, link: str, part: Part | None) -> aiohttp.ClientResponse:
+        """Ask for what is missing of a part, and for the whole where the host has another version or goes wrong."""
+        if part:
+            # A host that breaks at the question for a part would do so each time.
+            with suppress(
+                aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError
+            ):
+                response = await self._follow(link, part.headers)
+                if response.status == 200 or is_rest(response, part):
+                    return response
+                response.close()
+        return await self._follow(link, {})
+
+    async def _follow(self, link: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Follow redirects by hand: where they lead is signed as well, and aiohttp would rewrite its quoting."""
         url = URL(link, encoded=True)
         for _ in range(REDIRECTS_LIMIT + 1):
-            response = await self._get(url)
+            response = await self._get(url, headers)
             if response.status not in _REDIRECTS or "Location" not in response.headers:
                 return response
             response.close()
             url = url.join(URL(response.headers["Location"], encoded=True))
         raise DownloadError(f"The link to the result is redirected more than {REDIRECTS_LIMIT} times.")
 
-    async def _get(self, url: URL, **headers: str) -> aiohttp.ClientResponse:
+    async def _get(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         if url.scheme not in {"https", "http"}:
             raise DownloadError("The link to the result is neither https nor http.")
         return await self._session.get(url, headers=headers, allow_redirects=False)
@@ -130,32 +155,34 @@ class MediaClient:
 
     async def _ask_length(self, url: URL) -> int | None:
         """Ask for one byte: the answer names the length of the whole (RFC 9110, 14.4)."""
-        async with await self._get(url, Range="bytes=0-0") as response:
+        async with await self._get(url, {"Range": "bytes=0-0"}) as response:
             told = re.fullmatch(r"bytes 0-0/([0-9]{1,18})", response.headers.get("Content-Range", ""))
             return int(told[1]) if response.status == 206 and told else None
 
-    async def _read_chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        size_bytes = 0
+    async def _read_chunks(
+        self, response: aiohttp.ClientResponse, size_bytes: int, length_bytes: int | None
+    ) -> AsyncIterator[bytes]:
         while True:
             chunk = await _translate(self._read_chunk(response))
             # An empty piece may stand between two others, and an empty body has no other sign of its end.
             if not chunk and response.content.at_eof():
-                return
+                break
             size_bytes += len(chunk)
             self._check_size(size_bytes)
+            if length_bytes is not None and size_bytes > length_bytes:
+                raise DownloadError(f"More than the {length_bytes} bytes that were told arrived.")
             yield chunk
+        if length_bytes is not None and size_bytes != length_bytes:
+            raise DownloadError(f"Only {size_bytes} of {length_bytes} bytes arrived.")
 
-    async def _decode(self, chunks: AsyncIterator[bytes], length_bytes: int | None) -> AsyncIterator[bytes]:
+    async def _decode(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yield what an encoded body comes to, which is bounded as well."""
-        decoder, arrived_bytes, size_bytes = Decoder(CHUNK_BYTES), 0, 0
+        decoder, size_bytes = Decoder(CHUNK_BYTES), 0
         async for chunk in chunks:
-            arrived_bytes += len(chunk)
             for piece in decoder.decode(chunk):
                 size_bytes += len(piece)
                 self._check_size(size_bytes)
                 yield piece
-        if length_bytes is not None and arrived_bytes != length_bytes:
-            raise DownloadError(f"Only {arrived_bytes} of {length_bytes} bytes arrived.")
         for piece in decoder.finish():
             yield piece
 

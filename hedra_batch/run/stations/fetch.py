@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
-from hedra_batch.api.media import CHUNK_BYTES, Download, MediaClient
+from hedra_batch.api.media import MediaClient
 from hedra_batch.api.protocol import Api
 from hedra_batch.decide import Deduplication, Finding, after_denial, after_recheck, is_denial_believed
 from hedra_batch.errors import (
@@ -21,7 +21,6 @@ from hedra_batch.errors import (
     ResultDeniedError,
     UnfetchedError,
     UnfinishedError,
-    WriteError,
 )
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import Attempt, Job
@@ -29,11 +28,9 @@ from hedra_batch.ledger import events
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.run.pacing.backoff import Backoff
 from hedra_batch.run.pacing.rate import Backlog
-from hedra_batch.run.part_file import PartFile
+from hedra_batch.run.saving import Saver
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.state import State
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +89,7 @@ class Fetcher:
     ) -> None:
         self._ledger = ledger
         self._api = api
-        self._media = media
-        self._folder = folder
+        self._saver = Saver(ledger, media, folder, settings.clock)
         self._backlog = backlog
         self._settings = settings
         self._room = asyncio.Semaphore(settings.limits.downloads)
@@ -194,24 +190,7 @@ class Fetcher:
             self._room.release()
 
     async def _fetch(self, attempt: Attempt, link: str) -> Attempt:
-        output = attempt.output or attempt.wanted_output
-        part = PartFile(self._folder, output)
-        try:
-            async with self._media.open(link) as download:
-                content_hash, size_bytes = await _save(part, download)
-        except DownloadError:
-            with suppress(OSError):
-                await _work(part.discard)
-            raise
-        except OSError as error:
-            raise WriteError(
-                f"{self._folder.path / output} cannot be written: {error.strerror or error}. The video stays at the "
-                "server: once that is put right, the next run fetches it at no further cost."
-            ) from error
-        finally:
-            if not part.is_closed:
-                # Who is cancelled here waits for no disk.
-                asyncio.get_running_loop().run_in_executor(None, part.close)
+        content_hash, size_bytes = await self._saver.save(attempt, link)
         attempt = await self._record(attempt, content_hash, size_bytes)
         logger.info("%s: done -> %s (%d bytes)", attempt.label, attempt.output, size_bytes)
         return attempt
@@ -226,25 +205,3 @@ class Fetcher:
         if attempt.state is State.DONE:
             return await self._ledger.record_restored(attempt, content_hash, size_bytes)
         return await self._ledger.apply(attempt, events.complete(content_hash, size_bytes))
-
-
-async def _save(part: PartFile, download: Download) -> tuple[str, int]:
-    """Stream a body to its file; returns its SHA-256 in hex and its size. Raises DownloadError when it is cut short."""
-    pieces: list[bytes] = []
-    size_bytes = waiting_bytes = 0
-    async for chunk in download.chunks:
-        pieces.append(chunk)
-        size_bytes += len(chunk)
-        waiting_bytes += len(chunk)
-        if waiting_bytes >= CHUNK_BYTES:
-            # Going to another thread and back costs more than writing a small piece: an ordinary video goes few times.
-            await _work(part.append, *pieces)
-            pieces, waiting_bytes = [], 0
-    if download.length_bytes is not None and size_bytes != download.length_bytes:
-        raise DownloadError(f"Only {size_bytes} of {download.length_bytes} bytes arrived.")
-    return await _work(part.finish, *pieces), size_bytes
-
-
-async def _work(function: Callable[..., T], *values: bytes) -> T:
-    """Do what waits for the disk in another thread."""
-    return await asyncio.get_running_loop().run_in_executor(None, function, *values)
