@@ -23,7 +23,9 @@ from hedra_batch.run.unfetched import UnfetchedCount
 from hedra_batch.simulator.movie import make_movie
 from hedra_batch.simulator.service import Simulator
 
-TWO_AT_ONCE = "version: 1\nlimits: {submit: 100/s, in_flight: 2, poll: 100/s}\n"
+TWO_AT_ONCE = "version: 1\nlimits: {submit: 100/s, in_flight: 2, downloads: 2, poll: 100/s}\n"
+#: Three that cannot be fetched, two that are being fetched by then and two in flight, however slow each step is.
+MOST_BOUGHT = 7
 TOLD = "finished videos in a row could not be fetched"
 
 
@@ -84,7 +86,7 @@ async def test_no_more_is_bought_than_shows_that_nothing_arrives(
     async with open_desk(tmp_path, faults=faults) as (desk, simulator):
         desk.write("batch.yaml", write_jobs(12))
         assert await desk.run_here() == 4
-        assert len(list_charged(simulator)) <= 5
+        assert len(list_charged(simulator)) <= MOST_BOUGHT
         faults.clear()
         # The next run begins at 0: it fetches what was bought, and buys the rest.
         assert (await desk.run_here(), len(list_charged(simulator))) == (0, 12)
@@ -98,7 +100,7 @@ async def test_it_is_said_once(tmp_path: Path, flags: tuple[str, ...]) -> None:
     assert (ended.code, ended.err.count(TOLD)) == (4, 1)
     assert "the media host refuses to give them" in ended.err
     assert "Once videos can be fetched again, run the same line again to go on." in ended.err
-    assert 3 <= len(list_charged(simulator)) <= 6
+    assert 3 <= len(list_charged(simulator)) <= MOST_BOUGHT + 1
 
 
 async def test_what_one_file_alone_suffers_stops_nothing(tmp_path: Path) -> None:
@@ -142,14 +144,14 @@ class Seller:
 async def test_a_host_that_cannot_be_reached_sells_no_more(tmp_path: Path, link: str) -> None:
     seller = Seller(link)
     assert await seller.run(tmp_path) == 4
-    assert len(seller.bought) <= 5
+    assert len(seller.bought) <= MOST_BOUGHT
 
 
 async def test_a_host_with_a_certificate_that_nobody_trusts_sells_no_more(tmp_path: Path) -> None:
     async with serve_securely("expired.pem") as url:
         seller = Seller(f"{url}/a.mp4")
         assert await seller.run(tmp_path) == 4
-    assert len(seller.bought) <= 5
+    assert len(seller.bought) <= MOST_BOUGHT
 
 
 def refuse(status: int) -> bytes:
@@ -161,14 +163,14 @@ async def test_a_host_that_refuses_sells_no_more(tmp_path: Path, status: int) ->
     async with serve_media(refuse(status)) as host:
         seller = Seller(host.link())
         assert await seller.run(tmp_path) == 4
-    assert len(seller.bought) <= 5
+    assert len(seller.bought) <= MOST_BOUGHT
 
 
 async def test_a_host_that_refuses_after_a_redirect_sells_no_more(tmp_path: Path) -> None:
     async with serve_media(refuse(403)) as refusing, serve_media(redirect(refusing.link())) as host:
         seller = Seller(host.link())
         assert await seller.run(tmp_path) == 4
-    assert len(seller.bought) <= 5
+    assert len(seller.bought) <= MOST_BOUGHT
 
 
 @pytest.mark.parametrize("answer", [refuse(404), refuse(410), OK + b"Content-Length: 4\r\n\r\nabcd"])
