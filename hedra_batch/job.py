@@ -83,6 +83,8 @@ class Attempt:
     missing_at: str | None = None
     eta_seconds: float | None = None
     output: str | None = None
+    #: Start of the machine, and the version of the file, since when and of which a part of the result is on disk.
+    part_tag: str | None = None
     sha256: str | None = None
     #: By the price list, when its request was made.
     estimated: Money | None = None

@@ -40,6 +40,33 @@ async def test_a_part_of_a_video_can_be_downloaded(service: Service) -> None:
         assert (await service.download(url, Range=wrong)).status == 416
 
 
+async def test_a_part_is_sent_only_of_the_version_that_it_is_wanted_of(service: Service) -> None:
+    url = (await service.finished())["download_url"]
+    tag = (await service.download(url)).headers["ETag"]
+    statuses = []
+    for wanted in (tag, f"W/{tag}", '"another"', "Thu, 26 Nov 2026 12:00:00 GMT"):
+        answer = await service.download(url, **{"Range": "bytes=4-7", "If-Range": wanted})
+        statuses.append(answer.status)
+        assert answer.headers["ETag"] == tag
+    assert statuses == [206, 200, 200, 200]
+
+
+async def test_a_media_host_can_lie_about_parts_and_versions(service: Service) -> None:
+    url = (await service.finished())["download_url"]
+    whole = await service.download(url)
+    service.simulator.plan_fault("ignored-range")
+    assert (await service.download(url, Range="bytes=8-")).content == whole.content
+    service.simulator.plan_fault("new-version")
+    assert (await service.download(url)).headers["ETag"] != whole.headers["ETag"]
+    service.simulator.plan_fault("wrong-range", times=20)
+    told = set()
+    for _ in range(20):
+        part = await service.download(url, Range="bytes=8-15")
+        assert (part.status, part.content) == (206, whole.content[4:12])
+        told.add(part.headers["Content-Range"].partition("/")[0])
+    assert told == {"bytes 8-15", "bytes 4-11"}
+
+
 async def test_the_media_host_refuses_a_key_and_records_it(service: Service) -> None:
     url = (await service.finished())["download_url"]
     assert not url.startswith(service.simulator.url.removesuffix("/web-app/public"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
@@ -14,9 +14,11 @@ import aiohttp
 from yarl import URL
 
 from hedra_batch import __version__
-from hedra_batch.api.addresses import PrivateAddressError, open_public_socket
+from hedra_batch.api.addresses import MEDIA_NETWORKS_VARIABLE, Network, PrivateAddressError, SocketFactory
+from hedra_batch.api.encoding import Decoder, is_encoded
 from hedra_batch.api.failures import describe_failure
-from hedra_batch.errors import DownloadError
+from hedra_batch.api.ranges import Part, Version, find_version, is_rest
+from hedra_batch.errors import DownloadError, Obstacle
 
 T = TypeVar("T")
 
@@ -30,6 +32,12 @@ STALL_TIMEOUT_SECONDS = 60.0
 TOTAL_TIMEOUT_SECONDS = 3600.0
 REDIRECTS_LIMIT = 3
 
+#: What a host says of whoever asks, and not of one file (RFC 9110, 15.5; RFC 6585, 6).
+_REFUSALS = {
+    **dict.fromkeys((401, 403), Obstacle.REFUSAL),
+    **dict.fromkeys((407, 511), Obstacle.PROXY),
+    **dict.fromkeys((429, 500, 502, 503, 504), Obstacle.OUTAGE),
+}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: What aiohttp raises when a request or a body breaks off; its parser in Python lets inner errors through.
 _BREAKS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError)
@@ -39,26 +47,34 @@ _BREAKS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, Value
 class Download:
     """A body that is arriving."""
 
-    #: How many bytes the whole has; None only when the body marks its own end (chunked) and the host told no length.
+    #: How many bytes the whole has; None when the body marks its own end (chunked) and the host told no length, and
+    #: when it is encoded: then the length is that of the encoded bytes, which is checked as they arrive.
     length_bytes: int | None
+    #: All of it, or what is missing of the part that is here. Raises DownloadError where it is cut short.
     chunks: AsyncIterator[bytes]
+    #: Where the chunks go on: 0 for the whole, which may be another version than the part is of.
+    offset_bytes: int = 0
+    #: What a part of it can be told by; None for what can only be fetched from its beginning.
+    version: Version | None = None
 
 
 class MediaClient:
     """Fetches media by their signed links. Raises DownloadError, with no part of the link in it.
 
-    A link is whatever the server says, so private networks are out of its reach unless they are allowed.
+    A link is whatever the server says, so private networks are out of its reach but for those that are allowed.
     """
 
     def __init__(
         self,
         *,
         allows_private_hosts: bool = False,
+        allowed_networks: Sequence[Network] = (),
         size_limit_bytes: int = SIZE_LIMIT_BYTES,
         stall_timeout_seconds: float = STALL_TIMEOUT_SECONDS,
         total_timeout_seconds: float = TOTAL_TIMEOUT_SECONDS,
     ) -> None:
-        self._allows_private_hosts = allows_private_hosts
+        # Where each connection is made, after names and odd spellings became addresses: nothing can change in between.
+        self._socket_factory = None if allows_private_hosts else SocketFactory(allowed_networks)
         self._size_limit_bytes = size_limit_bytes
         self._stall_timeout_seconds = stall_timeout_seconds
         self._timeout = aiohttp.ClientTimeout(
@@ -66,10 +82,8 @@ class MediaClient:
         )
 
     async def __aenter__(self) -> Self:
-        # Where each connection is made, after names and odd spellings became addresses: nothing can change in between.
-        socket_factory = None if self._allows_private_hosts else open_public_socket
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(socket_factory=socket_factory),
+            connector=aiohttp.TCPConnector(socket_factory=self._socket_factory),
             headers={"User-Agent": f"hedra-batch/{__version__}", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -84,25 +98,47 @@ class MediaClient:
         await self._session.close()
 
     @asynccontextmanager
-    async def open(self, link: str) -> AsyncIterator[Download]:
-        """Begin a download; the body is read while the context is open."""
-        async with await _translate(self._follow(link)) as response:
-            _check_answer(response)
-            length_bytes = await _translate(self._find_length(response))
-            yield Download(length_bytes, self._read_chunks(response))
+    async def open(self, link: str, part: Part | None = None) -> AsyncIterator[Download]:
+        """Begin a download, or go on with a part of it; the body is read while the context is open."""
+        async with await _translate(self._ask(link, part)) as response:
+            yield await self._begin(response, part)
 
-    async def _follow(self, link: str) -> aiohttp.ClientResponse:
+    async def _begin(self, response: aiohttp.ClientResponse, part: Part | None) -> Download:
+        if part and is_rest(response, part):
+            chunks = self._read_chunks(response, part.size_bytes, part.version.length_bytes)
+            return Download(part.version.length_bytes, chunks, part.size_bytes, part.version)
+        _check_answer(response)
+        length_bytes = await _translate(self._find_length(response))
+        chunks = self._read_chunks(response, 0, length_bytes)
+        if is_encoded(response.headers.getall("Content-Encoding", [])):
+            return Download(None, self._decode(chunks))
+        return Download(length_bytes, chunks, version=find_version(response, length_bytes))
+
+    async def _ask(self, link: str, part: Part | None) -> aiohttp.ClientResponse:
+        """Ask for what is missing of a part, and for the whole where the host has another version or goes wrong."""
+        if part:
+            # A host that breaks at the question for a part would do so each time.
+            with suppress(
+                aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError
+            ):
+                response = await self._follow(link, part.headers)
+                if response.status == 200 or is_rest(response, part):
+                    return response
+                response.close()
+        return await self._follow(link, {})
+
+    async def _follow(self, link: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Follow redirects by hand: where they lead is signed as well, and aiohttp would rewrite its quoting."""
         url = URL(link, encoded=True)
         for _ in range(REDIRECTS_LIMIT + 1):
-            response = await self._get(url)
+            response = await self._get(url, headers)
             if response.status not in _REDIRECTS or "Location" not in response.headers:
                 return response
             response.close()
             url = url.join(URL(response.headers["Location"], encoded=True))
         raise DownloadError(f"The link to the result is redirected more than {REDIRECTS_LIMIT} times.")
 
-    async def _get(self, url: URL, **headers: str) -> aiohttp.ClientResponse:
+    async def _get(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         if url.scheme not in {"https", "http"}:
             raise DownloadError("The link to the result is neither https nor http.")
         return await self._session.get(url, headers=headers, allow_redirects=False)
@@ -119,20 +155,36 @@ class MediaClient:
 
     async def _ask_length(self, url: URL) -> int | None:
         """Ask for one byte: the answer names the length of the whole (RFC 9110, 14.4)."""
-        async with await self._get(url, Range="bytes=0-0") as response:
+        async with await self._get(url, {"Range": "bytes=0-0"}) as response:
             told = re.fullmatch(r"bytes 0-0/([0-9]{1,18})", response.headers.get("Content-Range", ""))
             return int(told[1]) if response.status == 206 and told else None
 
-    async def _read_chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        size_bytes = 0
+    async def _read_chunks(
+        self, response: aiohttp.ClientResponse, size_bytes: int, length_bytes: int | None
+    ) -> AsyncIterator[bytes]:
         while True:
             chunk = await _translate(self._read_chunk(response))
             # An empty piece may stand between two others, and an empty body has no other sign of its end.
             if not chunk and response.content.at_eof():
-                return
+                break
             size_bytes += len(chunk)
             self._check_size(size_bytes)
+            if length_bytes is not None and size_bytes > length_bytes:
+                raise DownloadError(f"More than the {length_bytes} bytes that were told arrived.")
             yield chunk
+        if length_bytes is not None and size_bytes != length_bytes:
+            raise DownloadError(f"Only {size_bytes} of {length_bytes} bytes arrived.")
+
+    async def _decode(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield what an encoded body comes to, which is bounded as well."""
+        decoder, size_bytes = Decoder(CHUNK_BYTES), 0
+        async for chunk in chunks:
+            for piece in decoder.decode(chunk):
+                size_bytes += len(piece)
+                self._check_size(size_bytes)
+                yield piece
+        for piece in decoder.finish():
+            yield piece
 
     async def _read_chunk(self, response: aiohttp.ClientResponse) -> bytes:
         """Read what has arrived as it is: to put it together would copy it all."""
@@ -149,9 +201,7 @@ class MediaClient:
 
 def _check_answer(response: aiohttp.ClientResponse) -> None:
     if response.status != 200:
-        raise DownloadError(f"The media host answered HTTP {response.status}.")
-    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise DownloadError("The media host sends the result compressed, though it was asked not to.")
+        raise DownloadError(f"The media host answered HTTP {response.status}.", _REFUSALS.get(response.status))
 
 
 def _marks_its_end(response: aiohttp.ClientResponse) -> bool:
@@ -164,11 +214,33 @@ async def _translate(step: Awaitable[T]) -> T:
     try:
         return await step
     except _BREAKS as error:
-        message = _describe(error)
-    raise DownloadError(message)
+        message, obstacle = _describe(error), find_obstacle(error)
+    raise DownloadError(message, obstacle)
+
+
+def find_obstacle(error: Exception) -> Obstacle | None:
+    """Find out whether no connection was made at all, and why: whatever else breaks can be one file's own."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return Obstacle.NAME
+    if isinstance(error, aiohttp.ClientSSLError):
+        return Obstacle.CERTIFICATE
+    if isinstance(error, aiohttp.ClientConnectorError):
+        is_private = isinstance(error.os_error, PrivateAddressError)
+        return Obstacle.ADDRESS if is_private else Obstacle.CONNECTION
+    return Obstacle.CONNECTION if isinstance(error, aiohttp.ConnectionTimeoutError) else None
 
 
 def _describe(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PrivateAddressError):
-        return "The link to the result leads into a private network, and nothing is fetched from there."
+        return _describe_private(error.os_error.network)
     return f"The download failed: {describe_failure(error)}."
+
+
+def _describe_private(network: Network | None) -> str:
+    told = "The link to the result leads into a private network"
+    if network is None:
+        return f"{told}, and nothing is fetched from there."
+    return (
+        f"{told} ({network}), and nothing is fetched from there. Mostly a proxy or VPN does this, which gives fake "
+        f"addresses: turn it off, or, if you trust it, set {MEDIA_NETWORKS_VARIABLE}={network} and run again."
+    )

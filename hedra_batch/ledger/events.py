@@ -208,5 +208,5 @@ def find_result() -> Event:
 
 def complete(sha256: str, size_bytes: int) -> Event:
     """The verified file is in place under its final name."""
-    sets = {"sha256": sha256, "bytes": size_bytes}
+    sets = {"sha256": sha256, "bytes": size_bytes, "part_tag": None}
     return Event(_from(State.READY), State.DONE, sets, stamps=("finished_at",))

@@ -364,6 +364,10 @@ class Ledger:
         """Record since when the server denies what it had accepted or completed; None once it does not any more."""
         await self._update(key, missing_at=missing_at)
 
+    async def record_part(self, key: int, tag: str | None) -> None:
+        """Record which version of its file the part on disk is of; None for a part that nothing may go on with."""
+        await self._update(key, part_tag=tag)
+
     async def _update(self, key: int, **changes: object) -> None:
         await self._backend.transact(lambda tables: tables.update("attempts", {"attempt_key": key}, changes))
 
@@ -372,7 +376,7 @@ class Ledger:
 
         def operation(tables: Tables) -> Attempt:
             done = {"attempt_key": attempt.key, "state": State.DONE}
-            tables.update("attempts", done, {"sha256": sha256, "bytes": size_bytes})
+            tables.update("attempts", done, {"sha256": sha256, "bytes": size_bytes, "part_tag": None})
             return attempts.fetch(tables, attempt.key)
 
         return await self._backend.transact(operation)

@@ -18,8 +18,8 @@ from hedra_batch.state import State
 ATTEMPT_COLUMNS = (
     "attempt_key", "edition", "job_id", "bought_as", "number", "state", "digest", "fields", "wanted_output",
     "request_key", "remote_id", "asset_id", "body", "sends", "unknown_sends", "resends", "unknown_mark",
-    "submitted_at", "accepted_at", "accepted_mark", "missing_at", "eta_seconds", "output", "sha256",
-    "estimated", "charged", "error_code", "error", "sent_digest", "kept_digest", "unit",
+    "submitted_at", "accepted_at", "accepted_mark", "missing_at", "eta_seconds", "output", "part_tag",
+    "sha256", "estimated", "charged", "error_code", "error", "sent_digest", "kept_digest", "unit",
 )  # fmt: skip
 
 #: The columns of `results`, in its order; the view, the JSON and the CSV have the same.

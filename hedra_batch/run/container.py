@@ -15,6 +15,11 @@ from hedra_batch.errors import DownloadError
 BOXES_LIMIT = 100_000
 
 
+def begins_as_mp4(file: BinaryIO) -> bool:
+    """Tell whether a file that is read from its start can become an MP4."""
+    return file.read(8)[4:] == b"ftyp"
+
+
 def check_container(file: BinaryIO) -> None:
     """Walk the top-level boxes (ISO/IEC 14496-12) to the end of the file.
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import threading
 from io import BufferedReader, FileIO
 
 from hedra_batch.durable import hash_file, make_folders, move_aside, open_own, publish, sync
+from hedra_batch.errors import DownloadError
 from hedra_batch.folder import RunFolder
-from hedra_batch.run.container import check_container
+from hedra_batch.run.container import begins_as_mp4, check_container
+
+#: So many bytes of a part are asked for once more when a download goes on: they show that it is the same file.
+OVERLAP_BYTES = 64
+#: Read at once of a part that is gone on with.
+READ_BYTES = 2**20
 
 
 class PartFile:
@@ -23,17 +30,42 @@ class PartFile:
         #: Whether nothing more is done with it.
         self.is_closed = False
         self._hash = hashlib.sha256()
+        #: What arrives once more of a part that is gone on with, as it was the first time.
+        self._overlap = b""
         #: Whoever is cancelled lets go of the file while its last piece may still be on the way.
         self._turn = threading.RLock()
 
-    def append(self, *pieces: bytes) -> None:
-        """Write pieces; the first one makes the file, and the folders that it is in.
+    def measure(self) -> int:
+        """Return how many bytes an earlier try has left."""
+        try:
+            found = self._part.lstat()
+        except OSError:
+            return 0
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
-        Raises WriteError where a link would lead it out of the run folder.
+    def resume(self, offset_bytes: int) -> None:
+        """Go on with what an earlier try has left. Raises DownloadError where it has changed since it was measured."""
+        with self._turn:
+            file = self._open("r+")
+            remaining_bytes = offset_bytes
+            while remaining_bytes and (piece := file.read(min(remaining_bytes, READ_BYTES))):
+                self._hash.update(piece)
+                remaining_bytes -= len(piece)
+            if remaining_bytes:
+                raise DownloadError("What had arrived of the video is gone.")
+            self._overlap = file.read(OVERLAP_BYTES)
+            file.seek(offset_bytes)
+
+    def append(self, *pieces: bytes) -> None:
+        """Write pieces; the first call makes the file anew, and the folders that it is in.
+
+        Raises WriteError where a link would lead it out of the run folder, and DownloadError where the pieces do not go
+        on with what is there; then it is deleted.
         """
         with self._turn:
             file = self._open()
             for piece in pieces:
+                self._compare(piece)
                 self._hash.update(piece)
                 remaining = memoryview(piece)
                 while remaining:
@@ -47,7 +79,12 @@ class PartFile:
         with self._turn:
             self.append(*pieces)
             with BufferedReader(self._open()) as file:
-                sync(file.fileno())
+                try:
+                    sync(file.fileno())
+                except OSError:
+                    # What the disk has of it is not known any more, so nothing may go on with it.
+                    self.discard()
+                    raise
                 check_container(file)
             content_hash = self._hash.hexdigest()
             if os.path.lexists(self._path) and not (self._path.is_file() and hash_file(self._path) == content_hash):
@@ -56,11 +93,25 @@ class PartFile:
             self.is_closed = True
             return content_hash
 
+    def keep(self, *pieces: bytes) -> None:
+        """Write the last pieces, and leave the file for the next try, if it is the beginning of a video at all."""
+        with self._turn:
+            if self.is_closed:
+                return
+            self.append(*pieces)
+            file = self._open()
+            file.seek(0)
+            if begins_as_mp4(file):
+                self.close()
+            else:
+                self.discard()
+
     def discard(self) -> None:
         """Delete what arrived; it can be anything, a page that repeats the signed link too."""
-        self.close()
-        if self._file is not None:
-            self._part.unlink(missing_ok=True)
+        with self._turn:
+            if not self.is_closed and self._file is not None:
+                self._part.unlink(missing_ok=True)
+            self.close()
 
     def close(self) -> None:
         """Let go of the file; whoever still waits for a turn to write gets none."""
@@ -69,11 +120,17 @@ class PartFile:
             if self._file is not None:
                 self._file.close()
 
-    def _open(self) -> FileIO:
+    def _compare(self, piece: bytes) -> None:
+        known, self._overlap = self._overlap[: len(piece)], self._overlap[len(piece) :]
+        if not piece.startswith(known):
+            self.discard()
+            raise DownloadError("The media host sends another file than before.")
+
+    def _open(self, mode: str = "w+") -> FileIO:
         if self.is_closed:
             raise ValueError("the download was given up")
         if self._file is None:
             self._folder.require_inside(self._path)
             make_folders(self._path.parent, self._folder.path)
-            self._file = FileIO(self._part, "w+", opener=open_own)
+            self._file = FileIO(self._part, mode, opener=open_own)
         return self._file

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from hedra_batch.api.protocol import Api
-from hedra_batch.errors import BudgetReachedError, HedraBatchError, JobError, OutOfCreditsError, UnfinishedError
+from hedra_batch.errors import HedraBatchError, JobError, UnfinishedError
 from hedra_batch.inputs import PriceKey
 from hedra_batch.job import Attempt
 from hedra_batch.ledger.ledger import Ledger
@@ -73,7 +73,7 @@ class Run:
         return self._runner.stations
 
     @property
-    def closed_by(self) -> OutOfCreditsError | BudgetReachedError | None:
+    def closed_by(self) -> HedraBatchError | None:
         return self._runner.closed_by
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -94,9 +95,10 @@ class MediaHost:
         name = request.match_info["name"]
         self._check(name, request)
         movie = self._movie(name)
+        answer = self._answer(request, movie, f'"{name}-{len(movie)}"')
         if self._faults.should_inject("cut-download", request):
-            self._cut_download(request, movie)
-        return _ranged(request, movie)
+            self._cut_download(request, answer)
+        return answer
 
     def _check(self, name: str, request: web.Request) -> None:
         if KEY_HEADER in request.headers:
@@ -114,26 +116,45 @@ class MediaHost:
         movie = make_movie(generation.width, generation.height, generation.duration_ms, generation.id)
         return fill_up(movie, self._least_bytes)
 
-    def _cut_download(self, request: web.Request, movie: bytes) -> None:
+    def _answer(self, request: web.Request, movie: bytes, tag: str) -> web.Response:
+        if self._faults.should_inject("new-version", request):
+            tag = f'"{secrets.token_hex(8)}"'
+        headers = {"Accept-Ranges": "bytes", "ETag": tag}
+        if not _is_part_wanted(request, tag) or self._faults.should_inject("ignored-range", request):
+            return web.Response(body=movie, content_type="video/mp4", headers=headers)
+        start, stop = _read_range(request, len(movie))
+        told, sent = start, start
+        if self._faults.should_inject("wrong-range", request):
+            sent = start // 2
+            told = sent if self._faults.flip_coin() else start
+        headers["Content-Range"] = f"bytes {told}-{told + stop - start - 1}/{len(movie)}"
+        part = movie[sent : sent + stop - start]
+        return web.Response(status=206, body=part, content_type="video/mp4", headers=headers)
+
+    def _cut_download(self, request: web.Request, answer: web.Response) -> None:
         """Send half of the body; without a length, the client cannot tell that more was to come."""
-        request[RECORD].status = 200
-        length = f"Content-Length: {len(movie)}\r\n" if self._faults.flip_coin() else ""
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n{length}Connection: close\r\n\r\n"
+        body = answer.body if isinstance(answer.body, bytes) else b""
+        request[RECORD].status = answer.status
+        headers = {**answer.headers, "Connection": "close"}
+        if self._faults.flip_coin():
+            headers["Content-Length"] = str(len(body))
+        lines = [f"HTTP/1.1 {answer.status} {answer.reason}", *(f"{name}: {value}" for name, value in headers.items())]
         if isinstance(request.transport, asyncio.Transport):
-            request.transport.write(head.encode() + movie[: len(movie) // 2])
+            request.transport.write("\r\n".join([*lines, "", ""]).encode() + body[: len(body) // 2])
             request.transport.close()
         raise ConnectionCutError
 
 
-def _ranged(request: web.Request, movie: bytes) -> web.Response:
+def _is_part_wanted(request: web.Request, tag: str) -> bool:
+    """Tell whether a part is asked for, of this version if of one: else the whole is the answer (RFC 9110, 13.1.5)."""
+    return "Range" in request.headers and request.headers.get("If-Range", tag) == tag
+
+
+def _read_range(request: web.Request, length_bytes: int) -> tuple[int, int]:
     try:
-        start, stop, _ = request.http_range.indices(len(movie))
+        start, stop, _ = request.http_range.indices(length_bytes)
     except ValueError as error:
         raise MediaRefusalError(416, "InvalidRange", "The range cannot be read.") from error
     if start >= stop:
         raise MediaRefusalError(416, "InvalidRange", "The range is outside of the file.")
-    headers = {"Accept-Ranges": "bytes"}
-    if "Range" not in request.headers:
-        return web.Response(body=movie, content_type="video/mp4", headers=headers)
-    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(movie)}"
-    return web.Response(status=206, body=movie[start:stop], content_type="video/mp4", headers=headers)
+    return start, stop

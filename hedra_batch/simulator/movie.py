@@ -23,6 +23,8 @@ _TICKS_PER_MS = 24
 #: 24 frames a second.
 _TICKS_PER_FRAME = 1000
 _BOX_HEAD_BYTES = 8
+#: Repeats after a prime number of bytes, so that a part of a file is like no other part near it.
+_FILLING = hashlib.shake_256(b"filling").digest(65_537)
 _TRACK = 1
 _UPRIGHT = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 
@@ -100,7 +102,10 @@ def _nal_unit(header: int, payload: bytes) -> bytes:
 def fill_up(movie: bytes, least_bytes: int) -> bytes:
     """Make a file as large as asked for, by a box that players skip."""
     missing_bytes = least_bytes - len(movie)
-    return movie + _box(b"free", bytes(max(missing_bytes - _BOX_HEAD_BYTES, 0))) if missing_bytes > 0 else movie
+    if missing_bytes <= 0:
+        return movie
+    filling_bytes = max(missing_bytes - _BOX_HEAD_BYTES, 0)
+    return movie + _box(b"free", (_FILLING * (filling_bytes // len(_FILLING) + 1))[:filling_bytes])
 
 
 @lru_cache(maxsize=32)

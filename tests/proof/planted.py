@@ -179,7 +179,8 @@ PLANTED = (
                 "        attempt = await self._record(attempt, content_hash, size_bytes)\n",
                 "        attempt = await self._record(attempt, content_hash, size_bytes)\n"
                 "        from hedra_batch.durable import publish\n"
-                "        await asyncio.to_thread(publish, part._part, part._path)\n",
+                "        path = self._saver._folder.path / str(attempt.output)\n"
+                "        await asyncio.to_thread(publish, path.with_name(f'{path.name}.part'), path)\n",
             ),
         ),
     ),

@@ -85,6 +85,8 @@ WEATHER = {
     "slow": (0.35, 0.1, 0.5),
     "garbage": (0.3, 0.02, 0.25),
     "cut-download": (0.3, 0.1, 0.6),
+    "ignored-range": (0.2, 0.1, 0.6),
+    "new-version": (0.2, 0.1, 0.6),
     "expired-link": (0.2, 0.1, 0.6),
     "missing-link": (0.2, 0.1, 0.6),
 }

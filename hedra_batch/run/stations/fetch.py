@@ -4,39 +4,68 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TypeVar
+from types import TracebackType
+from typing import Self
 
-from hedra_batch.api.media import CHUNK_BYTES, Download, MediaClient
+from hedra_batch.api.media import MediaClient
 from hedra_batch.api.protocol import Api
 from hedra_batch.decide import Deduplication, Finding, after_denial, after_recheck, is_denial_believed
-from hedra_batch.errors import DownloadError, HedraBatchError, JobError, ResultDeniedError, UnfinishedError, WriteError
+from hedra_batch.errors import (
+    DownloadError,
+    HedraBatchError,
+    JobError,
+    Obstacle,
+    ResultDeniedError,
+    UnfetchedError,
+    UnfinishedError,
+)
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.run.pacing.backoff import Backoff
 from hedra_batch.run.pacing.rate import Backlog
-from hedra_batch.run.part_file import PartFile
+from hedra_batch.run.saving import Saver
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.state import State
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 
 class _Patience:
-    """How often one result is still tried, with a growing pause before each further try."""
+    """How often one result is still tried, with a growing pause before each further try.
 
-    def __init__(self, settings: RunSettings) -> None:
+    As long as it may be that nothing can be fetched at all, it counts to the backlog, so that nothing more is bought.
+    """
+
+    def __init__(self, settings: RunSettings, backlog: Backlog) -> None:
         self.tries_left = settings.download_tries
+        #: What the last try met.
+        self.obstacle: Obstacle | None = None
+        self._backlog = backlog
         self._backoff = Backoff(settings.first_pause_seconds, settings.longest_pause_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._meet(None)
+
+    def _meet(self, obstacle: Obstacle | None) -> None:
+        if obstacle and not self.obstacle:
+            self._backlog.grow()
+        elif self.obstacle and not obstacle:
+            self._backlog.shrink()
+        self.obstacle = obstacle
 
     async def on_failure(self, attempt: Attempt, error: HedraBatchError) -> None:
         self.tries_left -= 1
+        self._meet(error.obstacle if isinstance(error, DownloadError) else None)
         again = " It is fetched again." if self.tries_left else ""
         logger.warning("%s: %s.%s", attempt.label, str(error).rstrip("."), again)
         if self.tries_left:
@@ -60,8 +89,7 @@ class Fetcher:
     ) -> None:
         self._ledger = ledger
         self._api = api
-        self._media = media
-        self._folder = folder
+        self._saver = Saver(ledger, media, folder, settings.clock)
         self._backlog = backlog
         self._settings = settings
         self._room = asyncio.Semaphore(settings.limits.downloads)
@@ -78,8 +106,11 @@ class Fetcher:
 
         For an attempt that is DONE, it makes its file anew: what stands in its place is moved aside.
         """
+        with _Patience(self._settings, self._backlog) as patience:
+            return await self._process(attempt, patience)
+
+    async def _process(self, attempt: Attempt, patience: _Patience) -> Attempt:
         denial: ResultDeniedError | None = None
-        patience = _Patience(self._settings)
         while patience.tries_left:
             try:
                 # What has no link takes nobody's turn.
@@ -93,8 +124,9 @@ class Fetcher:
                 await patience.on_failure(attempt, error)
         if denial:
             return await self._on_denial(attempt, denial)
-        raise UnfinishedError(
-            "The result is at the server, but could not be fetched. The next run fetches it, at no further cost."
+        raise UnfetchedError(
+            "The result is at the server, but could not be fetched. The next run fetches it, at no further cost.",
+            patience.obstacle,
         )
 
     async def _fetch_patiently(self, attempt: Attempt, link: str, patience: _Patience) -> Attempt:
@@ -158,24 +190,7 @@ class Fetcher:
             self._room.release()
 
     async def _fetch(self, attempt: Attempt, link: str) -> Attempt:
-        output = attempt.output or attempt.wanted_output
-        part = PartFile(self._folder, output)
-        try:
-            async with self._media.open(link) as download:
-                content_hash, size_bytes = await _save(part, download)
-        except DownloadError:
-            with suppress(OSError):
-                await _work(part.discard)
-            raise
-        except OSError as error:
-            raise WriteError(
-                f"{self._folder.path / output} cannot be written: {error.strerror or error}. The video stays at the "
-                "server: once that is put right, the next run fetches it at no further cost."
-            ) from error
-        finally:
-            if not part.is_closed:
-                # Who is cancelled here waits for no disk.
-                asyncio.get_running_loop().run_in_executor(None, part.close)
+        content_hash, size_bytes = await self._saver.save(attempt, link)
         attempt = await self._record(attempt, content_hash, size_bytes)
         logger.info("%s: done -> %s (%d bytes)", attempt.label, attempt.output, size_bytes)
         return attempt
@@ -190,25 +205,3 @@ class Fetcher:
         if attempt.state is State.DONE:
             return await self._ledger.record_restored(attempt, content_hash, size_bytes)
         return await self._ledger.apply(attempt, events.complete(content_hash, size_bytes))
-
-
-async def _save(part: PartFile, download: Download) -> tuple[str, int]:
-    """Stream a body to its file; returns its SHA-256 in hex and its size. Raises DownloadError when it is cut short."""
-    pieces: list[bytes] = []
-    size_bytes = waiting_bytes = 0
-    async for chunk in download.chunks:
-        pieces.append(chunk)
-        size_bytes += len(chunk)
-        waiting_bytes += len(chunk)
-        if waiting_bytes >= CHUNK_BYTES:
-            # Going to another thread and back costs more than writing a small piece: an ordinary video goes few times.
-            await _work(part.append, *pieces)
-            pieces, waiting_bytes = [], 0
-    if download.length_bytes is not None and size_bytes != download.length_bytes:
-        raise DownloadError(f"Only {size_bytes} of {download.length_bytes} bytes arrived.")
-    return await _work(part.finish, *pieces), size_bytes
-
-
-async def _work(function: Callable[..., T], *values: bytes) -> T:
-    """Do what waits for the disk in another thread."""
-    return await asyncio.get_running_loop().run_in_executor(None, function, *values)
