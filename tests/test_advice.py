@@ -34,7 +34,10 @@ WHERE = "--folder here --base-url http://127.0.0.1:1/x"
         ("retry", f"hedra-batch retry 'my spring.yaml' {WHERE} --edition june --budget 500"),
         ("resolve", f"hedra-batch resolve 'my spring.yaml' {WHERE} --edition june"),
         ("fetch", f"hedra-batch fetch 'my spring.yaml' {WHERE}"),
-        ("plan", "hedra-batch plan 'my spring.yaml' --folder here --edition june"),
+        (
+            "plan",
+            f"hedra-batch plan 'my spring.yaml' {WHERE} --edition june --budget 500",
+        ),
         ("status", "hedra-batch status 'my spring.yaml' --folder here"),
         ("results", "hedra-batch results 'my spring.yaml' --folder here"),
         ("verify", "hedra-batch verify 'my spring.yaml' --folder here"),

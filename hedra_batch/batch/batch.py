@@ -25,10 +25,12 @@ from hedra_batch.errors import (
 )
 from hedra_batch.folder import RunFolder
 from hedra_batch.ledger import events
-from hedra_batch.ledger.budget import Spending
+from hedra_batch.ledger.budget import Account, Spending
 from hedra_batch.manifest.jobs import Jobs
 from hedra_batch.manifest.loading import Manifest
 from hedra_batch.money import Money
+from hedra_batch.planning.coverage import Shortfall, expect_room, find_shortfalls
+from hedra_batch.planning.fingerprint import Fingerprint
 from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.selection import Selection, summarize
@@ -55,8 +57,8 @@ class Batch:
         #: What the edition will have cost once the plan is carried out, by the price list.
         self._expected = Spending(Money(0))
 
-    async def plan(self, request: PlanRequest | None = None) -> PlanSummary:
-        """Work out what is to be done.
+    async def plan(self, request: PlanRequest | None = None, *, is_coded: bool = False) -> PlanSummary:
+        """Work out what is to be done, and take a code of it where it is to be the same as an earlier plan.
 
         Raises UsageError where the ids select nothing, and JobsChangedError rather than buy jobs again in silence that
         were edited after they were paid for.
@@ -67,7 +69,7 @@ class Batch:
         rules = Rules(attempts=self.session.settings.attempts, lost_attempts=lost_attempts)
         self._selection = make_selection(self.manifest.jobs, request, rules)
         await self._ask_models_early()
-        summary = await summarize(self._selection, ledger)
+        summary = await summarize(self._selection, ledger, Fingerprint() if is_coded else None)
         try:
             require_selected(summary, self.manifest.jobs, request)
         except UsageError as error:
@@ -83,7 +85,7 @@ class Batch:
 
         It is also the first sign that key and address are right. Raises StopRunError and UserError where they are not.
         """
-        quote = await (await self._connect()).quote(summary)
+        quote = await (await self._connect()).billing.quote(summary)
         self._is_priced = True
         before = await self.read_spending()
         self._expected = Spending(
@@ -94,6 +96,29 @@ class Batch:
     async def read_spending(self) -> Spending:
         """Read what all runs of this edition may have cost so far."""
         return await self.session.ledger.read_spending(self.manifest.jobs.edition)
+
+    async def read_accounts(self) -> list[Account]:
+        """Read each budget of this edition, and what counts towards it."""
+        return await self.session.ledger.read_accounts(self.manifest.jobs.edition)
+
+    async def find_shortfalls(self, summary: PlanSummary, quote: Quote) -> list[Shortfall]:
+        """Find what covers less than all that was planned: the balance, a budget or the disk."""
+        if not quote.count:
+            return []
+        sizes = await self.session.ledger.look(lambda reader: reader.average_sizes())
+        room = expect_room(summary, sizes, self.session.workspace.folder.read_free_bytes())
+        return list(find_shortfalls(quote.runs, await self.read_accounts(), quote.balance, room))
+
+    async def has_code(self, summary: PlanSummary, code: str) -> bool:
+        """Tell whether a priced plan is the one that `plan` showed with a code, with its prices or without any."""
+        if summary.fingerprint is None:
+            return False
+        estimate = (await self._connect()).billing.estimate
+        return code.strip().upper() in (summary.fingerprint.write_code(estimate), summary.fingerprint.write_code())
+
+    async def close_submitting(self, reason: HedraBatchError) -> None:
+        """Buy nothing; what was bought before is followed and fetched by `run`."""
+        await (await self._connect()).close_submitting(reason)
 
     async def run(self, summary: PlanSummary) -> None:
         """Process what was planned as far as it goes. Raises StopRunError when it cannot go on.
@@ -108,7 +133,9 @@ class Batch:
     async def take_snapshot(self) -> Snapshot:
         """Look at the run as it is at this moment, for whoever shows it."""
         spending, expected = await self.read_spending(), self._expected
-        cost = Cost(spending.spent, expected.spent, spending.unpriced, expected.unpriced, self.session.settings.budget)
+        cost = Cost(
+            spending.spent, expected.spent, spending.unpriced, expected.unpriced, self.session.settings.budgets.edition
+        )
         run = self._run
         if run is None:
             return self.session.progress.take_snapshot(cost=cost)
@@ -144,7 +171,7 @@ class Batch:
             return
         if await self.session.ledger.look(lambda reader: reader.has_any(UNENDED)):
             # To survey a large batch takes longer than the answer, which is then there when it is wanted.
-            (await self._connect()).ask_models()
+            (await self._connect()).billing.ask_models()
 
     async def _connect(self) -> Run:
         if self._run is None:
@@ -175,7 +202,7 @@ def apply_manifest(manifest: Manifest, settings: RunSettings | None = None) -> R
     return replace(
         settings or RunSettings(),
         limits=manifest.limits,
-        budget=manifest.budget,
+        budgets=manifest.budgets,
         attempts=manifest.attempts,
         on_unknown=manifest.on_unknown,
         quiet_window_seconds=manifest.quiet_window_seconds,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any
 
 from hedra_batch import __version__
@@ -14,11 +13,9 @@ from hedra_batch.errors import HedraBatchError, WriteError
 from hedra_batch.ledger.opening import open_reader
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import LatestAttempt
-from hedra_batch.planning.result import RunResult, judge
+from hedra_batch.planning.result import OVERDUE_LIMIT, RunResult, judge
 from hedra_batch.planning.selection import Selection
 
-#: How long a job may be overdue before a person must look.
-OVERDUE_LIMIT = timedelta(hours=24)
 #: What summary.json counts.
 COUNTED = ("done", "failed", "running", "held", "unknown", "new", "overdue", "changed")
 

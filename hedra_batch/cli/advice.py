@@ -10,10 +10,10 @@ from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.state import HELD, State
 
 #: Commands that need no network.
-LOCAL_COMMANDS = frozenset({"plan", "status", "results", "verify"})
-#: Commands for one edition, and those of them that buy.
+LOCAL_COMMANDS = frozenset({"status", "results", "verify"})
+#: Commands for one edition, and those of them that are bounded by a budget.
 EDITION_COMMANDS = frozenset({"run", "retry", "plan", "resolve"})
-BUYING_COMMANDS = frozenset({"run", "retry"})
+BUDGET_COMMANDS = frozenset({"run", "retry", "plan"})
 #: Failures that the same inputs meet again, so that editing the job is what helps.
 EDIT_CODES = frozenset(
     {"invalid_argument", "moderation_failed", "moderation_likeness", "not_found", "failed_precondition"}
@@ -64,6 +64,6 @@ def write_command(options: RunOptions, name: str, *further: str, edition: str | 
     edition = options.edition if edition is None else edition
     if edition and name in EDITION_COMMANDS:
         words += ["--edition", edition]
-    if options.budget and name in BUYING_COMMANDS:
+    if options.budget and name in BUDGET_COMMANDS:
         words += ["--budget", str(options.budget.amount)]
     return shlex.join([*words, *further])

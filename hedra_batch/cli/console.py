@@ -21,12 +21,13 @@ from hedra_batch.errors import (
     EXIT_UNFINISHED,
     HedraBatchError,
     JobsChangedError,
+    OtherPlanError,
     UnconfirmedError,
     UnfinishedError,
 )
-from hedra_batch.ledger.budget import Spending
+from hedra_batch.ledger.budget import Account
 from hedra_batch.ledger.records import LatestAttempt
-from hedra_batch.money import Money
+from hedra_batch.planning.coverage import Shortfall
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import TakeSnapshot
@@ -86,22 +87,38 @@ class Console:
             with divert(self._warnings, lines, logging.INFO if self._options.verbosity else logging.WARNING):
                 yield
 
-    def write_plan(self, summary: PlanSummary, quote: Quote, budget: Money | None, spending: Spending | None) -> None:
+    def write_plan(self, summary: PlanSummary, quote: Quote, accounts: Sequence[Account]) -> None:
         """Say what will be bought, before the first paid request."""
-        parts = [quote.describe(), *summary.describe_rest()]
-        if budget is not None and spending is not None:
-            parts.append(f"budget {budget} ({spending.spent.amount} spent)")
+        parts = [quote.describe(), *summary.describe_rest(), *(account.describe() for account in accounts)]
         line = f"{self._name}: {', '.join(parts)}"
         self._write_line(line if summary.processed or summary.changed else f"{line}: nothing to do")
 
-    async def confirm(self, quote: Quote) -> None:
+    def write_shortfalls(self, shortfalls: Sequence[Shortfall]) -> None:
+        """Say what does not cover all, before the first paid request."""
+        for shortfall in shortfalls:
+            self._write_line(f"{self._name}: {shortfall.describe()}")
+
+    def make_other_plan(self, quote: Quote) -> OtherPlanError:
+        """Make what says that there is another plan now than the one whose code was given."""
+        plan_command = write_command(self._options, "plan", *repeat_selection(self._options))
+        return OtherPlanError(
+            f"Nothing was bought: the plan is no longer the one with the code {self._options.plan_code}. A run would "
+            f"buy {quote.describe()} now. To see the plan as it is, with its code:\n    {plan_command}"
+        )
+
+    @property
+    def can_ask(self) -> bool:
+        return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
+
+    async def confirm(self, quote: Quote, shortfalls: Sequence[Shortfall] = ()) -> None:
         """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""
-        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        if not self.can_ask:
             raise UnconfirmedError(
                 f"{quote.count} new videos need your consent: add a line such as 'budget: 500 credits' to the "
                 "manifest, or --budget 500, or --yes. Nothing was bought."
             )
-        print(f"Buy {quote.describe()}? [y/N] ", end="", file=sys.stderr, flush=True)
+        limits = "".join(f", though {shortfall.describe()}" for shortfall in shortfalls)
+        print(f"Buy {quote.describe()}{limits}? [y/N] ", end="", file=sys.stderr, flush=True)
         try:
             answer = await _read_answer()
         except asyncio.CancelledError:

@@ -15,7 +15,7 @@ from hedra_batch.cli.console import Console
 from hedra_batch.cli.loop import name_loop, run_on_loop
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.signals import Stop
-from hedra_batch.cli.workspace import TRIAL_SPEED, describe_path, find_edition, find_workspace
+from hedra_batch.cli.workspace import TRIAL_SPEED, apply_budget, describe_path, find_edition, find_workspace
 from hedra_batch.errors import HedraBatchError, LockedError, UsageError
 from hedra_batch.manifest.loading import Manifest, load_manifest
 from hedra_batch.planning.summary import PlanSummary
@@ -81,7 +81,8 @@ def _merge_settings(settings: RunSettings, manifest: Manifest, options: RunOptio
     return replace(
         settings,
         limits=replace(limits, submit=options.submit or limits.submit, in_flight=options.in_flight or limits.in_flight),
-        budget=options.budget or settings.budget,
+        budgets=apply_budget(settings.budgets, options),
+        makes_further_attempts=not options.plan_code,
         quiet_window_seconds=options.quiet_window_seconds or settings.quiet_window_seconds,
     )
 
@@ -133,7 +134,7 @@ class _Execution:
 
     async def _plan_and_run(self) -> None:
         batch = self._batch
-        summary = await batch.plan(self._options.request)
+        summary = await batch.plan(self._options.request, is_coded=bool(self._options.plan_code))
         await self._stop.guard(self._offer(summary))
         if not self._stop.is_stopped:
             async with self._console.show(batch.take_snapshot):
@@ -141,11 +142,23 @@ class _Execution:
 
     async def _offer(self, summary: PlanSummary) -> None:
         """Say what would be bought and for how much, and have it confirmed where nothing else bounds it."""
+        options, console = self._options, self._console
         quote = await self._batch.quote(summary)
+        console.write_plan(summary, quote, await self._batch.read_accounts())
+        if options.plan_code and not await self._batch.has_code(summary, options.plan_code):
+            raise console.make_other_plan(quote)
+        shortfalls = await self._batch.find_shortfalls(summary, quote)
+        if shortfalls and (options.is_whole or options.plan_code):
+            await self._batch.close_submitting(shortfalls[0].make_error())
+            return
+        console.write_shortfalls(shortfalls)
+        is_consented = options.is_confirmed or bool(options.plan_code)
+        if shortfalls and console.can_ask and not is_consented:
+            await console.confirm(quote, shortfalls)
+        elif quote.count > UNCONFIRMED_LIMIT and not (is_consented or self._is_bounded):
+            await console.confirm(quote)
+
+    @property
+    def _is_bounded(self) -> bool:
         session = self._batch.session
-        budget = session.settings.budget
-        spending = await self._batch.read_spending() if budget is not None else None
-        self._console.write_plan(summary, quote, budget, spending)
-        is_bounded = budget is not None or self._options.is_confirmed or session.workspace.is_local
-        if quote.count > UNCONFIRMED_LIMIT and not is_bounded:
-            await self._console.confirm(quote)
+        return session.settings.budgets.is_set or session.workspace.is_local

@@ -30,6 +30,13 @@ from hedra_batch.cli.options import (
 @ids_option
 @first_option("Only the first N jobs, in the order of the manifest.")
 @rebuy_option("Buy jobs anew that were edited after they were paid for; without it a run stops and says which.")
+@click.option(
+    "--plan",
+    "plan_code",
+    default="",
+    metavar="CODE",
+    help="Buy exactly what `plan` has shown with this code, or nothing.",
+)
 @purchase_options
 def run(**flags: Any) -> int:
     """Make every video of MANIFEST that is not made yet.

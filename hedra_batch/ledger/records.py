@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from hedra_batch.errors import LedgerError
+from hedra_batch.inputs import FieldValues
 from hedra_batch.job import Attempt, Job, to_label
 from hedra_batch.money import Money
 from hedra_batch.state import State
@@ -77,6 +79,38 @@ class LatestAttempt(NamedTuple):
     @property
     def label(self) -> str:
         return to_label(self.edition, self.job_id)
+
+
+class Charge(NamedTuple):
+    """What the server has charged for one kind of request, at most."""
+
+    fields: FieldValues
+    charged: Money
+
+
+class Group(StrEnum):
+    """What costs are added up by."""
+
+    PROMPT = "prompt"
+    IMAGE = "image"
+    MODEL = "model"
+    EDITION = "edition"
+    STATE = "state"
+    #: All in one.
+    NONE = ""
+
+
+class ResultSum(NamedTuple):
+    """What some attempts have cost, all those of their jobs together."""
+
+    name: str
+    #: Those that ended as a video.
+    videos: int
+    charged: int
+    refunded: int
+    #: Those that may have been charged without the server having said how much, and the estimate of them.
+    untold: int
+    untold_estimated: int
 
 
 class ResultFile(NamedTuple):

@@ -50,6 +50,8 @@ class PlannedJob:
     step: Step
     job: Job | None
     latest: LatestAttempt | None
+    #: The id of the job that its paid work counted for until now, where that was another one.
+    formerly: str = ""
 
     @property
     def label(self) -> str:
@@ -85,6 +87,11 @@ class PlannedJob:
     @property
     def next_number(self) -> int:
         return self.latest.number + 1 if self.latest else 1
+
+    @property
+    def bought_number(self) -> int:
+        """The number of the attempt that is bought, as far as it is known before."""
+        return self.next_number if self.latest is None or self.step is Step.ADD else self.latest.number
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from hedra_batch.decide import is_possibly_paid
 from hedra_batch.errors import (
@@ -22,7 +23,8 @@ from hedra_batch.state import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, State
 
 #: Accepted and not ended: with time these become a matter for a person.
 LINGERING = frozenset({State.OVERDUE, State.READY})
-
+#: How long they may be that before a person must look.
+OVERDUE_LIMIT = timedelta(hours=24)
 
 #: Jobs of each kind that are named.
 NAMED_LIMIT = 10

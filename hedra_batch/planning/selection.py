@@ -10,6 +10,7 @@ from hedra_batch.job import Job
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import JobIdentity, LatestAttempt
+from hedra_batch.planning.fingerprint import Fingerprint
 from hedra_batch.planning.plan import FOLLOWED, PlannedJob, Rules, judge, judge_left
 from hedra_batch.planning.summary import PlanSummary
 
@@ -134,9 +135,9 @@ async def page_through(selection: Selection, ledger: Ledger) -> AsyncIterator[li
         yield page
 
 
-async def summarize(selection: Selection, ledger: Ledger) -> PlanSummary:
+async def summarize(selection: Selection, ledger: Ledger, fingerprint: Fingerprint | None = None) -> PlanSummary:
     """Add up what a scope comes to."""
-    summary = PlanSummary()
+    summary = PlanSummary(fingerprint=fingerprint)
     async for page in page_through(selection, ledger):
         for planned in page:
             summary.add(planned)

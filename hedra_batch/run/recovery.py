@@ -12,7 +12,7 @@ from hedra_batch.api.protocol import Api, SentRequest
 from hedra_batch.decide import Deduplication
 from hedra_batch.errors import JobError, UnfinishedError
 from hedra_batch.job import Job
-from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.ledger.ledger import Estimate, Ledger
 from hedra_batch.planning.plan import Step
 from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
@@ -26,9 +26,10 @@ logger = logging.getLogger(__name__)
 class Recovery:
     """Knows which attempts a ledger that was lost may have had; without a loss it has nothing to do."""
 
-    def __init__(self, ledger: Ledger, api: Api, settings: RunSettings) -> None:
+    def __init__(self, ledger: Ledger, api: Api, estimate: Estimate, settings: RunSettings) -> None:
         self._ledger = ledger
         self._api = api
+        self._estimate = estimate
         self._settings = settings
         #: The highest number that a lost attempt may have.
         self._highest = ledger.loss.highest_attempt if ledger.loss else 0
@@ -41,7 +42,7 @@ class Recovery:
         async for page in page_through(selection, self._ledger):
             lost = [planned.job for planned in page if planned.step is Step.RECOVER and planned.job]
             numbered = [(job, number) for job in lost if (number := await self.choose_number(job, 1)) is not None]
-            for attempt in await self._ledger.record(numbered, self._api.estimate):
+            for attempt in await self._ledger.record(numbered, self._estimate):
                 progress.on_change(attempt.key, attempt.label, State.NEW, attempt.state)
 
     async def choose_number(self, job: Job, least: int) -> int | None:
