@@ -43,7 +43,10 @@ HOW = "--edition june --budget 500 --quiet-window 90s"
         ("retry", f"hedra-batch retry 'my spring.yaml' {WHERE} {HOW} --submit 2.5/min --in-flight 2"),
         ("resolve", f"hedra-batch resolve 'my spring.yaml' {WHERE} {HOW}"),
         ("fetch", f"hedra-batch fetch 'my spring.yaml' {WHERE}"),
-        ("plan", "hedra-batch plan 'my spring.yaml' --folder here --edition june"),
+        (
+            "plan",
+            f"hedra-batch plan 'my spring.yaml' {WHERE} --edition june --budget 500",
+        ),
         ("results", "hedra-batch results 'my spring.yaml' --folder here"),
     ],
 )

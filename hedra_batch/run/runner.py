@@ -73,12 +73,18 @@ class Runner:
         #: Attempts that keep the run going: neither at their end for this run, nor overdue.
         self._active: set[int] = set()
         self._is_admitting = False
-        self._out_of_credits: OutOfCreditsError | None = None
+        self._closed_by: HedraBatchError | None = None
 
     @property
-    def closed_by(self) -> OutOfCreditsError | BudgetReachedError | None:
+    def closed_by(self) -> HedraBatchError | None:
         """Why something was not submitted, when the run itself went on."""
-        return self._out_of_credits or self._parking.budget_reason
+        return self._closed_by or self._parking.budget_reason
+
+    async def close(self, reason: HedraBatchError) -> None:
+        """Submit nothing more; what is at the server is followed and fetched."""
+        logger.log(logging.DEBUG if self._closed_by else logging.ERROR, "%s", reason)
+        self._closed_by = reason
+        await self._concurrency.close()
 
     @property
     def left_out(self) -> Mapping[JobIdentity, Money | None]:
@@ -206,9 +212,7 @@ class Runner:
         except BudgetReachedError as reason:
             self._park_too_dear(attempt, planned, reason)
         except OutOfCreditsError as reason:
-            logger.log(logging.DEBUG if self._out_of_credits else logging.ERROR, "%s", reason)
-            self._out_of_credits = reason
-            await self._concurrency.close()
+            await self.close(reason)
         finally:
             await self._concurrency.leave(key)
             self._poller.first_read.on_read(key)
