@@ -256,7 +256,7 @@ class Console:
         room = purse.find_room(edition, prices)
         others = [name_budget(account) for account in purse.find_others(edition, prices)]
         if others:
-            words = f"{words}, and the {' and the '.join(others)} in the manifest is raised"
+            words = f"{words} (raise the {' and the '.join(others)} in the manifest)"
         if room is Room.TOO_LITTLE:
             return replace(self._options, budget=purse.find_sufficient(edition, prices)), words
         if room is Room.ENOUGH:
