@@ -94,6 +94,16 @@ async def test_all_or_nothing_follows_what_was_bought_before(desk: Desk, simulat
     assert (count_states(desk), len(list_charged(simulator))) == ({"done": 1}, 1)
 
 
+async def test_another_plan_follows_what_was_bought_before(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, 2)
+    run = await desk.start("run", "batch.yaml", "--first", "1")
+    await wait_until(lambda: len(simulator.billing) == 1)
+    run.kill()
+    await run.communicate()
+    assert await desk.run_here(plan_code="22222222", quiet_window_seconds=0.1) == 78
+    assert (count_states(desk), len(list_charged(simulator))) == ({"done": 1}, 1)
+
+
 async def test_a_budget_of_0_covers_nothing_and_is_a_budget(desk: Desk, simulator: Simulator) -> None:
     write_jobs(desk, 2, f"{PRICED}\nbudget: 0 credits")
     finished = await desk.call("run", "batch.yaml")
