@@ -51,6 +51,7 @@ def _make_new(first: dict[str, Any], job: Job) -> dict[str, Any]:
         "bought_as": job.id,
         "state": "NEW",
         "digest": job.inputs.digest,
+        "sent_digest": job.inputs.digest,
         "fields": json.dumps(job.inputs.fields, ensure_ascii=False),
         "prompt_id": job.prompt_id,
         "image_id": job.image_id,

@@ -7,6 +7,7 @@ translated at the seam that calls them and raised `from` their cause.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 #: Exit code and meaning, in the order of `--help`. Codes of 64 and above follow sysexits.h.
 EXIT_CODES: tuple[tuple[str, str], ...] = (
@@ -14,7 +15,10 @@ EXIT_CODES: tuple[tuple[str, str], ...] = (
     ("1", "some jobs failed for good"),
     ("2", "the command line is wrong"),
     ("3", "all is well but not finished: go on as the last lines say"),
-    ("4", "a person must look: jobs are held or overdue, were edited after they were paid for, or files are damaged"),
+    (
+        "4",
+        "a person must look: jobs are held, overdue or edited after payment, files are damaged, or none can be fetched",
+    ),
     ("5", "the account is out of credits"),
     ("6", "the budget is reached"),
     ("65", "the manifest has errors"),
@@ -169,6 +173,12 @@ class BudgetReachedError(StopRunError):
     exit_code = 6
 
 
+class NothingFetchedError(StopRunError):
+    """Results cannot be fetched for a reason that all share: submitting stops, following and fetching go on."""
+
+    exit_code = EXIT_LOOK
+
+
 class DamagedFilesError(HedraBatchError):
     """Results are not on disk as they were when they were done."""
 
@@ -272,8 +282,27 @@ class GarbledError(RetryError):
     """A read got an answer that the published document does not allow."""
 
 
+class Obstacle(StrEnum):
+    """What keeps results from being fetched at the host or on the way to it; never what is wrong with one file."""
+
+    NAME = "the media host's name cannot be found"
+    ADDRESS = "the media host's name leads into a private network"
+    CERTIFICATE = "no secure connection to the media host can be made"
+    PROXY = "a proxy before the media host wants to know who asks"
+    CONNECTION = "the media host cannot be reached"
+    REFUSAL = "the media host refuses to give them"
+    OUTAGE = "the media host is out of order"
+
+
 class DownloadError(RetryError):
-    """A media file did not arrive whole, or is not a video; a fresh link may mend it."""
+    """A media file did not arrive whole, or is not a video; a fresh link may mend it.
+
+    `obstacle` is the reason where it lies at no file of its own.
+    """
+
+    def __init__(self, message: str, obstacle: Obstacle | None = None) -> None:
+        super().__init__(message)
+        self.obstacle = obstacle
 
 
 class SubmittingClosedError(HedraBatchError):
@@ -289,6 +318,14 @@ class UnfinishedError(HedraBatchError):
     """The attempt can get no further in this run; it stays where it is and the next run goes on with it."""
 
     exit_code = EXIT_UNFINISHED
+
+
+class UnfetchedError(UnfinishedError):
+    """The result is at the server, and did not arrive; `obstacle` is what its last try met."""
+
+    def __init__(self, message: str, obstacle: Obstacle | None = None) -> None:
+        super().__init__(message)
+        self.obstacle = obstacle
 
 
 # Settle by reading: neither a success nor a failure.

@@ -87,6 +87,10 @@ def test_very_long_texts_are_compared_in_no_time_to_speak_of() -> None:
     assert "4242" in describe_prompt(before, before.replace(" 4242 ", " changed "))
 
 
+#: Where not all are named, their line selects others with them.
+NEW_TOO = " (and what is new among the same ids is made)"
+
+
 def test_edited_jobs_are_named_with_what_each_way_on_costs() -> None:
     notice = EditNotice(3, 0, "about 105 credits (35 each)", [("market", {"prompt": "a"}, {"prompt": "b"})])
     assert list(write_edits(notice, COMMANDS)) == [
@@ -96,9 +100,9 @@ def test_edited_jobs_are_named_with_what_each_way_on_costs() -> None:
         "  All of them:",
         "      see plan",
         "  To go back, 0 credits: undo the edits in the manifest.",
-        "  To have the videos as they are count for the edited jobs, 0 credits:",
+        f"  To have the videos as they are count for the edited jobs, 0 credits{NEW_TOO}:",
         "      keep them",
-        "  To buy them anew, about 105 credits (35 each); the files that are here stay:",
+        f"  To buy them anew, about 105 credits (35 each){NEW_TOO}; the files that are here stay:",
         "      buy anew",
     ]
 

@@ -66,6 +66,23 @@ async def test_a_request_is_found_by_its_echo_where_ids_may_not_be_used() -> Non
     assert found.deduplication is Deduplication.NONE
 
 
+@pytest.mark.parametrize(
+    ("status", "error"), [(502, errors.UnfinishedError), (403, errors.JobError), (200, errors.UnfinishedError)]
+)
+async def test_a_search_for_an_echo_ends_also_where_the_list_cannot_be_read(
+    status: int, error: type[Exception]
+) -> None:
+    def answer(request: web.Request) -> object:
+        if "ids" in request.query:
+            return make_list()
+        body = {"error_code": "PERMISSION_DENIED", "messages": ["No."]} if status == 403 else {"detail": "broken"}
+        return web.json_response(body, status=status)
+
+    async with open_scripted(list=answer) as (api, _):
+        with pytest.raises(error):
+            await api.find(SENT)
+
+
 async def test_a_server_that_uses_our_ids_has_nothing_under_another_one() -> None:
     async with open_scripted(list=list_all(ECHO)) as (api, service):
         assert await api.find(PROVEN) is None

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from hedra_batch.api.addresses import PrivateAddressError, is_loopback, is_public, open_public_socket
+from hedra_batch.api.addresses import PrivateAddressError, SocketFactory, is_loopback, is_public, parse_networks
 from hedra_batch.api.media import Download, MediaClient
-from hedra_batch.errors import DownloadError
+from hedra_batch.errors import ConfigurationError, DownloadError, Obstacle
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -143,9 +144,66 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
 
 def test_a_socket_is_made_for_a_public_address_only() -> None:
     kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
-    open_public_socket((*kind, ("8.8.8.8", 443))).close()
+    SocketFactory()((*kind, ("8.8.8.8", 443))).close()
     with pytest.raises(PrivateAddressError):
-        open_public_socket((*kind, ("10.0.0.1", 443)))
+        SocketFactory()((*kind, ("10.0.0.1", 443)))
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("198.18.0.7", "198.18.0.0/15"),
+        ("198.19.255.255", "198.18.0.0/15"),
+        ("100.80.1.2", "100.64.0.0/10"),
+        ("10.1.2.3", "10.0.0.0/8"),
+        ("192.168.7.7", "192.168.0.0/16"),
+        ("240.0.0.1", "240.0.0.0/4"),
+        ("fc00::5", "fc00::/7"),
+        ("::ffff:198.18.0.7", "198.18.0.0/15"),
+        ("64:ff9b::198.18.0.7", "198.18.0.0/15"),
+    ],
+)
+def test_an_address_of_a_network_that_is_allowed_gets_a_socket(address: str, network: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    info = (family, socket.SOCK_STREAM, 0, "", (address, 443))
+    with pytest.raises(PrivateAddressError) as refused:
+        SocketFactory(parse_networks("198.51.100.0/24"))(info)
+    assert str(refused.value.network) == network
+    SocketFactory(parse_networks(f"198.51.100.0/24, {network}"))(info).close()
+
+
+async def test_a_network_that_is_allowed_is_connected_to_and_no_other() -> None:
+    async with serve(with_length(b"video")) as host:
+        allowed, others = parse_networks("127.0.0.0/8"), parse_networks("198.18.0.0/15")
+        assert await fetch(host.link(), allows_private_hosts=False, allowed_networks=allowed) == (b"video", 5)
+        await refuse(host, allows_private_hosts=False, allowed_networks=others)
+    assert len(host.requests) == 1
+
+
+async def test_fake_addresses_are_named_with_what_to_do() -> None:
+    with pytest.raises(DownloadError) as caught:
+        await fetch("http://198.18.0.7:9/video.mp4?Signature=SECRET", allows_private_hosts=False)
+    told = str(caught.value)
+    assert "private network (198.18.0.0/15)" in told
+    assert "a proxy or VPN" in told
+    assert told.endswith("set HEDRA_MEDIA_NETWORKS=198.18.0.0/15 and run again.")
+    assert caught.value.obstacle is Obstacle.ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("", 0), ("  ", 0), ("198.18.0.0/15", 1), ("10.0.0.1", 1), ("198.18.0.0/15, fc00::/18", 2)]
+)
+def test_networks_stand_with_commas_between_them(text: str, count: int) -> None:
+    assert len(parse_networks(text)) == count
+
+
+MALFORMED = ["198.18", "198.18.0.0/33", "198.18.0.1/15", "198.18.0.0/15;10.0.0.0/8", "198.18.0.0/15,", "all", "5", "*"]
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+def test_what_is_no_list_of_networks_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="no list of networks"):
+        parse_networks(text)
 
 
 NAMES = [
@@ -331,17 +389,98 @@ async def test_a_length_beyond_the_bound_is_refused_before_the_body() -> None:
         assert "larger than" in str(await refuse(host, size_limit_bytes=999_999))
 
 
-@pytest.mark.parametrize("coding", [b"gzip", b"br", b"identity, gzip", b"\xff"])
-async def test_a_compressed_body_is_refused_before_it_is_read(coding: bytes) -> None:
-    head = OK + b"Content-Encoding: " + coding + b"\r\nContent-Length: 1000\r\n\r\n"
-    async with serve(Answer(head, is_held=True)) as host:
-        assert "compressed" in str(await refuse(host))
+# How it is encoded
+
+MOVIE = b"\0\0\0\x18ftypisom" + bytes(range(256)) * 40
+NO_CODINGS = [b"aws-chunked", b"", b" ", b"utf-8", b"identity", b"Identity, AWS-chunked", b"binary", b"none", b"\xff"]
+
+
+def encode(content: bytes, coding: bytes) -> bytes:
+    return OK + b"Content-Encoding: " + coding + b"\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+
+
+def deflate(content: bytes, *, window: int = 15) -> bytes:
+    packer = zlib.compressobj(wbits=window)
+    return packer.compress(content) + packer.flush()
+
+
+@pytest.mark.parametrize("coding", [*NO_CODINGS, b"br", b"zstd"])
+async def test_a_coding_that_is_none_is_ignored(coding: bytes) -> None:
+    async with serve(encode(MOVIE, coding)) as host:
+        assert await fetch(host.link()) == (MOVIE, len(MOVIE))
     assert "Accept-Encoding: identity\r\n" in host.requests[0]
 
 
-async def test_nothing_is_decompressed() -> None:
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"aws-chunked, gzip"])
+async def test_a_video_that_is_only_said_to_be_encoded_is_taken_as_it_is(coding: bytes) -> None:
+    async with serve(encode(MOVIE, coding)) as host:
+        assert await fetch(host.link()) == (MOVIE, None)
+
+
+ENCODED = {
+    "gzip": (b"gzip", gzip.compress(MOVIE)),
+    "another name": (b"X-GZip", gzip.compress(MOVIE)),
+    "beside another word": (b"gzip,aws-chunked", gzip.compress(MOVIE)),
+    "two members": (b"gzip", gzip.compress(MOVIE[:99]) + gzip.compress(MOVIE[99:])),
+    "filled up": (b"gzip", gzip.compress(MOVIE) + bytes(99)),
+    "deflate": (b"deflate", deflate(MOVIE)),
+    "a bare stream": (b"deflate", deflate(MOVIE, window=-15)),
+}
+
+
+@pytest.mark.parametrize(("coding", "content"), ENCODED.values(), ids=ENCODED)
+async def test_what_is_encoded_is_decoded(coding: bytes, content: bytes) -> None:
+    async with serve(encode(content, coding)) as host:
+        assert await fetch(host.link()) == (MOVIE, None)
+
+
+@pytest.mark.parametrize(("coding", "content"), ENCODED.values(), ids=ENCODED)
+async def test_it_is_decoded_from_chunks_of_one_byte(coding: bytes, content: bytes) -> None:
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in content)
+    head = CHUNKED.removesuffix(b"\r\n") + b"Content-Encoding: " + coding + b"\r\n\r\n"
+    async with serve(head + chunks + b"0\r\n\r\n") as host:
+        assert await fetch(host.link()) == (MOVIE, None)
+
+
+async def test_the_length_of_what_is_encoded_is_asked_for() -> None:
+    content = gzip.compress(MOVIE)
+    answer = OK + b"Content-Encoding: gzip\r\n\r\n" + content
+    for told, is_whole in ((len(content), True), (len(content) + 1, False)):
+        part = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/%d\r\nContent-Length: 1\r\n\r\nv" % told
+        async with serve(answer, {"Range": part}) as host:
+            if is_whole:
+                assert await fetch(host.link()) == (MOVIE, None)
+            else:
+                assert "bytes arrived" in str(await refuse(host))
+
+
+SPOILT = {
+    "cut": (b"gzip", gzip.compress(MOVIE)[:-9]),
+    "cut in its head": (b"gzip", gzip.compress(MOVIE)[:9]),
+    "a wrong sum": (b"gzip", gzip.compress(MOVIE)[:-8] + bytes(8)),
+    "words": (b"gzip", b"Sorry, there is no such video."),
+    "something behind": (b"gzip", gzip.compress(MOVIE) + b"something"),
+    "twice": (b"gzip, gzip", gzip.compress(gzip.compress(MOVIE))),
+    "cut deflate": (b"deflate", deflate(MOVIE)[:-9]),
+}
+
+
+@pytest.mark.parametrize(("coding", "content"), SPOILT.values(), ids=SPOILT)
+async def test_what_cannot_be_decoded_is_a_download_error(coding: bytes, content: bytes) -> None:
+    async with serve(encode(content, coding)) as host:
+        await refuse(host)
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
+async def test_what_unpacks_to_more_than_the_bound_is_given_up(coding: bytes) -> None:
     bomb = gzip.compress(bytes(10_000_000))
-    async with serve(with_length(bomb).replace(b"\r\n\r\n", b"\r\nContent-Encoding: identity\r\n\r\n", 1)) as host:
+    async with serve(encode(bomb, coding)) as host:
+        assert "larger than" in str(await refuse(host, size_limit_bytes=1_000_000))
+
+
+async def test_nothing_is_decoded_that_is_not_said_to_be_encoded() -> None:
+    bomb = gzip.compress(bytes(10_000_000))
+    async with serve(with_length(bomb)) as host:
         assert await fetch(host.link(), size_limit_bytes=len(bomb)) == (bomb, len(bomb))
 
 

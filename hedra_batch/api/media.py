@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,9 +14,10 @@ import aiohttp
 from yarl import URL
 
 from hedra_batch import __version__
-from hedra_batch.api.addresses import PrivateAddressError, open_public_socket
+from hedra_batch.api.addresses import MEDIA_NETWORKS_VARIABLE, Network, PrivateAddressError, SocketFactory
+from hedra_batch.api.encoding import Decoder, is_encoded
 from hedra_batch.api.failures import describe_failure
-from hedra_batch.errors import DownloadError
+from hedra_batch.errors import DownloadError, Obstacle
 
 T = TypeVar("T")
 
@@ -30,6 +31,12 @@ STALL_TIMEOUT_SECONDS = 60.0
 TOTAL_TIMEOUT_SECONDS = 3600.0
 REDIRECTS_LIMIT = 3
 
+#: What a host says of whoever asks, and not of one file (RFC 9110, 15.5; RFC 6585, 6).
+_REFUSALS = {
+    **dict.fromkeys((401, 403), Obstacle.REFUSAL),
+    **dict.fromkeys((407, 511), Obstacle.PROXY),
+    **dict.fromkeys((429, 500, 502, 503, 504), Obstacle.OUTAGE),
+}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: What aiohttp raises when a request or a body breaks off; its parser in Python lets inner errors through.
 _BREAKS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError)
@@ -39,7 +46,8 @@ _BREAKS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, Value
 class Download:
     """A body that is arriving."""
 
-    #: How many bytes the whole has; None only when the body marks its own end (chunked) and the host told no length.
+    #: How many bytes the whole has; None when the body marks its own end (chunked) and the host told no length, and
+    #: when it is encoded: then the length is that of the encoded bytes, which is checked as they arrive.
     length_bytes: int | None
     chunks: AsyncIterator[bytes]
 
@@ -47,18 +55,20 @@ class Download:
 class MediaClient:
     """Fetches media by their signed links. Raises DownloadError, with no part of the link in it.
 
-    A link is whatever the server says, so private networks are out of its reach unless they are allowed.
+    A link is whatever the server says, so private networks are out of its reach but for those that are allowed.
     """
 
     def __init__(
         self,
         *,
         allows_private_hosts: bool = False,
+        allowed_networks: Sequence[Network] = (),
         size_limit_bytes: int = SIZE_LIMIT_BYTES,
         stall_timeout_seconds: float = STALL_TIMEOUT_SECONDS,
         total_timeout_seconds: float = TOTAL_TIMEOUT_SECONDS,
     ) -> None:
-        self._allows_private_hosts = allows_private_hosts
+        # Where each connection is made, after names and odd spellings became addresses: nothing can change in between.
+        self._socket_factory = None if allows_private_hosts else SocketFactory(allowed_networks)
         self._size_limit_bytes = size_limit_bytes
         self._stall_timeout_seconds = stall_timeout_seconds
         self._timeout = aiohttp.ClientTimeout(
@@ -66,10 +76,8 @@ class MediaClient:
         )
 
     async def __aenter__(self) -> Self:
-        # Where each connection is made, after names and odd spellings became addresses: nothing can change in between.
-        socket_factory = None if self._allows_private_hosts else open_public_socket
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(socket_factory=socket_factory),
+            connector=aiohttp.TCPConnector(socket_factory=self._socket_factory),
             headers={"User-Agent": f"hedra-batch/{__version__}", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -89,7 +97,10 @@ class MediaClient:
         async with await _translate(self._follow(link)) as response:
             _check_answer(response)
             length_bytes = await _translate(self._find_length(response))
-            yield Download(length_bytes, self._read_chunks(response))
+            if is_encoded(response.headers.getall("Content-Encoding", [])):
+                yield Download(None, self._decode(self._read_chunks(response), length_bytes))
+            else:
+                yield Download(length_bytes, self._read_chunks(response))
 
     async def _follow(self, link: str) -> aiohttp.ClientResponse:
         """Follow redirects by hand: where they lead is signed as well, and aiohttp would rewrite its quoting."""
@@ -134,6 +145,20 @@ class MediaClient:
             self._check_size(size_bytes)
             yield chunk
 
+    async def _decode(self, chunks: AsyncIterator[bytes], length_bytes: int | None) -> AsyncIterator[bytes]:
+        """Yield what an encoded body comes to, which is bounded as well."""
+        decoder, arrived_bytes, size_bytes = Decoder(CHUNK_BYTES), 0, 0
+        async for chunk in chunks:
+            arrived_bytes += len(chunk)
+            for piece in decoder.decode(chunk):
+                size_bytes += len(piece)
+                self._check_size(size_bytes)
+                yield piece
+        if length_bytes is not None and arrived_bytes != length_bytes:
+            raise DownloadError(f"Only {arrived_bytes} of {length_bytes} bytes arrived.")
+        for piece in decoder.finish():
+            yield piece
+
     async def _read_chunk(self, response: aiohttp.ClientResponse) -> bytes:
         """Read what has arrived as it is: to put it together would copy it all."""
         # aiohttp's own timeout is off once it has closed the connection itself, as it does at a chunk that is no chunk:
@@ -149,9 +174,7 @@ class MediaClient:
 
 def _check_answer(response: aiohttp.ClientResponse) -> None:
     if response.status != 200:
-        raise DownloadError(f"The media host answered HTTP {response.status}.")
-    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise DownloadError("The media host sends the result compressed, though it was asked not to.")
+        raise DownloadError(f"The media host answered HTTP {response.status}.", _REFUSALS.get(response.status))
 
 
 def _marks_its_end(response: aiohttp.ClientResponse) -> bool:
@@ -164,11 +187,33 @@ async def _translate(step: Awaitable[T]) -> T:
     try:
         return await step
     except _BREAKS as error:
-        message = _describe(error)
-    raise DownloadError(message)
+        message, obstacle = _describe(error), find_obstacle(error)
+    raise DownloadError(message, obstacle)
+
+
+def find_obstacle(error: Exception) -> Obstacle | None:
+    """Find out whether no connection was made at all, and why: whatever else breaks can be one file's own."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return Obstacle.NAME
+    if isinstance(error, aiohttp.ClientSSLError):
+        return Obstacle.CERTIFICATE
+    if isinstance(error, aiohttp.ClientConnectorError):
+        is_private = isinstance(error.os_error, PrivateAddressError)
+        return Obstacle.ADDRESS if is_private else Obstacle.CONNECTION
+    return Obstacle.CONNECTION if isinstance(error, aiohttp.ConnectionTimeoutError) else None
 
 
 def _describe(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PrivateAddressError):
-        return "The link to the result leads into a private network, and nothing is fetched from there."
+        return _describe_private(error.os_error.network)
     return f"The download failed: {describe_failure(error)}."
+
+
+def _describe_private(network: Network | None) -> str:
+    told = "The link to the result leads into a private network"
+    if network is None:
+        return f"{told}, and nothing is fetched from there."
+    return (
+        f"{told} ({network}), and nothing is fetched from there. Mostly a proxy or VPN does this, which gives fake "
+        f"addresses: turn it off, or, if you trust it, set {MEDIA_NETWORKS_VARIABLE}={network} and run again."
+    )

@@ -33,7 +33,7 @@ class Session:
 
     async def connect(self, settlement: Settlement | None = None) -> Run:
         """Put a run together whose connections last until `disconnect`. Nothing is sent by it yet."""
-        account = Account(self.workspace.base_url, self.workspace.api_key)
+        account = Account(self.workspace.base_url, self.workspace.api_key, self.workspace.media_networks)
         opening = open_run(self.ledger, account, self.workspace.folder, self.settings, self.progress, settlement)
         return await self._connections.enter_async_context(opening)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from hedra_batch.errors import ConfigurationError
@@ -54,6 +55,8 @@ class Workspace:
     beginning: Beginning = Beginning.CAREFUL
     #: Whether a person has named the run folder.
     is_folder_named: bool = False
+    #: Private networks that results may come from, as through a proxy that gives fake addresses.
+    media_networks: Sequence[IPv4Network | IPv6Network] = ()
 
     @property
     def binding(self) -> Binding:

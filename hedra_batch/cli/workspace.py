@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from hedra_batch.batch.workspace import SIMULATED, Beginning, Workspace
@@ -49,7 +50,15 @@ def find_workspace(options: RunOptions, name: str, environment: Mapping[str, str
         state_folder=find_state_folder(environment),
         beginning=find_beginning(options),
         is_folder_named=options.folder is not None,
+        media_networks=find_media_networks(environment),
     )
+
+
+def find_media_networks(environment: Mapping[str, str]) -> Sequence[IPv4Network | IPv6Network]:
+    """Read which private networks results may come from. Raises ConfigurationError."""
+    from hedra_batch.api.addresses import MEDIA_NETWORKS_VARIABLE, parse_networks
+
+    return parse_networks(environment.get(MEDIA_NETWORKS_VARIABLE, ""))
 
 
 def find_beginning(options: RunOptions) -> Beginning:

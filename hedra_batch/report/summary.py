@@ -11,6 +11,7 @@ from hedra_batch.errors import (
     BudgetReachedError,
     HedraBatchError,
     KeyRefusedError,
+    NothingFetchedError,
     OutOfCreditsError,
     WriteError,
 )
@@ -24,6 +25,7 @@ LATER = "the last lines say how to go on"
 CONDITIONS: Mapping[type[HedraBatchError], str] = {
     OutOfCreditsError: "Once the account has credits again",
     BudgetReachedError: "With a larger budget",
+    NothingFetchedError: "Once videos can be fetched again",
     ApiUnreachableError: "Once the network is back",
     KeyRefusedError: "Once the API accepts the key",
     WriteError: "Once files can be written again",

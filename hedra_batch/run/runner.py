@@ -12,9 +12,11 @@ from hedra_batch.errors import (
     BudgetReachedError,
     HedraBatchError,
     JobError,
+    NothingFetchedError,
     OutOfCreditsError,
     StopRunError,
     SubmittingClosedError,
+    UnfetchedError,
     UnfinishedError,
 )
 from hedra_batch.job import Attempt, Job
@@ -29,6 +31,7 @@ from hedra_batch.run.pacing.poller import Poller
 from hedra_batch.run.parking import Parked, Parking, Wait
 from hedra_batch.run.pledges import Pledges
 from hedra_batch.run.recorder import Recorder
+from hedra_batch.run.unfetched import UnfetchedCount
 from hedra_batch.state import ENDED_BADLY, HELD, IN_FLIGHT, UNSENT, State
 
 logger = logging.getLogger(__name__)
@@ -73,6 +76,7 @@ class Runner:
         #: Attempts that keep the run going: neither at their end for this run, nor overdue.
         self._active: set[int] = set()
         self._is_admitting = False
+        self._unfetched = UnfetchedCount()
         self._closed_by: HedraBatchError | None = None
 
     @property
@@ -81,9 +85,13 @@ class Runner:
         return self._closed_by or self._parking.budget_reason
 
     async def close(self, reason: HedraBatchError) -> None:
-        """Submit nothing more; what is at the server is followed and fetched."""
-        logger.log(logging.DEBUG if self._closed_by else logging.ERROR, "%s", reason)
-        self._closed_by = reason
+        """Submit nothing more; what is at the server is followed and fetched.
+
+        The first reason is what the run is closed by, but where nothing can be fetched, more credits would not help.
+        """
+        if self._closed_by is None or isinstance(reason, NothingFetchedError):
+            logger.error("%s", reason)
+            self._closed_by = reason
         await self._concurrency.close()
 
     @property
@@ -209,6 +217,8 @@ class Runner:
         except (UnfinishedError, JobError) as reason:
             logger.warning("%s: %s", planned.label, reason)
             self._park(attempt, planned)
+            if isinstance(reason, UnfetchedError):
+                await self._on_unfetched(attempt, reason)
         except BudgetReachedError as reason:
             self._park_too_dear(attempt, planned, reason)
         except OutOfCreditsError as reason:
@@ -267,8 +277,15 @@ class Runner:
     async def _on_change(self, attempt: Attempt, before: State) -> None:
         self._progress.on_change(attempt.key, attempt.label, before, attempt.state)
         self._pledges.drop(attempt.identity)
+        if attempt.state is State.DONE:
+            self._unfetched.on_fetched()
         if attempt.state not in IN_FLIGHT:
             await self._concurrency.leave(attempt.key)
+
+    async def _on_unfetched(self, attempt: Attempt, error: UnfetchedError) -> None:
+        """Buy nothing more once it shows that nothing can be fetched."""
+        if reason := self._unfetched.on_unfetched(attempt.identity, error.obstacle):
+            await self.close(reason)
 
     def _on_inactive(self, key: int) -> None:
         """Let the run end once only those are followed that are overdue."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from hedra_batch.api.addresses import is_loopback
+from hedra_batch.api.addresses import Network, is_loopback
 from hedra_batch.api.media import MediaClient
 from hedra_batch.api.protocol import Api, Calls, RequestGroup
 from hedra_batch.api.v2.adapter import HedraV2
@@ -46,6 +46,8 @@ class Account:
 
     base_url: str
     api_key: str = field(repr=False)
+    #: Private networks that results may come from.
+    media_networks: Sequence[Network] = ()
 
 
 class Lanes:
@@ -152,7 +154,7 @@ async def open_run(
     """Open the connections of a run, and close them in the end."""
     lanes, wanted, limits = Lanes(settings, ledger.last_sent_at), Wanted(), settings.limits
     client = HedraClient(account.base_url, account.api_key, settings.submit_timeout_seconds, lanes.on_used_up)
-    media = MediaClient(allows_private_hosts=is_loopback(account.base_url))
+    media = MediaClient(allows_private_hosts=is_loopback(account.base_url), allowed_networks=account.media_networks)
     async with client, media:
         api = HedraV2(client, RetryingClient(settings, lanes.reads))
         poller = Poller(api, settings, progress.on_fraction, ledger.record_missing, lanes.first_read)

@@ -7,12 +7,22 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from hedra_batch.api.media import CHUNK_BYTES, Download, MediaClient
 from hedra_batch.api.protocol import Api
 from hedra_batch.decide import Deduplication, Finding, after_denial, after_recheck, is_denial_believed
-from hedra_batch.errors import DownloadError, HedraBatchError, JobError, ResultDeniedError, UnfinishedError, WriteError
+from hedra_batch.errors import (
+    DownloadError,
+    HedraBatchError,
+    JobError,
+    Obstacle,
+    ResultDeniedError,
+    UnfetchedError,
+    UnfinishedError,
+    WriteError,
+)
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
@@ -29,14 +39,36 @@ logger = logging.getLogger(__name__)
 
 
 class _Patience:
-    """How often one result is still tried, with a growing pause before each further try."""
+    """How often one result is still tried, with a growing pause before each further try.
 
-    def __init__(self, settings: RunSettings) -> None:
+    As long as it may be that nothing can be fetched at all, it counts to the backlog, so that nothing more is bought.
+    """
+
+    def __init__(self, settings: RunSettings, backlog: Backlog) -> None:
         self.tries_left = settings.download_tries
+        #: What the last try met.
+        self.obstacle: Obstacle | None = None
+        self._backlog = backlog
         self._backoff = Backoff(settings.first_pause_seconds, settings.longest_pause_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._meet(None)
+
+    def _meet(self, obstacle: Obstacle | None) -> None:
+        if obstacle and not self.obstacle:
+            self._backlog.grow()
+        elif self.obstacle and not obstacle:
+            self._backlog.shrink()
+        self.obstacle = obstacle
 
     async def on_failure(self, attempt: Attempt, error: HedraBatchError) -> None:
         self.tries_left -= 1
+        self._meet(error.obstacle if isinstance(error, DownloadError) else None)
         again = " It is fetched again." if self.tries_left else ""
         logger.warning("%s: %s.%s", attempt.label, str(error).rstrip("."), again)
         if self.tries_left:
@@ -78,8 +110,11 @@ class Fetcher:
 
         For an attempt that is DONE, it makes its file anew: what stands in its place is moved aside.
         """
+        with _Patience(self._settings, self._backlog) as patience:
+            return await self._process(attempt, patience)
+
+    async def _process(self, attempt: Attempt, patience: _Patience) -> Attempt:
         denial: ResultDeniedError | None = None
-        patience = _Patience(self._settings)
         while patience.tries_left:
             try:
                 # What has no link takes nobody's turn.
@@ -93,8 +128,9 @@ class Fetcher:
                 await patience.on_failure(attempt, error)
         if denial:
             return await self._on_denial(attempt, denial)
-        raise UnfinishedError(
-            "The result is at the server, but could not be fetched. The next run fetches it, at no further cost."
+        raise UnfetchedError(
+            "The result is at the server, but could not be fetched. The next run fetches it, at no further cost.",
+            patience.obstacle,
         )
 
     async def _fetch_patiently(self, attempt: Attempt, link: str, patience: _Patience) -> Attempt:
