@@ -80,7 +80,7 @@ def measure_plan_jobs(bench: Bench) -> list[Row]:
     """Time the plan of a manifest that writes each of its jobs out, and look at the memory that it takes."""
     folder = bench.make_folder("plan-jobs")
     manifest = write_jobs(folder, bench.effort.large_jobs)
-    account = call(PROGRAM, "plan", str(manifest), folder=folder, stdout=folder / "plan.txt")
+    account = call(PROGRAM, "plan", str(manifest), "--offline", folder=folder, stdout=folder / "plan.txt")
     peak_mib = to_mib(account.peak_bytes)
     return [
         Row(
@@ -98,7 +98,7 @@ def measure_plan(bench: Bench) -> list[Row]:
     """Time the plan of the large manifest."""
     folder = bench.make_folder("plan")
     manifest = write_matrix(folder, bench.effort.large_prompts, bench.effort.large_images, in_flight=50)
-    account = call(PROGRAM, "plan", str(manifest), folder=folder, stdout=folder / "plan.txt")
+    account = call(PROGRAM, "plan", str(manifest), "--offline", folder=folder, stdout=folder / "plan.txt")
     lines = (folder / "plan.txt").read_bytes().count(b"\n")
     return [
         Row(

@@ -30,7 +30,10 @@ EXIT_CODES: tuple[tuple[str, str], ...] = (
     ("75", "another run is using the folder"),
     ("76", "the API does not answer as its documents say"),
     ("77", "the API refused the key"),
-    ("78", "no API key, no consent to buy more than 10 videos, or a run folder that cannot be used"),
+    (
+        "78",
+        "no API key, no consent to buy more than 10 videos, a changed plan, or a run folder that cannot be used",
+    ),
     ("128+n", "stopped by signal n (130: Ctrl-C)"),
 )
 
@@ -97,6 +100,12 @@ class ConfigurationError(UserError):
 
 class UnconfirmedError(UserError):
     """More would be bought than a run may buy without a budget or a person's word."""
+
+    exit_code = 78
+
+
+class OtherPlanError(UserError):
+    """What would be bought is not what the plan had whose code was given."""
 
     exit_code = 78
 

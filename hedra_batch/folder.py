@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -155,6 +156,11 @@ class RunFolder:
             # The lock alone decides whether it is held; on a full disk the note may stay.
             with suppress(OSError):
                 file.truncate(0)
+
+    def read_free_bytes(self) -> int:
+        """Read how much the disk has room for; before the folder is made, the disk that it would be on."""
+        path = next((each for each in (self.path, *self.path.absolute().parents) if each.exists()), Path("/"))
+        return shutil.disk_usage(path).free
 
     def read_holder(self) -> str:
         try:

@@ -24,3 +24,22 @@ class Money:
 
     def __str__(self) -> str:
         return f"{self.amount} {self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """The most that a batch may cost; nothing bounds what is None."""
+
+    #: Each edition, all its runs together.
+    edition: Money | None = None
+    #: All editions together, in each month by UTC.
+    month: Money | None = None
+    #: All editions together, for ever.
+    total: Money | None = None
+
+    @property
+    def is_set(self) -> bool:
+        return self != Budgets()
+
+
+NO_BUDGETS = Budgets()

@@ -43,7 +43,10 @@ HOW = "--edition june --budget 500 --quiet-window 90s"
         ("retry", f"hedra-batch retry 'my spring.yaml' {WHERE} {HOW} --submit 2.5/min --in-flight 2"),
         ("resolve", f"hedra-batch resolve 'my spring.yaml' {WHERE} {HOW}"),
         ("fetch", f"hedra-batch fetch 'my spring.yaml' {WHERE}"),
-        ("plan", "hedra-batch plan 'my spring.yaml' --folder here --edition june"),
+        (
+            "plan",
+            f"hedra-batch plan 'my spring.yaml' {WHERE} --edition june --budget 500",
+        ),
         ("results", "hedra-batch results 'my spring.yaml' --folder here"),
     ],
 )
@@ -308,6 +311,26 @@ async def test_a_run_that_reached_its_budget_goes_on_with_the_one_that_it_needs(
     assert finished.err.endswith("\n  With a larger budget:\n      hedra-batch run batch.yaml --budget 105\n")
     went_on = await desk.call(*read_advised(finished, "run"))
     assert (went_on.code, "done=3" in went_on.last_line) == (0, True)
+
+
+async def test_what_was_bought_wholly_or_not_at_all_goes_on_so_with_the_budget_that_it_needs(desk: Desk) -> None:
+    desk.write_manifest(f"{PRICED}\njobs:\n  - {{id: a, prompt: A sea}}\n  - {{id: b, prompt: A hill}}")
+    finished = await desk.call("run", "batch.yaml", "--budget", "40", "--all-or-nothing")
+    assert finished.err.endswith("\n      hedra-batch run batch.yaml --budget 70 --all-or-nothing\n")
+    assert (await desk.call(*read_advised(finished, "run"))).code == 0
+
+
+@pytest.mark.parametrize("scope", ["month", "total"])
+async def test_a_budget_of_the_manifest_that_is_reached_is_to_be_raised_there(desk: Desk, scope: str) -> None:
+    jobs = "jobs:\n  - {id: a, prompt: A sea}\n  - {id: b, prompt: A hill}"
+    desk.write_manifest(f"{PRICED}\nbudget: {{{scope}: 40 credits}}\n{jobs}")
+    finished = await desk.call("run", "batch.yaml")
+    name = {"month": "budget of 40 credits a month", "total": "total budget of 40 credits"}[scope]
+    assert finished.err.endswith(
+        f"\n  With a larger budget (raise the {name} in the manifest):\n      hedra-batch run batch.yaml\n"
+    )
+    desk.write_manifest(f"{PRICED}\nbudget: {{{scope}: 70 credits}}\n{jobs}")
+    assert (await desk.call(*read_advised(finished, "run"))).code == 0
 
 
 async def test_where_a_price_is_not_known_a_person_chooses_the_budget(desk: Desk) -> None:

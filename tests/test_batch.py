@@ -26,7 +26,7 @@ from hedra_batch.decide import Settlement
 from hedra_batch.errors import ConfigurationError, LockedError, UsageError, WriteError
 from hedra_batch.folder import RunFolder
 from hedra_batch.manifest.loading import load_manifest
-from hedra_batch.money import Money
+from hedra_batch.money import Budgets, Money
 from hedra_batch.progress import Cost
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
@@ -195,7 +195,8 @@ async def test_the_budget_is_the_manifests_and_what_was_spent_can_be_read(desk: 
     desk.write_manifest(f"budget: 40 credits\n{PRICED}")
     await run_once(desk)
     async with open_desk_batch(desk) as batch:
-        assert (batch.session.settings.budget, (await batch.read_spending()).spent) == (Money(40), Money(35))
+        assert batch.session.settings.budgets == Budgets(Money(40))
+        assert (await batch.read_spending()).spent == Money(35)
     async with open_desk_batch(desk, edition="june") as batch:
         assert (await batch.read_spending()).spent == Money(0)
 

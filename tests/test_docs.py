@@ -112,7 +112,7 @@ def load(folder: Path, text: str) -> Manifest:
 
 def describe(manifest: Manifest) -> tuple[object, ...]:
     """Return all that the keys of a manifest decide."""
-    settings = (manifest.name, manifest.limits, manifest.budget, manifest.attempts, manifest.on_unknown)
+    settings = (manifest.name, manifest.limits, manifest.budgets, manifest.attempts, manifest.on_unknown)
     return (*settings, manifest.quiet_window_seconds, *((job.id, job.output) for job in manifest.jobs))
 
 

@@ -177,7 +177,7 @@ async def test_some_are_kept_by_their_ids_and_the_others_bought(desk: Desk, simu
 async def test_the_first_of_the_edited_jobs_are_kept(desk: Desk) -> None:
     await make_edited(desk, "sea", "lake")
     assert (await desk.run_here(first=1, keeps_changed=True), await desk.run_here()) == (0, 4)
-    assert "changed  lake\n" in (await desk.call("plan", "batch.yaml")).out
+    assert "changed  lake  (prompt 'A calm sea' -> 'A wild sea')\n" in (await desk.call("plan", "batch.yaml")).out
 
 
 async def test_new_jobs_are_bought_beside_what_is_kept(desk: Desk, simulator: Simulator) -> None:
@@ -415,7 +415,7 @@ async def test_to_keep_and_to_buy_exclude_each_other(desk: Desk, command: str) -
 async def test_plan_shows_what_would_be_kept_and_keeps_nothing(desk: Desk) -> None:
     await make_edited(desk, "sea")
     plain = await desk.call("plan", "batch.yaml")
-    assert (plain.out, list_commands(plain)) == ("changed  sea\n", [])
+    assert (plain.out, list_commands(plain)) == ("changed  sea  (prompt 'A calm sea' -> 'A wild sea')\n", [])
     assert f"\n    {RUN} --id sea --keep-changed\n" in plain.err
     assert f"\n    {RUN} --id sea --rebuy-changed\n" in plain.err
     kept = await desk.call("plan", "batch.yaml", "--keep-changed")

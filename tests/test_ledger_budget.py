@@ -17,7 +17,7 @@ from hedra_batch.ledger import events
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.ledger.events import Event
 from hedra_batch.ledger.ledger import Ledger
-from hedra_batch.money import Money
+from hedra_batch.money import Budgets, Money
 from hedra_batch.state import State
 
 
@@ -32,7 +32,7 @@ def refusal(attempt: Attempt) -> Event:
 
 
 async def test_the_budget_counts_what_is_reserved_and_what_may_be_charged(tmp_path: Path) -> None:
-    async with opened(tmp_path, budget=Money(70)) as ledger:
+    async with opened(tmp_path, budgets=Budgets(Money(70))) as ledger:
         await lose(ledger)
         await reserve(ledger, make_job("second"))
         with pytest.raises(BudgetReachedError, match="budget of 70 credits is reached: 60 are spent or reserved"):
@@ -40,7 +40,7 @@ async def test_the_budget_counts_what_is_reserved_and_what_may_be_charged(tmp_pa
 
 
 async def test_what_can_be_afforded_is_what_can_be_reserved(tmp_path: Path) -> None:
-    async with opened(tmp_path, budget=Money(70)) as ledger:
+    async with opened(tmp_path, budgets=Budgets(Money(70))) as ledger:
         await send(ledger)
         await reserve(ledger, make_job("second"))
         assert [await ledger.can_afford("", Money(price)) for price in (10, 11)] == [True, False]
@@ -52,7 +52,7 @@ async def test_without_a_budget_everything_can_be_afforded(ledger: Ledger) -> No
 
 
 async def test_a_price_in_another_unit_is_not_taken_for_nothing(tmp_path: Path) -> None:
-    async with opened(tmp_path, budget=Money(70)) as ledger:
+    async with opened(tmp_path, budgets=Budgets(Money(70))) as ledger:
         attempt = await record(ledger)
         assert not await ledger.can_afford("", Money(1, "cents"))
         with pytest.raises(BudgetReachedError, match="its price is not known, and there is a budget"):
@@ -69,36 +69,36 @@ async def test_amounts_of_two_units_are_not_added_up(ledger: Ledger) -> None:
 
 
 async def test_each_edition_has_the_budget_for_itself(tmp_path: Path) -> None:
-    async with opened(tmp_path, budget=Money(30)) as ledger:
+    async with opened(tmp_path, budgets=Budgets(Money(30))) as ledger:
         await send(ledger)
         other = await send(ledger, make_job(edition="june"))
     assert other.state is State.SENDING
 
 
 async def test_what_was_refused_costs_nothing(tmp_path: Path) -> None:
-    async with opened(tmp_path, budget=Money(30)) as ledger:
+    async with opened(tmp_path, budgets=Budgets(Money(30))) as ledger:
         sending = await send(ledger)
         await apply(ledger, sending, refusal(sending))
         assert (await reserve(ledger, make_job("second"))).state is State.RESERVED
 
 
 async def test_a_lost_request_is_not_sent_again_beyond_a_budget_that_was_lowered(tmp_path: Path) -> None:
-    async with opened(tmp_path, budget=Money(30)) as ledger:
+    async with opened(tmp_path, budgets=Budgets(Money(30))) as ledger:
         unknown = await lose(ledger)
-    async with opened(tmp_path, budget=Money(20)) as ledger:
+    async with opened(tmp_path, budgets=Budgets(Money(20))) as ledger:
         again = await apply(ledger, unknown, events.plan_resend(b"{}"))
         with pytest.raises(BudgetReachedError):
             await begin_send(ledger, again)
 
 
 async def test_a_lost_request_that_is_sent_again_counts_once(tmp_path: Path) -> None:
-    async with opened(tmp_path, budget=Money(30)) as ledger:
+    async with opened(tmp_path, budgets=Budgets(Money(30))) as ledger:
         assert (await resend(ledger)).state is State.RESENDING
         assert await ledger.read_spending("") == Spending(Money(30))
 
 
 async def test_under_a_budget_an_unknown_price_is_not_taken_for_nothing(tmp_path: Path) -> None:
-    async with opened(tmp_path, budget=Money(1000)) as ledger:
+    async with opened(tmp_path, budgets=Budgets(Money(1000))) as ledger:
         attempt = await record(ledger)
         with pytest.raises(BudgetReachedError, match="its price is not known, and there is a budget"):
             await ledger.apply(attempt, events.reserve("key", b"{}", None))
@@ -109,7 +109,7 @@ async def test_under_a_budget_nothing_is_sent_beside_an_unknown_price(tmp_path: 
         attempt = await record(ledger, make_job("other"))
         await begin_send(ledger, await apply(ledger, attempt, events.reserve("key", b"{}", None)))
         assert await ledger.read_spending("") == Spending(Money(0), unpriced=1)
-    async with opened(tmp_path, budget=Money(1000)) as ledger:
+    async with opened(tmp_path, budgets=Budgets(Money(1000))) as ledger:
         with pytest.raises(BudgetReachedError, match="something was sent before whose price is not known"):
             await reserve(ledger)
         assert not await ledger.can_afford("", Money(1))

@@ -17,7 +17,7 @@ from manifests import add_file, add_image, file_faults, load
 
 from hedra_batch.errors import InputFileError, ManifestError, UsageError
 from hedra_batch.manifest.loading import load_manifest
-from hedra_batch.money import Money
+from hedra_batch.money import NO_BUDGETS, Budgets, Money
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.units import Limits, Rate
 
@@ -39,7 +39,7 @@ def test_an_edition_must_be_part_of_a_file_name(tmp_path: Path, edition: str) ->
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     manifest = load(tmp_path, "prompts: [P]", name="spring sale.yaml")
     assert (manifest.name, manifest.path) == ("spring sale", tmp_path / "spring sale.yaml")
-    assert (manifest.limits, manifest.budget) == (Limits(), None)
+    assert (manifest.limits, manifest.budgets) == (Limits(), NO_BUDGETS)
     assert (manifest.on_unknown, manifest.quiet_window_seconds) == ("resend", 600)
 
 
@@ -48,7 +48,7 @@ def test_what_is_said_holds(tmp_path: Path) -> None:
         "name: May\nbudget: 500 credits\non_unknown: hold\nquiet_window: 90s\nlimits: {submit: 30/min, in_flight: 9}"
     )
     manifest = load(tmp_path, f"{settings}\nprompts: [P]")
-    assert (manifest.name, manifest.budget) == ("May", Money(500))
+    assert (manifest.name, manifest.budgets) == ("May", Budgets(Money(500)))
     assert (manifest.limits.submit, manifest.limits.in_flight, manifest.limits.uploads) == (Rate(30, 60), 9, 2)
     assert (manifest.on_unknown, manifest.quiet_window_seconds) == ("hold", 90)
 

@@ -28,7 +28,7 @@ from hedra_batch.ledger.opening import open_reader
 from hedra_batch.ledger.records import RESULT_COLUMNS
 from hedra_batch.ledger.sqlite.migrations import STATES_OF_4, WORDS_OF_4, migrate
 from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, read_schema
-from hedra_batch.money import Money
+from hedra_batch.money import NO_BUDGETS, Money
 from hedra_batch.state import LIABILITIES, State
 
 LEDGERS = Path(__file__).parent / "ledgers"
@@ -202,7 +202,7 @@ async def test_jobs_go_on_from_where_they_stood(tmp_path: Path, schema: int) -> 
 @pytest.mark.parametrize("schema", [2, 3, 4])
 async def test_what_a_person_has_ordered_is_sent(tmp_path: Path, schema: int) -> None:
     take(schema, tmp_path)
-    async with opened(tmp_path, is_moved=True, budget=None) as ledger:
+    async with opened(tmp_path, is_moved=True, budgets=NO_BUDGETS) as ledger:
         sending = await begin_send(ledger, await find(ledger, "resend-ordered"))
     assert (sending.state, sending.sends, sending.resends) == (State.RESENDING_ORDERED, 2, 0)
 

@@ -13,7 +13,7 @@ from hedra_batch.decide import Deduplication
 from hedra_batch.errors import BudgetReachedError
 from hedra_batch.job import Attempt
 from hedra_batch.ledger.ledger import Ledger
-from hedra_batch.money import Money
+from hedra_batch.money import Budgets, Money
 from hedra_batch.planning.plan import PlannedJob, Rules, judge
 from hedra_batch.run.parking import Parking, Wait
 from hedra_batch.state import State
@@ -24,7 +24,7 @@ RULES = Rules()
 
 @pytest.fixture
 async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    opened = await open_ledger(tmp_path, budget=Money(50))
+    opened = await open_ledger(tmp_path, budgets=Budgets(Money(50)))
     yield opened
     await opened.close()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
 from hedra_batch.inputs import Inputs
@@ -125,7 +123,7 @@ def test_retry_takes_failed_jobs_and_what_an_earlier_retry_began(state: State, n
 def test_the_line_before_the_first_post_says_what_will_be_bought() -> None:
     jobs = [Job(f"job-{number}", "", Inputs("x"), "v.mp4") for number in range(240)]
     summary = summarize(*(judge(job, None, RULES) for job in jobs), judge_left(stand(State.ACCEPTED)))
-    said = [Quote({Money(30): summary.bought}, Money(9120)).describe(), *summary.describe_rest()]
+    said = [Quote([(Money(30), summary.bought)], Money(9120)).describe(), *summary.describe_rest()]
     assert ", ".join(said) == ("240 new videos, about 7200 credits (30 each), balance 9120, 1 left the manifest")
 
 
@@ -167,8 +165,7 @@ def test_after_a_lost_ledger_a_job_is_unknown_and_not_new() -> None:
 def test_a_price_that_is_not_known_is_said_and_not_counted_as_nothing(
     prices: list[int | None], balance: int | None, said: str
 ) -> None:
-    counted = Counter(to_money(price) for price in prices)
-    assert Quote(counted, to_money(balance)).describe() == said
+    assert Quote([(to_money(price), 1) for price in prices], to_money(balance)).describe() == said
 
 
 def to_money(amount: int | None) -> Money | None:

@@ -225,7 +225,7 @@ async def test_where_the_list_cannot_be_read_each_is_asked_for_by_itself(tmp_pat
     await ledger.close()
     async with open_scripted(status=answer_status, list=lambda _: status) as (api, service):
         ledger = await open_ledger(tmp_path, last_run=9)
-        restoration = Restoration(ledger, api, IMPATIENT, Recovery(ledger, api, IMPATIENT))
+        restoration = Restoration(ledger, api, api.estimate, IMPATIENT, Recovery(ledger, api, api.estimate, IMPATIENT))
         await restoration.look(ManifestSelection(Asked([first, second, third]), Rules(), lambda _: True))
         found = await ledger.look(lambda reader: list(reader.find_all([("", each) for each in "abc"])))
         assert ([latest.job_id for latest in found], service.counts["status"] >= 3) == (["b"], True)

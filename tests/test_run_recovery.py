@@ -78,7 +78,7 @@ class Batch:
         rules = Rules(lost_attempts=ledger.loss.highest_attempt if ledger.loss else 0)
         selection = ManifestSelection(Asked(jobs), rules, lambda _: True)
         settings = replace(IMPATIENT, quiet_window_seconds=window_seconds)
-        await Recovery(ledger, self.api, settings).recover(selection, self.progress)
+        await Recovery(ledger, self.api, self.api.estimate, settings).recover(selection, self.progress)
         found = await ledger.look(lambda reader: list(reader.find_all([(job.edition, job.id) for job in jobs])))
         yield ledger, sorted(await ledger.attempts([each.attempt_key for each in found]), key=lambda each: each.job_id)
         await ledger.close()

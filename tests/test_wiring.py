@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -38,8 +37,8 @@ async def test_whoever_waits_for_the_first_request_waits_for_no_pace_of_reads(
 ) -> None:
     ledger = await open_ledger(tmp_path)
     rarely = RunSettings(limits=Limits(poll=Rate(1, 3600)))
-    new = PlanSummary(needs_models=True, price_keys=Counter({find_price_key({"model": "fal/grok-video-t2v"}): 1}))
+    new = PlanSummary(needs_models=True, price_runs=[(find_price_key({"model": "fal/grok-video-t2v"}), 1)])
     async with open_run(ledger, Account(simulator.url, "key"), RunFolder(tmp_path), rarely, Progress()) as run:
-        quote = await run.quote(new)
+        quote = await run.billing.quote(new)
     await ledger.close()
     assert (quote.count, quote.balance) == (1, Money(10_000))

@@ -8,7 +8,7 @@ models. `docs/api-seam.md` holds each method against version 3.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -127,6 +127,9 @@ class Api(Protocol):
 
     async def read_balance(self) -> Money | None:
         """Read what is left, by one try; None where that is not told now."""
+
+    async def read_charges(self, remote_ids: Sequence[str]) -> dict[str, Money] | None:
+        """Read what was charged for some generations, by one try: those that are told; None where it fails."""
 
     async def upload(self, medium: Medium, name: str, content: bytes, wanted_id: str = "") -> Upload:
         """Bring a file to the server, under an id of ours where the server takes one.

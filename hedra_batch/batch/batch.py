@@ -24,11 +24,13 @@ from hedra_batch.errors import (
 from hedra_batch.folder import RunFolder
 from hedra_batch.inputs import PriceKey, Spellings
 from hedra_batch.ledger import events
-from hedra_batch.ledger.budget import Spending
+from hedra_batch.ledger.budget import Account, Spending
 from hedra_batch.manifest.jobs import Jobs
 from hedra_batch.manifest.loading import Manifest
 from hedra_batch.money import Money
+from hedra_batch.planning.coverage import Shortfall, expect_room, find_shortfalls
 from hedra_batch.planning.edits import Edits, describe_edits
+from hedra_batch.planning.fingerprint import Fingerprint
 from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.recognition import Recognition
@@ -57,9 +59,11 @@ class Batch:
         self._is_priced = False
         #: What the edition will have cost once the plan is carried out, by the price list.
         self._expected = Spending(Money(0))
+        #: The prices of what is not bought since not all can be.
+        self._withheld: list[Money | None] = []
 
-    async def plan(self, request: PlanRequest | None = None) -> PlanSummary:
-        """Work out what is to be done.
+    async def plan(self, request: PlanRequest | None = None, *, is_coded: bool = False) -> PlanSummary:
+        """Work out what is to be done, and take a code of it where it is to be the same as an earlier plan.
 
         Jobs that were edited after they may have been paid for wait, unless the request says what becomes of them; what
         it keeps is written into the ledger. Raises NothingSelectedError where the request selects nothing.
@@ -70,10 +74,10 @@ class Batch:
         rules = Rules(attempts=self.session.settings.attempts, lost_attempts=lost_attempts)
         await self._look_for_restored(rules)
         await self._ask_models_early()
-        summary = await self._recognize(request, rules)
+        summary = await self._recognize(request, rules, is_coded=is_coded)
         if (summary.edits.count or summary.bought) and await self._lacks_models():
             await self._learn_models()
-            summary = await self._recognize(request, rules)
+            summary = await self._recognize(request, rules, is_coded=is_coded)
         jobs = self.manifest.jobs
         if error := await ledger.look(lambda reader: find_nothing_selected(summary, jobs, request, reader)):
             await self.session.end(error.exit_code)
@@ -83,7 +87,7 @@ class Batch:
         self.session.progress.begin(summary.states)
         return summary
 
-    async def _recognize(self, request: PlanRequest, rules: Rules) -> PlanSummary:
+    async def _recognize(self, request: PlanRequest, rules: Rules, *, is_coded: bool) -> PlanSummary:
         """Have what was paid for count for the jobs that ask for it now, then add up what is to be done.
 
         Where all jobs are selected, and nothing moves, they are gone through once.
@@ -92,7 +96,7 @@ class Batch:
         recognition, summary = Recognition(jobs), None
         self._selection = make_selection(jobs, request, rules)
         if isinstance(self._selection, ManifestSelection) and request.selects_all:
-            summary = await summarize(self._selection, ledger, recognition)
+            summary = await summarize(self._selection, ledger, recognition, Fingerprint() if is_coded else None)
         else:
             await ledger.look(recognition.look)
         recognized = await ledger.look(recognition.settle)
@@ -100,7 +104,7 @@ class Batch:
             await rename_results(ledger, self.session.workspace.folder, recognized.reassignment)
             self._selection = make_selection(jobs, request, rules, recognized.committed())
             summary = None
-        summary = summary or await summarize(self._selection, ledger)
+        summary = summary or await summarize(self._selection, ledger, fingerprint=Fingerprint() if is_coded else None)
         summary.note_twins(recognition.twins)
         return summary
 
@@ -109,7 +113,7 @@ class Batch:
 
         It is also the first sign that key and address are right. Raises StopRunError and UserError where they are not.
         """
-        quote = await (await self._connect()).quote(summary)
+        quote = await (await self._connect()).billing.quote(summary)
         self._spellings.learn(await self.session.ledger.look(lambda reader: reader.read_models()))
         self._is_priced = True
         before = await self.read_spending()
@@ -126,6 +130,30 @@ class Batch:
         """Read what differs in the edited jobs that wait for a person, and price them as they are now."""
         quote = self._price(summary.edits.price_keys)
         return await self.session.ledger.look(lambda reader: describe_edits(summary.edits, quote, reader))
+
+    async def read_accounts(self) -> list[Account]:
+        """Read each budget of this edition, and what counts towards it."""
+        return await self.session.ledger.read_accounts(self.manifest.jobs.edition)
+
+    async def find_shortfalls(self, summary: PlanSummary, quote: Quote) -> list[Shortfall]:
+        """Find what covers less than all that was planned: the balance, a budget or the disk."""
+        if not quote.count:
+            return []
+        sizes = await self.session.ledger.look(lambda reader: reader.average_sizes())
+        room = expect_room(summary, sizes, self.session.workspace.folder.read_free_bytes())
+        return list(find_shortfalls(quote.runs, await self.read_accounts(), quote.balance, room))
+
+    async def has_code(self, summary: PlanSummary, code: str) -> bool:
+        """Tell whether a priced plan is the one that `plan` showed with a code, with its prices or without any."""
+        if summary.fingerprint is None:
+            return False
+        estimate = (await self._connect()).billing.estimate
+        return code.strip().upper() in (summary.fingerprint.write_code(estimate), summary.fingerprint.write_code())
+
+    async def close_submitting(self, reason: HedraBatchError, quote: Quote) -> None:
+        """Buy nothing of what was priced; what was bought before is followed and fetched by `run`."""
+        self._withheld = list(quote.prices.elements())
+        await (await self._connect()).close_submitting(reason)
 
     async def run(self, summary: PlanSummary) -> None:
         """Process what was planned as far as it goes. Raises StopRunError when it cannot go on.
@@ -148,7 +176,9 @@ class Batch:
     async def take_snapshot(self) -> Snapshot:
         """Look at the run as it is at this moment, for whoever shows it."""
         spending, expected = await self.read_spending(), self._expected
-        cost = Cost(spending.spent, expected.spent, spending.unpriced, expected.unpriced, self.session.settings.budget)
+        cost = Cost(
+            spending.spent, expected.spent, spending.unpriced, expected.unpriced, self.session.settings.budgets.edition
+        )
         run = self._run
         if run is None:
             return self.session.progress.take_snapshot(cost=cost)
@@ -178,7 +208,8 @@ class Batch:
         jobs = self.manifest.jobs
         selection = self._selection or make_selection(jobs, self._request, Rules())
         finished = await record_end(self.session, self.manifest.name, jobs.edition, selection, reasons, self._price)
-        return replace(finished, left_out=list(self._run.left_out.values()) if self._run else [])
+        left_out = list(self._run.left_out.values()) if self._run else []
+        return replace(finished, left_out=left_out + self._withheld)
 
     async def _look_for_restored(self, rules: Rules) -> None:
         """Look for what a ledger that was put back does not know, before it is said what is to be bought."""
@@ -192,7 +223,7 @@ class Batch:
             return
         if await self.session.ledger.look(lambda reader: reader.has_any(UNENDED)):
             # To survey a large batch takes longer than the answer, which is then there when it is wanted.
-            (await self._connect()).ask_models()
+            (await self._connect()).billing.ask_models()
 
     async def _lacks_models(self) -> bool:
         """Tell whether what was sent may have been spelled otherwise, without any list of models that tells."""
@@ -204,7 +235,7 @@ class Batch:
         )
 
     async def _learn_models(self) -> None:
-        await (await self._connect()).learn_models()
+        await (await self._connect()).billing.learn_models()
         self._spellings.learn(await self.session.ledger.look(lambda reader: reader.read_models()))
 
     async def _connect(self) -> Run:
@@ -214,7 +245,7 @@ class Batch:
 
     def _price(self, price_keys: Mapping[PriceKey, int]) -> Quote:
         """Price some jobs by the list, if there was a reason to ask for it."""
-        return Quote(self._run.price(price_keys) if self._run else {None: sum(price_keys.values())})
+        return self._run.billing.price(price_keys) if self._run else Quote([(None, sum(price_keys.values()))])
 
     async def _keep(self) -> None:
         """Note for each edited job that what was bought for it counts for what it asks for now."""
@@ -255,7 +286,7 @@ def apply_manifest(manifest: Manifest, settings: RunSettings | None = None) -> R
     return replace(
         settings or RunSettings(),
         limits=manifest.limits,
-        budget=manifest.budget,
+        budgets=manifest.budgets,
         attempts=manifest.attempts,
         on_unknown=manifest.on_unknown,
         quiet_window_seconds=manifest.quiet_window_seconds,

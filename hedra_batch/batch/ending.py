@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any
 
 from hedra_batch import __version__
@@ -13,19 +12,17 @@ from hedra_batch.batch.session import Session
 from hedra_batch.clock import CLOCK, to_text
 from hedra_batch.errors import HedraBatchError, WriteError
 from hedra_batch.inputs import PriceKey
-from hedra_batch.ledger.budget import Spending
+from hedra_batch.ledger.budget import Budget
+from hedra_batch.ledger.events import Guard
 from hedra_batch.ledger.opening import open_reader
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import AttemptEnd, LatestAttempt
 from hedra_batch.money import Money
 from hedra_batch.planning.edits import Edits, describe_edits
 from hedra_batch.planning.quote import Quote
-from hedra_batch.planning.result import RunResult, judge
+from hedra_batch.planning.result import OVERDUE_LIMIT, RunResult, judge
 from hedra_batch.planning.selection import Selection
-from hedra_batch.state import Liability
 
-#: How long a job may be overdue before a person must look.
-OVERDUE_LIMIT = timedelta(hours=24)
 #: What summary.json counts.
 COUNTED = ("done", "failed", "running", "held", "unknown", "new", "overdue", "changed")
 
@@ -90,14 +87,8 @@ async def record_end(
 
 
 def _open_purse(session: Session, editions: Iterable[str], reader: LedgerReader | None) -> Purse:
-    budget = session.settings.budget
-    if budget is None or reader is None:
-        return Purse()
-    spendings = {}
-    for edition in editions:
-        amount, unpriced = reader.sum_spending(edition, budget.unit, [Liability.CHARGED])
-        spendings[edition] = Spending(Money(amount, budget.unit), unpriced)
-    return Purse(budget, spendings)
+    budget, month = Budget(session.settings.budgets), session.ledger.month
+    return Purse({each: list(budget.read_accounts(reader, each, month, Guard.SEND)) for each in editions})
 
 
 def _judge(session: Session, selection: Selection, reader: LedgerReader | None, reasons: Reasons) -> RunResult:

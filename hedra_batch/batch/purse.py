@@ -1,17 +1,17 @@
-"""What further purchases need beside what was spent: the budget of each edition. Pure."""
+"""What further purchases need beside what was spent, by the one rule of all budgets. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from hedra_batch.ledger.budget import Spending
+from hedra_batch.ledger.budget import Account, Scope, count_covered
 from hedra_batch.money import Money
 
 
 class Room(Enum):
-    """Whether a budget has room for a purchase."""
+    """Whether a budget has room for purchases."""
 
     ENOUGH = auto()
     TOO_LITTLE = auto()
@@ -21,25 +21,44 @@ class Room(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Purse:
-    """The budget of a run, which each edition has for itself, and what is spent of it."""
+    """The budgets of a run as they stand at its end, by the editions that something is to be bought for."""
 
-    budget: Money | None = None
-    spendings: Mapping[str, Spending] = field(default_factory=dict)
+    accounts: Mapping[str, Sequence[Account]] = field(default_factory=dict)
 
-    def find_sufficient(self, edition: str, prices: Iterable[Money | None]) -> Money | None:
-        """Find the budget under which all of these can be bought; None where that is not known."""
-        spending = self.spendings.get(edition, Spending(Money(0)))
-        total = spending.spent.amount
+    def find_budget(self, edition: str) -> Money | None:
+        """Find the budget that an edition has for itself, which the command line can replace."""
+        account = self._find_account(edition)
+        return account.limit if account else None
+
+    def find_sufficient(self, edition: str, prices: Sequence[Money | None]) -> Money | None:
+        """Find the budget of the edition under which all of these can be bought; None where that is not known."""
+        account = self._find_account(edition)
+        if account is None or account.spending.unpriced:
+            return None
+        total = account.spending.spent.amount
         for price in prices:
-            if price is None or price.unit != spending.spent.unit:
+            if price is None or price.unit != account.limit.unit:
                 return None
             total += price.amount
-        return None if spending.unpriced else Money(total, spending.spent.unit)
+        return Money(total, account.limit.unit)
 
-    def find_room(self, edition: str, prices: Iterable[Money | None]) -> Room:
-        if self.budget is None:
+    def find_room(self, edition: str, prices: Sequence[Money | None]) -> Room:
+        """Find out whether the budget of the edition has room for all of these."""
+        account = self._find_account(edition)
+        if account is None or _has_room(account, prices):
             return Room.ENOUGH
-        sufficient = self.find_sufficient(edition, prices)
-        if sufficient is None or sufficient.unit != self.budget.unit:
-            return Room.UNKNOWN
-        return Room.ENOUGH if sufficient.amount <= self.budget.amount else Room.TOO_LITTLE
+        return Room.UNKNOWN if self.find_sufficient(edition, prices) is None else Room.TOO_LITTLE
+
+    def find_others(self, edition: str, prices: Sequence[Money | None]) -> list[Account]:
+        """Find the budgets without room for all of these that only the manifest can raise."""
+        others = (account for account in self.accounts.get(edition, ()) if account.scope is not Scope.EDITION)
+        return [account for account in others if not _has_room(account, prices)]
+
+    def _find_account(self, edition: str) -> Account | None:
+        own = (account for account in self.accounts.get(edition, ()) if account.scope is Scope.EDITION)
+        return next(own, None)
+
+
+def _has_room(account: Account, prices: Sequence[Money | None]) -> bool:
+    covered = count_covered([(price, 1) for price in prices], [account])
+    return sum(count for _, count in covered) == len(prices)

@@ -90,6 +90,6 @@ async def _open_ledger(workspace: Workspace, settings: RunSettings) -> Ledger:
         last_run=max(folder.read_last_run(), memory.read_last_run(workspace)),
         same_account=workspace.same_account,
         is_moved=workspace.is_moved,
-        budget=settings.budget,
+        budgets=settings.budgets,
         clock=settings.clock,
     )

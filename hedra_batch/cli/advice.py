@@ -26,7 +26,7 @@ TAKEN = {
     "retry": _BUYING,
     "resolve": ("--base-url", "--edition", "--budget", "--quiet-window"),
     "fetch": ("--base-url",),
-    "plan": ("--edition",),
+    "plan": ("--base-url", "--edition", "--budget"),
     "results": (),
 }
 #: Failures that the same inputs meet again, so that editing the job is what helps.

@@ -34,14 +34,16 @@ from hedra_batch.errors import (
     BudgetReachedError,
     HedraBatchError,
     ManifestError,
+    OtherPlanError,
     UnconfirmedError,
     UnfinishedError,
     UserError,
 )
 from hedra_batch.job import NAMED_LIMIT
-from hedra_batch.ledger.budget import Spending
+from hedra_batch.ledger.budget import Account, name_budget
 from hedra_batch.ledger.records import AttemptEnd, LatestAttempt
 from hedra_batch.money import Money
+from hedra_batch.planning.coverage import Shortfall
 from hedra_batch.planning.edits import Edits
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.summary import PlanSummary
@@ -124,29 +126,45 @@ class Console:
             with admit(self._warnings, logging.INFO if self._options.verbosity else logging.WARNING):
                 yield
 
-    def write_plan(self, summary: PlanSummary, quote: Quote, budget: Money | None, spending: Spending | None) -> None:
+    def write_plan(self, summary: PlanSummary, quote: Quote, accounts: Sequence[Account]) -> None:
         """Say what will be bought, before the first paid request."""
-        parts = [quote.describe(), *summary.describe_rest()]
-        if budget is not None and spending is not None:
-            parts.append(f"budget {budget} ({spending.spent.amount} spent)")
+        parts = [quote.describe(), *summary.describe_rest(), *(account.describe() for account in accounts)]
         line = f"{self._name}: {', '.join(parts)}"
         self._write_line(line if summary.processed or summary.edits.count else f"{line}: nothing to do")
         for twins in summary.describe_twins():
             self._write_line(f"{self._name}: {twins}")
 
-    async def confirm(self, quote: Quote) -> None:
+    def write_shortfalls(self, shortfalls: Sequence[Shortfall]) -> None:
+        """Say what does not cover all, before the first paid request."""
+        for shortfall in shortfalls:
+            self._write_line(f"{self._name}: {shortfall.describe()}")
+
+    def make_other_plan(self, quote: Quote) -> OtherPlanError:
+        """Make what says that there is another plan now than the one whose code was given."""
+        plan_command = write_command(self._options, "plan", *repeat_selection(self._options))
+        return OtherPlanError(
+            f"Nothing was bought: the plan is no longer the one with the code {self._options.plan_code}. A run would "
+            f"buy {quote.describe()} now. To see the plan as it is, with its code:\n    {plan_command}"
+        )
+
+    @property
+    def can_ask(self) -> bool:
+        return _can_ask()
+
+    async def confirm(self, quote: Quote, shortfalls: Sequence[Shortfall] = ()) -> None:
         """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""
-        if not _can_ask():
+        if not self.can_ask:
             raise UnconfirmedError(
                 f"{quote.count} new videos need your consent: add a line such as 'budget: 500 credits' to the "
                 "manifest, or --budget 500, or --yes. Nothing was bought."
             )
-        if await self._ask(f"Buy {quote.describe()}? [y/N] ") not in _YES:
+        limits = "".join(f", though {shortfall.describe()}" for shortfall in shortfalls)
+        if await self._ask(f"Buy {quote.describe()}{limits}? [y/N] ") not in _YES:
             raise UnfinishedError("Nothing was bought, since you did not say yes.")
 
     async def choose(self, edits: Edits) -> Choice:
         """Ask on a terminal what becomes of all edited jobs; elsewhere, and without a clear answer, they wait."""
-        if not edits.count or not _can_ask():
+        if not edits.count or not self.can_ask:
             return Choice.WAIT
         for line in write_question(_make_notice(edits)):
             self.say(line)
@@ -222,7 +240,7 @@ class Console:
             yield from self._write_going_on(finished, reason)
         elif isinstance(reason, BudgetReachedError):
             options, words = self._enlarge(finished, self._options.edition, finished.left_out, name_condition(reason))
-            consent = ["--rebuy-changed"] if options.rebuys_changed else []
+            consent = _repeat_consent(options)
             yield f"  {words}:"
             yield f"      {write_command(options, 'run', *repeat_selection(options), *consent)}"
         elif reason:
@@ -236,12 +254,15 @@ class Console:
         """Give a command the budget that its purchases need; where that is not known, a person must choose it."""
         purse = finished.purse
         room = purse.find_room(edition, prices)
+        others = [name_budget(account) for account in purse.find_others(edition, prices)]
+        if others:
+            words = f"{words} (raise the {' and the '.join(others)} in the manifest)"
         if room is Room.TOO_LITTLE:
             return replace(self._options, budget=purse.find_sufficient(edition, prices)), words
-        if room is Room.ENOUGH or purse.budget is None:
+        if room is Room.ENOUGH:
             return self._options, words
         unbounded = ", or at whatever price as the line stands" if self._options.budget else ""
-        words = f"{words} (more than {purse.budget}; add it as --budget{unbounded})"
+        words = f"{words} (more than {purse.find_budget(edition)}; add it as --budget{unbounded})"
         return replace(self._options, budget=None), words
 
     def _write_going_on(self, finished: FinishedRun, reason: HedraBatchError | None) -> Iterator[str]:
@@ -275,7 +296,9 @@ class Console:
         troubles = tuple(self._describe_trouble(latest, end) for latest, end in alike)
         options, words = self._options, advice.words
         prices = [end.estimated for _, end in alike]
-        if advice in BUYING and finished.purse.find_room(edition, prices) is not Room.ENOUGH:
+        purse = finished.purse
+        is_covered = purse.find_room(edition, prices) is Room.ENOUGH and not purse.find_others(edition, prices)
+        if advice in BUYING and not is_covered:
             options, words = self._enlarge(finished, edition, prices, f"{words.rstrip(':')}, with a larger budget")
             words = f"{words}:"
         return Remedy(troubles, words, write_command(options, advice.command, *named, edition=edition))
@@ -305,6 +328,13 @@ async def confirm_neighbour(line: str, *, is_confirmed: bool) -> None:
 def _make_notice(edits: Edits) -> EditNotice:
     changes = [(edit.label, edit.sent, edit.wanted) for edit in edits.first]
     return EditNotice(edits.count, edits.unended, ", ".join(edits.quote.describe_price()), changes)
+
+
+def _repeat_consent(options: RunOptions) -> list[str]:
+    """Repeat what bounds a purchase that was not made."""
+    flags = {"--rebuy-changed": options.rebuys_changed, "--all-or-nothing": options.is_whole}
+    plan = ["--plan", options.plan_code] if options.plan_code else []
+    return [*(flag for flag, is_given in flags.items() if is_given), *plan]
 
 
 def _can_ask() -> bool:

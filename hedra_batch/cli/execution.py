@@ -19,8 +19,15 @@ from hedra_batch.cli.console import Choice, Console, confirm_neighbour
 from hedra_batch.cli.loop import name_loop, run_on_loop
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.signals import Stop
-from hedra_batch.cli.workspace import TRIAL_SPEED, describe_path, find_edition, find_workspace
-from hedra_batch.errors import HedraBatchError, LockedError, ManifestError, UnconfirmedError, UsageError
+from hedra_batch.cli.workspace import TRIAL_SPEED, apply_budget, describe_path, find_edition, find_workspace
+from hedra_batch.errors import (
+    HedraBatchError,
+    LockedError,
+    ManifestError,
+    OtherPlanError,
+    UnconfirmedError,
+    UsageError,
+)
 from hedra_batch.manifest.loading import Manifest, load_manifest
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.report.summary import describe_stop
@@ -88,7 +95,8 @@ def _merge_settings(settings: RunSettings, manifest: Manifest, options: RunOptio
     return replace(
         settings,
         limits=replace(limits, submit=options.submit or limits.submit, in_flight=options.in_flight or limits.in_flight),
-        budget=options.budget or settings.budget,
+        budgets=apply_budget(settings.budgets, options),
+        makes_further_attempts=not options.plan_code,
         quiet_window_seconds=options.quiet_window_seconds or settings.quiet_window_seconds,
     )
 
@@ -148,10 +156,10 @@ class _Execution:
 
     async def _plan_and_run(self) -> None:
         batch = self._batch
-        planned = await batch.plan(self._options.request)
+        planned = await batch.plan(self._options.request, is_coded=bool(self._options.plan_code))
         try:
             summary = await self._stop.guard(self._offer(planned))
-        except (ManifestError, UnconfirmedError):
+        except (ManifestError, UnconfirmedError, OtherPlanError):
             # A person must do something before anything is bought; what was bought needs nobody for that.
             if planned.sent:
                 logger.info("Nothing is bought now. What was bought before is followed and fetched first.")
@@ -166,25 +174,37 @@ class _Execution:
 
     async def _offer(self, summary: PlanSummary) -> PlanSummary:
         """Say what will be bought and for how much, and have it confirmed where nothing else bounds it."""
+        options, console = self._options, self._console
         quote = await self._batch.quote(summary)
         if request := await self._ask_about_edits(summary):
             summary = await self._batch.plan(request)
             quote = await self._batch.quote(summary)
-        session = self._batch.session
-        budget = session.settings.budget
-        spending = await self._batch.read_spending() if budget is not None else None
-        self._console.write_plan(summary, quote, budget, spending)
-        is_bounded = budget is not None or self._options.is_confirmed or session.workspace.is_local
-        if quote.count > UNCONFIRMED_LIMIT and not is_bounded:
-            await self._console.confirm(quote)
+        console.write_plan(summary, quote, await self._batch.read_accounts())
+        if options.plan_code and not await self._batch.has_code(summary, options.plan_code):
+            raise console.make_other_plan(quote)
+        shortfalls = await self._batch.find_shortfalls(summary, quote)
+        if shortfalls and (options.is_whole or options.plan_code):
+            await self._batch.close_submitting(shortfalls[0].make_error(), quote)
+            return summary
+        console.write_shortfalls(shortfalls)
+        is_consented = options.is_confirmed or bool(options.plan_code)
+        if shortfalls and console.can_ask and not is_consented:
+            await console.confirm(quote, shortfalls)
+        elif quote.count > UNCONFIRMED_LIMIT and not (is_consented or self._is_bounded):
+            await console.confirm(quote)
         return summary
 
     async def _ask_about_edits(self, summary: PlanSummary) -> PlanRequest | None:
         """Return what is requested now that a person has chosen for the edited jobs; None where they wait."""
         request = self._options.request
-        if request.retried_codes is not None or request.settlement is not None:
+        if self._options.plan_code or request.retried_codes is not None or request.settlement is not None:
             return None
         choice = await self._console.choose(await self._batch.read_edits(summary))
         if choice is Choice.WAIT:
             return None
         return replace(request, keeps_changed=choice is Choice.KEEP, rebuys_changed=choice is Choice.BUY)
+
+    @property
+    def _is_bounded(self) -> bool:
+        session = self._batch.session
+        return session.settings.budgets.is_set or session.workspace.is_local

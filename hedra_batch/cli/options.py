@@ -68,6 +68,12 @@ class RunOptions:
     is_confirmed: bool = False
     rebuys_changed: bool = False
     keeps_changed: bool = False
+    #: The code of a plan that is to be bought as it was shown, or not at all.
+    plan_code: str = ""
+    #: Whether nothing is bought where not all can be.
+    is_whole: bool = False
+    #: Whether nothing is asked over the network.
+    is_offline: bool = False
     #: Error codes of the failed jobs to retry; None for a command that retries none.
     retried_codes: tuple[str, ...] | None = None
     #: What a person has decided about held jobs; None for a command that settles none.
@@ -113,6 +119,13 @@ folder_option = click.option(
     help="The run folder [default: <name>.out beside the manifest, <name>.sim with --simulate].",
 )
 base_url_option = click.option("--base-url", metavar="URL", help="The API's address [env: HEDRA_BASE_URL].")
+budget_option = click.option(
+    "--budget",
+    "budget",
+    type=MONEY,
+    metavar="CREDITS",
+    help="The most that this edition may cost, all its runs together; replaces the manifest's for an edition.",
+)
 quiet_window_option = click.option(
     "--quiet-window",
     "quiet_window_seconds",
@@ -210,6 +223,12 @@ purchase_options = combine(
         click.option("--submit", type=RATE, metavar="RATE", help="How fast requests are sent, spread evenly: 10/min."),
         click.option("--in-flight", type=COUNT, metavar="N", help="How many videos may be in the making at once."),
         budget_option,
+        click.option(
+            "--all-or-nothing",
+            "is_whole",
+            is_flag=True,
+            help="Buy nothing where the budget, the balance or the disk does not cover all.",
+        ),
         click.option(
             "--yes",
             "is_confirmed",

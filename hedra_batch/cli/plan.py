@@ -1,4 +1,4 @@
-"""`plan`: what a run would do. No network library."""
+"""`plan`: what a run would do and cost. No network library, unless there is a key to ask for prices with."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import click
 from hedra_batch.cli.help import show_examples
 from hedra_batch.cli.options import (
     RunOptions,
+    base_url_option,
+    budget_option,
     changed_options,
     edition_option,
     first_option,
@@ -20,14 +22,16 @@ from hedra_batch.cli.options import (
     manifest_argument,
     simulate_option,
 )
-from hedra_batch.errors import EXIT_DONE
+from hedra_batch.errors import EXIT_DONE, EXIT_LOOK, EXIT_UNFINISHED, ConfigurationError, HedraBatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
+    from hedra_batch.batch.preview import ListedJob, Market, Preview
     from hedra_batch.cli.advice import Advice, Failures
-    from hedra_batch.planning.plan import PlannedJob
-    from hedra_batch.planning.summary import PlanSummary
+    from hedra_batch.folder import RunFolder
+    from hedra_batch.planning.quote import Quote
+    from hedra_batch.units import Limits
 
 
 @click.command(epilog=show_examples("hedra-batch plan spring.yaml", "hedra-batch plan spring.yaml --edition today"))
@@ -40,22 +44,24 @@ if TYPE_CHECKING:
     "Plan as for a run that buys jobs anew which were edited after they were paid for.",
 )
 @folder_option
+@budget_option
+@base_url_option
 @simulate_option("Plan a trial: its run folder is <name>.sim.")
-def plan(**flags: Any) -> int:
-    """Show what a run would do with each job; sends nothing.
+@click.option("--offline", "is_offline", is_flag=True, help="Ask the API for nothing, so that there are no prices.")
+@click.option(
+    "--exit-code", "tells_by_code", is_flag=True, help="End with 0: nothing to buy, 3: something, 4: you must look."
+)
+def plan(tells_by_code: bool, **flags: Any) -> int:
+    """Show what a run would do and cost, job by job.
 
-    A run buys what is new, follows what is running or unknown, and leaves the others alone. Prices need the network:
-    `run` says them before it buys.
+    Nothing is bought. A run buys what is new, follows what is running or unknown, and leaves the others alone. With an
+    API key, prices and balance are asked for. `run --plan CODE` buys exactly what was shown with a code, or nothing.
     """
-    from hedra_batch.batch.request import find_nothing_selected, make_selection
+    from hedra_batch.batch.preview import Preview
     from hedra_batch.cli.advice import pointing_to_what_there_is
-    from hedra_batch.cli.workspace import check_folder, find_edition, find_folder, follow_folder
-    from hedra_batch.inputs import Spellings
+    from hedra_batch.cli.workspace import apply_budget, check_folder, find_edition, find_folder, follow_folder
     from hedra_batch.ledger.opening import open_reader
     from hedra_batch.manifest.loading import load_manifest
-    from hedra_batch.planning.plan import Rules
-    from hedra_batch.planning.recognition import Recognition
-    from hedra_batch.planning.summary import PlanSummary
     from hedra_batch.report.terminal import say
 
     options = RunOptions(**flags)
@@ -64,55 +70,152 @@ def plan(**flags: Any) -> int:
     folder = find_folder(options, manifest.name)
     check_folder(folder)
     options = follow_folder(options, folder, os.environ)
-    failures: dict[Advice, Failures] = {}
+    market, obstacle = _ask_market(options)
     with pointing_to_what_there_is(options), open_reader(folder.ledger) as reader:
-        rules = Rules(attempts=manifest.attempts, lost_attempts=reader.read_lost_attempts() if reader else 0)
-        summary = PlanSummary()
-        jobs = manifest.jobs.with_spellings(Spellings(reader.read_models() if reader else {}))
-        recognition = Recognition(jobs)
-        if reader:
-            recognition.look(reader)
-        recognized = recognition.settle(reader) if reader else None
-        planned_jobs = make_selection(jobs, options.request, rules, recognized).planned_jobs(reader)
-        sys.stdout.writelines(_write_plan(planned_jobs, summary, failures, manifest.jobs.edition))
-        if error := find_nothing_selected(summary, manifest.jobs, options.request, reader):
-            raise error
-    summary.note_twins(recognition.twins)
-    for line in _write_outcome(options, summary, failures):
-        say(line)
-    if manifest.budget is not None:
-        say(f"Budget: {manifest.budget}")
-    return EXIT_DONE
+        budgets = apply_budget(manifest.budgets, options)
+        preview = Preview(manifest, options.request, reader, budgets, market)
+        failures: dict[Advice, Failures] = {}
+        sys.stdout.writelines(_write_jobs(preview, failures, manifest.jobs.edition))
+        sys.stdout.flush()
+        preview.check_models()
+        for line in _write_outcome(options, preview, failures, folder, manifest.limits, obstacle):
+            say(line)
+    return _find_code(preview) if tells_by_code else EXIT_DONE
 
 
-def _write_plan(
-    planned_jobs: Iterable[PlannedJob], summary: PlanSummary, failures: dict[Advice, Failures], edition: str
-) -> Iterator[str]:
+def _ask_market(options: RunOptions) -> tuple[Market | None, str]:
+    """Ask for prices where that is possible; else say why there are none."""
+    if options.is_offline:
+        return None, "No prices: --offline."
+    if options.is_simulated:
+        return None, "No prices: the simulated API of a trial is there only while it runs."
+    from hedra_batch.cli.workspace import find_base_url, find_key
+
+    try:
+        key, base_url = find_key(os.environ), find_base_url(options, os.environ)
+        from hedra_batch.batch.pricing import ask_market
+        from hedra_batch.cli.loop import run_on_loop
+        from hedra_batch.run.wiring import Account
+
+        return run_on_loop(ask_market, Account(base_url, key)), ""
+    except HedraBatchError as error:
+        hint = " --offline asks nothing." if not isinstance(error, ConfigurationError) else ""
+        return None, f"No prices: {' '.join(str(error).split())}{hint}"
+
+
+def _find_code(preview: Preview) -> int:
+    if preview.needs_person:
+        return EXIT_LOOK
+    return EXIT_UNFINISHED if preview.summary.bought else EXIT_DONE
+
+
+def _write_jobs(preview: Preview, failures: dict[Advice, Failures], edition: str) -> Iterator[str]:
+    """Write all jobs, and note which of them failed for good."""
     from hedra_batch.cli.advice import Failures, advise
     from hedra_batch.planning.plan import Reason
 
-    for planned in planned_jobs:
-        summary.add(planned)
-        if planned.reason is Reason.FAILED and planned.latest:
-            failures.setdefault(advise(planned.latest), Failures()).add(planned.latest)
-        left = "left the manifest" if planned.identity[0] == edition else "of another edition"
-        note = "" if planned.job else f"  ({left})"
-        if planned.is_kept:
-            note = "  (edited; its video is kept for it)"
-        elif planned.is_beside:
-            note = "  (bought for an earlier wording and still followed)"
-        elif planned.formerly:
-            note = f"  (renamed from {planned.formerly})"
-        yield f"{planned.reason:8} {planned.label}{note}\n"
+    for listed in preview.list_jobs():
+        latest = listed.planned.latest
+        if listed.planned.reason is Reason.FAILED and latest:
+            failures.setdefault(advise(latest), Failures()).add(latest)
+        yield _write_job(listed, edition)
 
 
-def _write_outcome(options: RunOptions, summary: PlanSummary, failures: Mapping[Advice, Failures]) -> Iterator[str]:
-    """Say what it comes to, and what a run leaves to a person."""
+def _write_job(listed: ListedJob, edition: str) -> str:
+    """Write a job on a line: its reason, and what a person may want to know beside it."""
+    from hedra_batch.report.edits import describe_change
+
+    planned, notes = listed.planned, []
+    if planned.formerly:
+        notes.append(f"renamed from {planned.formerly}")
+    if planned.is_bought and planned.bought_number > 1:
+        notes.append(f"attempt {planned.bought_number}")
+    if planned.is_kept:
+        notes.append("edited; its video is kept for it")
+    if planned.is_beside:
+        notes.append("bought for an earlier wording and still followed")
+    if listed.change:
+        notes.append(describe_change(listed.change.sent, listed.change.wanted))
+    if planned.job is None and not planned.is_beside:
+        notes.append("left the manifest" if planned.identity[0] == edition else "of another edition")
+    words = f"{planned.reason:8} {planned.label}"
+    if listed.price:
+        words += f"  {listed.price}"
+    return f"{words}  ({'; '.join(notes)})\n" if notes else f"{words}\n"
+
+
+def _write_outcome(
+    options: RunOptions,
+    preview: Preview,
+    failures: Mapping[Advice, Failures],
+    folder: RunFolder,
+    limits: Limits,
+    obstacle: str,
+) -> Iterator[str]:
+    """Say what it comes to, what covers it, and what a run leaves to a person."""
+    from hedra_batch.cli.advice import repeat_selection, write_command
+    from hedra_batch.units import write_duration
+
+    summary, quote = preview.summary, preview.quote
+    said = quote.describe_count() if obstacle else quote.describe()
+    yield ", ".join([said, *summary.describe_rest()])
+    yield from _write_hints(options, preview, failures)
+    if obstacle:
+        yield obstacle
+    for account in preview.read_accounts():
+        yield f"{account.describe()}"
+    if not quote.count:
+        yield "to buy: nothing"
+        return
+    yield from _write_coverage(preview, folder, quote, is_priced=not obstacle)
+    seconds = write_duration(preview.estimate_seconds(limits))
+    yield f"It takes about {seconds} at this pace ({limits.submit}, {limits.in_flight} at once)."
+    yield _write_sum(quote, is_priced=not obstacle)
+    yield f"code: {preview.code}. To buy exactly this, or nothing:"
+    choices = {"--keep-changed": options.keeps_changed, "--rebuy-changed": options.rebuys_changed}
+    chosen = [flag for flag, is_chosen in choices.items() if is_chosen]
+    yield f"    {write_command(options, 'run', *repeat_selection(options), *chosen, '--plan', preview.code)}"
+
+
+def _write_coverage(preview: Preview, folder: RunFolder, quote: Quote, *, is_priced: bool) -> Iterator[str]:
+    """Say what budget, balance and disk cover, where that is known."""
+    from hedra_batch.planning.coverage import Means
+
+    shortfalls = {shortfall.means: shortfall for shortfall in preview.find_shortfalls(folder)}
+    known = {
+        Means.BUDGET: is_priced and preview.has_budget,
+        Means.BALANCE: quote.balance is not None,
+        Means.DISK: False,
+    }
+    for means, is_known in known.items():
+        if means in shortfalls:
+            yield shortfalls[means].describe()
+        elif is_known:
+            yield f"the {means} covers all {quote.count}"
+
+
+def _write_sum(quote: Quote, *, is_priced: bool) -> str:
+    """Say it as `to buy: 12 videos, about 360 of 9,120 credits`."""
+    searched = "at most " if quote.searched else ""
+    words = f"to buy: {searched}{quote.count} video{'' if quote.count == 1 else 's'}"
+    if not is_priced:
+        return f"{words}, prices not known"
+    balance = "balance unknown" if quote.balance is None else f"balance {quote.balance.amount:,} credits"
+    if quote.unpriced == quote.count:
+        return f"{words}, price unknown, {balance}"
+    if quote.unpriced:
+        return f"{words}, about {quote.total:,} credits and {quote.unpriced} of unknown price, {balance}"
+    if quote.balance is None:
+        return f"{words}, about {quote.total:,} credits, {balance}"
+    return f"{words}, about {quote.total:,} of {quote.balance.amount:,} credits"
+
+
+def _write_hints(options: RunOptions, preview: Preview, failures: Mapping[Advice, Failures]) -> Iterator[str]:
+    """Say what a run leaves to a person."""
     from hedra_batch.cli.advice import select_edited, write_command, write_failures
     from hedra_batch.planning.plan import Reason
-    from hedra_batch.planning.quote import Quote
 
-    yield ", ".join([Quote({None: summary.bought}).describe_count(), *summary.describe_rest()])
+    summary = preview.summary
     yield from summary.describe_twins()
     if summary.edits.count:
         named = tuple(job.id for job, _ in summary.edits.first)

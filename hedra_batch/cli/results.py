@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import click
 
 from hedra_batch.cli.help import show_examples
-from hedra_batch.cli.options import RunOptions, look_options, manifest_argument
-from hedra_batch.errors import EXIT_DONE
+from hedra_batch.cli.options import RunOptions, look_options
+from hedra_batch.errors import EXIT_DONE, UsageError
+from hedra_batch.ledger.records import Group
 from hedra_batch.state import State
 
-if TYPE_CHECKING:
-    from hedra_batch.ledger.reading import Results
+#: The columns of a summary after the first, which says what the row is about.
+SUM_COLUMNS = ("videos", "charged", "refunded", "net")
 
 
 @click.command(
     epilog=show_examples("hedra-batch results spring.yaml", "hedra-batch results spring.yaml --format csv > spring.csv")
 )
-@manifest_argument
+@click.argument("manifests", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="MANIFEST...")
+@click.option(
+    "--summary", "is_summary", is_flag=True, help="What all attempts have cost; several manifests can be given."
+)
+@click.option(
+    "--by",
+    type=click.Choice([group.value for group in Group if group]),
+    help="With --summary: add up by one of these.",
+)
 @click.option(
     "--format",
     "form",
@@ -30,30 +39,76 @@ if TYPE_CHECKING:
 )
 @click.option("--attempts", "has_all_attempts", is_flag=True, help="Every attempt, not only the latest of each job.")
 @look_options
-def results(form: str | None, has_all_attempts: bool, **flags: Any) -> int:
+def results(
+    manifests: tuple[Path, ...],
+    is_summary: bool,
+    by: str | None,
+    form: str | None,
+    has_all_attempts: bool,
+    **flags: Any,
+) -> int:
     """Show each job with its file, its cost and its error.
 
     It works also while a run is going, and sends nothing. A job stands here as soon as a run has begun it.
     """
+    chosen = form or ("table" if sys.stdout.isatty() else "jsonl")
+    if is_summary:
+        return _summarize([RunOptions(each, **flags) for each in manifests], Group(by or ""), form or "table")
+    if by or len(manifests) > 1:
+        raise UsageError("--by and several manifests go with --summary only.")
+    return _list_jobs(RunOptions(manifests[0], **flags), chosen, has_all_attempts=has_all_attempts)
+
+
+def _list_jobs(options: RunOptions, form: str, *, has_all_attempts: bool) -> int:
     from hedra_batch.cli.workspace import find_used_folder, write_absence
     from hedra_batch.ledger.opening import open_reader
     from hedra_batch.ledger.records import RESULT_COLUMNS
-    from hedra_batch.report.rows import to_csv, to_json_lines, to_table
-    from hedra_batch.report.terminal import find_width, say
+    from hedra_batch.report.rows import TABLE_COLUMNS
+    from hedra_batch.report.terminal import say
 
-    forms: dict[str, Callable[[Results], Iterator[str]]] = {
-        "table": partial(to_table, width=find_width(sys.stdout)),
-        "jsonl": to_json_lines,
-        "csv": partial(to_csv, columns=RESULT_COLUMNS),
-    }
-    chosen = form or ("table" if sys.stdout.isatty() else "jsonl")
-    options = RunOptions(**flags)
     folder = find_used_folder(options)
     with open_reader(folder.ledger) as reader:
         if reader is None:
             say(write_absence(options, folder))
             return EXIT_DONE
-        sys.stdout.writelines(forms[chosen](reader.results(has_all_attempts=has_all_attempts)))
+        rows = reader.results(has_all_attempts=has_all_attempts)
+        sys.stdout.writelines(_write(rows, form, TABLE_COLUMNS if form == "table" else RESULT_COLUMNS))
         if not reader.has_any(State):
             say("The ledger has no job yet: no run has begun one.")
     return EXIT_DONE
+
+
+def _summarize(all_options: Sequence[RunOptions], group: Group, form: str) -> int:
+    """Add up what the attempts of one or several manifests have cost, each manifest by itself where nothing is said."""
+    from hedra_batch.cli.workspace import find_used_folder, write_absence
+    from hedra_batch.ledger.opening import open_reader
+    from hedra_batch.report.costs import Costs
+    from hedra_batch.report.terminal import say
+
+    costs = Costs()
+    for options in all_options:
+        folder = find_used_folder(options)
+        with open_reader(folder.ledger) as reader:
+            if reader is None:
+                say(write_absence(options, folder))
+                continue
+            for name, *sums in reader.sum_results(group):
+                costs.add(name if group else str(options.manifest), *sums)
+    column = group or "manifest"
+    sys.stdout.writelines(_write(costs.make_rows(column, has_total=form == "table"), form, (column, *SUM_COLUMNS)))
+    sys.stdout.flush()
+    if costs.untold:
+        say(
+            f"For {costs.untold} Hedra has not said what it charged, or not yet; by estimate {costs.untold_estimated} "
+            "credits, which are not in the sums."
+        )
+    return EXIT_DONE
+
+
+def _write(rows: Iterable[dict[str, Any]], form: str, columns: Sequence[str]) -> Iterator[str]:
+    from hedra_batch.report.rows import to_csv, to_json_lines, to_table
+    from hedra_batch.report.terminal import find_width
+
+    if form == "table":
+        return to_table(rows, columns, find_width(sys.stdout))
+    return to_csv(rows, columns) if form == "csv" else to_json_lines(rows)

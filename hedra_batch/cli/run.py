@@ -33,6 +33,13 @@ from hedra_batch.cli.options import (
     "Have the videos of jobs that were edited after they were paid for count for the edited jobs, at no cost.",
     "Buy jobs anew that were edited after they were paid for; with neither flag they wait, and all else goes on.",
 )
+@click.option(
+    "--plan",
+    "plan_code",
+    default="",
+    metavar="CODE",
+    help="Buy exactly what `plan` has shown with this code, or nothing.",
+)
 @purchase_options
 def run(**flags: Any) -> int:
     """Make every video of MANIFEST that is not made yet.

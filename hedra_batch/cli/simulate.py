@@ -61,6 +61,22 @@ if TYPE_CHECKING:
     help="What the account has at first.",
 )
 @click.option(
+    "--charge-factor",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="FACTOR",
+    help="Charge so many times what its price list says.",
+)
+@click.option("--api-wallet", "has_api_wallet", is_flag=True, help="Pay for the API from a wallet of its own.")
+@click.option(
+    "--refund-after",
+    "refund_seconds",
+    type=DURATION,
+    metavar="TIME",
+    help="Give failed videos back so much later, and show it; --speed divides it.",
+)
+@click.option(
     "--rate",
     type=RATE,
     metavar="RATE",

@@ -15,6 +15,7 @@ from hedra_batch.cli.advice import write_command
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.errors import ConfigurationError, UsageError, UserError
 from hedra_batch.folder import RunFolder
+from hedra_batch.money import Budgets
 
 DEFAULT_BASE_URL = "https://api.hedra.com/web-app/public"
 #: A trial shows in seconds what takes the real API minutes.
@@ -32,9 +33,9 @@ def find_workspace(options: RunOptions, name: str, environment: Mapping[str, str
     if options.is_simulated:
         base_url, key, is_local, start_api = "", TRIAL_KEY, True, start_trial
     else:
-        from hedra_batch.api.addresses import check_base_url, is_loopback
+        from hedra_batch.api.addresses import is_loopback
 
-        base_url = check_base_url(options.base_url or environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL)
+        base_url = find_base_url(options, environment)
         key, is_local, start_api = find_key(environment), is_loopback(base_url), None
     return Workspace(
         name,
@@ -157,6 +158,18 @@ def find_edition(label: str) -> str:
     if label == "today":
         return datetime.now().astimezone().date().isoformat()
     return label
+
+
+def apply_budget(budgets: Budgets, options: RunOptions) -> Budgets:
+    """Put the flag over the budget of an edition; those of a month and in all stay."""
+    return replace(budgets, edition=options.budget) if options.budget is not None else budgets
+
+
+def find_base_url(options: RunOptions, environment: Mapping[str, str]) -> str:
+    """Choose the address of the API. Raises ConfigurationError."""
+    from hedra_batch.api.addresses import check_base_url
+
+    return check_base_url(options.base_url or environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL)
 
 
 def find_key(environment: Mapping[str, str]) -> str:

@@ -22,6 +22,7 @@ from hedra_batch.ledger.records import (
     money_columns,
     to_attempt,
 )
+from hedra_batch.money import Money
 from hedra_batch.state import UNDER_WAY, UNSETTLED, State
 
 
@@ -96,6 +97,18 @@ def change(tables: Tables, attempt: Attempt, event: Event, clock: Clock) -> Atte
     changes |= {name: getattr(attempt, name) + added for name, added in event.adds.items()}
     # Reading the whole row again would tell nothing new, and cost as much as the change.
     return evolve(attempt, changes | dict(zip(shown, row, strict=True)))
+
+
+def record_refunds(tables: Tables, reread: Mapping[int, Money | None], now: str) -> None:
+    """Write down charges as they are told later; the first one that was told stays, and so does what it counts for."""
+    for attempt in fetch_many(tables, list(reread)):
+        told = reread[attempt.key]
+        changes: dict[str, object] = {"reread_at": now}
+        if told and attempt.charged is None:
+            changes |= money_columns({"charged": told})
+        elif told and attempt.charged and told.unit == attempt.charged.unit and told < attempt.charged:
+            changes["refunded"] = attempt.charged.amount - told.amount
+        tables.update("attempts", {"attempt_key": attempt.key}, changes)
 
 
 def require_source(attempt: Attempt, event: Event) -> None:

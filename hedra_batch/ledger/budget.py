@@ -1,16 +1,17 @@
-"""What an edition has cost and may still cost, and the budget that bounds it."""
+"""What a batch has cost and may still cost, and the budgets that bound it: of an edition, of a month, and in all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeGuard
 
 from hedra_batch.errors import BudgetReachedError
 from hedra_batch.job import Attempt, Job, to_label
-from hedra_batch.ledger.backend import Tables
 from hedra_batch.ledger.events import Event, Guard
-from hedra_batch.money import Money
+from hedra_batch.ledger.reading import LedgerReader
+from hedra_batch.money import Budgets, Money
 from hedra_batch.state import LIABILITIES, Liability
 
 #: What counts as spent, by what the budget is asked for.
@@ -20,57 +21,145 @@ _COUNTED = {
 }
 
 
+#: So many videos of one price in a row; None for a price that is not known.
+PriceRun = tuple[Money | None, int]
+
+
+class Scope(StrEnum):
+    """What a budget is about; the keys of `budget` in a manifest are the same."""
+
+    EDITION = "edition"
+    #: Of the last send of each attempt, by UTC.
+    MONTH = "month"
+    TOTAL = "total"
+
+
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What one edition may have cost, refunds not taken off; `unpriced` attempts may have cost something more."""
+    """What may have been charged, refunds not taken off; `unpriced` attempts may have cost something more."""
 
     spent: Money
     unpriced: int = 0
 
 
+_NAMES = {Scope.EDITION: "budget", Scope.MONTH: "budget of the month", Scope.TOTAL: "total budget"}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One budget, and what counts towards it."""
+
+    scope: Scope
+    limit: Money
+    spending: Spending
+
+    def describe(self) -> str:
+        """Say it as `budget 500 credits (70 spent)`."""
+        spent = f"({self.spending.spent.amount} spent)"
+        return f"{_NAMES[self.scope]} {self.limit} {spent}"
+
+
 def read_spending(
-    tables: Tables, edition: str, unit: str, liabilities: Sequence[Liability] = (Liability.CHARGED,)
+    reader: LedgerReader | None,
+    unit: str,
+    liabilities: Sequence[Liability] = (Liability.CHARGED,),
+    *,
+    edition: str | None = None,
+    month: str | None = None,
 ) -> Spending:
-    amount, unpriced = tables.reader().sum_spending(edition, unit, liabilities)
+    """Add up what was spent for an edition or in a month, written as `2026-11`; for all where neither is given.
+
+    Nothing was where there is no ledger yet.
+    """
+    if reader is None:
+        return Spending(Money(0, unit))
+    amount, unpriced = reader.sum_spending(unit, liabilities, edition=edition, month=month)
     return Spending(Money(amount, unit), unpriced)
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What each edition may cost in this run; nothing bounds it where there is no limit."""
+    """What a run may spend; nothing bounds it where there is no limit."""
 
-    limit: Money | None
+    limits: Budgets
 
-    def can_afford(self, tables: Tables, edition: str, price: Money) -> bool:
-        if self.limit is None:
-            return True
-        return _fits(price, self.limit, read_spending(tables, edition, self.limit.unit, _COUNTED[Guard.RESERVE]))
+    def read_accounts(
+        self, reader: LedgerReader | None, edition: str, month: str, guard: Guard = Guard.RESERVE
+    ) -> Iterator[Account]:
+        """Read what counts towards each budget that there is."""
+        wheres: Mapping[Scope, Mapping[str, str]] = {
+            Scope.EDITION: {"edition": edition},
+            Scope.MONTH: {"month": month},
+            Scope.TOTAL: {},
+        }
+        for scope, where in wheres.items():
+            limit: Money | None = getattr(self.limits, scope)
+            if limit is not None:
+                yield Account(scope, limit, read_spending(reader, limit.unit, _COUNTED[guard], **where))
 
-    def require(self, tables: Tables, attempt: Attempt, event: Event) -> None:
-        """Raise BudgetReachedError where an event needs more than what the budget leaves."""
-        if self.limit is None or event.guard is None:
+    def can_afford(self, reader: LedgerReader, edition: str, month: str, price: Money) -> bool:
+        return all(_fits(price, account) for account in self.read_accounts(reader, edition, month))
+
+    def require(self, reader: LedgerReader, attempt: Attempt, event: Event, month: str) -> None:
+        """Raise BudgetReachedError where an event needs more than what a budget leaves."""
+        if event.guard is None:
             return
-        price = event.sets["estimated"] if event.guard is Guard.RESERVE else attempt.estimated
+        price = event.sets.get("estimated", attempt.estimated)
         assert price is None or isinstance(price, Money), "prices are money"
-        spending = read_spending(tables, attempt.edition, self.limit.unit, _COUNTED[event.guard])
-        if LIABILITIES[attempt.state] is Liability.CHARGED:
-            spending = _leave_out(price, spending)
-        if not _fits(price, self.limit, spending):
-            raise _make_error(attempt.label, price, self.limit, spending)
+        for account in self.read_accounts(reader, attempt.edition, month, event.guard):
+            counted = _leave_out(attempt, account, month)
+            if not _fits(price, counted):
+                raise _make_error(attempt.label, price, counted, month)
 
-    def find_objection(self, tables: Tables, job: Job, price: Money | None, pledged: int) -> BudgetReachedError | None:
+    def find_objection(
+        self, reader: LedgerReader, job: Job, month: str, price: Money | None, pledged: int
+    ) -> BudgetReachedError | None:
         """Find out whether there is room for a job beside what counts as spent and an amount that is pledged."""
-        if self.limit is None:
-            return None
-        spending = read_spending(tables, job.edition, self.limit.unit, _COUNTED[Guard.RESERVE])
-        spending = Spending(Money(spending.spent.amount + pledged, spending.spent.unit), spending.unpriced)
-        if _fits(price, self.limit, spending):
-            return None
-        return _make_error(to_label(job.edition, job.id), price, self.limit, spending)
+        for account in self.read_accounts(reader, job.edition, month):
+            counted = _spend(account, pledged)
+            if not _fits(price, counted):
+                return _make_error(to_label(job.edition, job.id), price, counted, month)
+        return None
 
 
-def _fits(price: Money | None, limit: Money, spending: Spending) -> bool:
-    return _is_priced(price, limit, spending) and spending.spent.amount + price.amount <= limit.amount
+def count_covered(prices: Iterable[PriceRun], accounts: Iterable[Account]) -> list[PriceRun]:
+    """Say which of some videos fit, in the order in which they are bought: each price with how many.
+
+    What is too dear is passed over, as a run does.
+    """
+    covered = []
+    remaining = list(accounts)
+    for price, count in prices:
+        fitting = min([_count_fitting(price, account) for account in remaining], default=count)
+        if fitting <= 0:
+            continue
+        fitting = min(fitting, count)
+        covered.append((price, fitting))
+        remaining = [_spend(account, price.amount * fitting) for account in remaining if price]
+    return covered
+
+
+#: Of what costs nothing.
+_ANY_NUMBER = 10**9
+
+
+def _count_fitting(price: Money | None, account: Account) -> int:
+    """Count how many of one price fit: the one rule of all budgets."""
+    limit, spending = account.limit, account.spending
+    if not _is_priced(price, limit, spending):
+        return 0
+    left = limit.amount - spending.spent.amount
+    return max(left // price.amount, 0) if price.amount else _ANY_NUMBER * (left >= 0)
+
+
+def _fits(price: Money | None, account: Account) -> bool:
+    return _count_fitting(price, account) > 0
+
+
+def _spend(account: Account, amount: int) -> Account:
+    spending = account.spending
+    spent = Money(spending.spent.amount + amount, spending.spent.unit)
+    return Account(account.scope, account.limit, Spending(spent, spending.unpriced))
 
 
 def _is_priced(price: Money | None, limit: Money, spending: Spending) -> TypeGuard[Money]:
@@ -78,14 +167,30 @@ def _is_priced(price: Money | None, limit: Money, spending: Spending) -> TypeGua
     return price is not None and price.unit == limit.unit and not spending.unpriced
 
 
-def _leave_out(price: Money | None, spending: Spending) -> Spending:
+def _leave_out(attempt: Attempt, account: Account, month: str) -> Account:
     """Take an attempt off that counts as charged already, for an earlier send under the same key."""
-    if price is None:
-        return Spending(spending.spent, spending.unpriced - 1)
-    return Spending(Money(spending.spent.amount - price.amount, spending.spent.unit), spending.unpriced)
+    is_counted = LIABILITIES[attempt.state] is Liability.CHARGED
+    if account.scope is Scope.MONTH:
+        is_counted = is_counted and (attempt.submitted_at or "").startswith(month)
+    if not is_counted:
+        return account
+    if attempt.estimated is None:
+        spending = account.spending
+        return Account(account.scope, account.limit, Spending(spending.spent, spending.unpriced - 1))
+    return _spend(account, -attempt.estimated.amount)
 
 
-def _make_error(label: str, price: Money | None, limit: Money, spending: Spending) -> BudgetReachedError:
+def name_budget(account: Account) -> str:
+    """Name a budget as a sentence has it: `budget of 500 credits`."""
+    return {
+        Scope.EDITION: f"budget of {account.limit}",
+        Scope.MONTH: f"budget of {account.limit} a month",
+        Scope.TOTAL: f"total budget of {account.limit}",
+    }[account.scope]
+
+
+def _make_error(label: str, price: Money | None, account: Account, month: str) -> BudgetReachedError:
+    limit, spending = account.limit, account.spending
     if spending.unpriced:
         return BudgetReachedError(
             f"{label} is not sent: something was sent before whose price is not known, so nobody can tell what "
@@ -96,7 +201,9 @@ def _make_error(label: str, price: Money | None, limit: Money, spending: Spendin
             f"{label} is not sent: its price is not known, and there is a budget. Give it a model of the API's "
             "list, a duration and a resolution. A run without a budget buys it at whatever price."
         )
+    when = f" in {month} (UTC)" if account.scope is Scope.MONTH else ""
+    where = "in the manifest, or --budget" if account.scope is Scope.EDITION else "in the manifest"
     return BudgetReachedError(
-        f"The budget of {limit} is reached: {spending.spent.amount} are spent or reserved, and {label} would "
-        f"cost {price.amount} more, so it is not sent. To buy it, raise the budget (in the manifest, or --budget)."
+        f"The {name_budget(account)} is reached: {spending.spent.amount} are spent or reserved{when}, and {label} "
+        f"would cost {price.amount} more, so it is not sent. To buy it, raise the budget ({where})."
     )

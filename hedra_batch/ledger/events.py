@@ -87,10 +87,11 @@ def reserve(
     return Event(_from(State.NEW), State.RESERVED, sets, guard=Guard.RESERVE)
 
 
-def begin_send(source: State, target: State) -> Event:
-    """On disk before the first byte of the request."""
+def begin_send(source: State, target: State, price: Money | None = None) -> Event:
+    """On disk before the first byte of the request; its price as it is known by now, where it is not repeated."""
+    sets = {**_NO_ERROR, **({"estimated": price} if price and source is State.RESERVED else {})}
     adds = {"sends": 1, "resends": 1} if target is State.RESENDING else {"sends": 1}
-    return Event(_from(source), target, _NO_ERROR, adds, ("submitted_at",), guard=Guard.SEND)
+    return Event(_from(source), target, sets, adds, ("submitted_at",), guard=Guard.SEND)
 
 
 def accept(

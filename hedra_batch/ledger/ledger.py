@@ -21,7 +21,7 @@ from hedra_batch.inputs import FieldValues
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import attempts, events
 from hedra_batch.ledger.backend import Backend, Tables, put
-from hedra_batch.ledger.budget import Budget, Spending, read_spending
+from hedra_batch.ledger.budget import Account, Budget, Spending, read_spending
 from hedra_batch.ledger.events import RESTORED, UNKNOWN_OUTCOME, Event, Guard
 from hedra_batch.ledger.identity import Binding, Identity
 from hedra_batch.ledger.opening import open_pair
@@ -29,7 +29,7 @@ from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import Loss, Purchase, Reassignment, Restore
 from hedra_batch.ledger.renames import Rename, Renames
 from hedra_batch.ledger.uploads import Uploads
-from hedra_batch.money import CREDITS, Money
+from hedra_batch.money import CREDITS, NO_BUDGETS, Budgets, Money
 from hedra_batch.state import State
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Ledger:
         identity: Identity,
         identity_path: Path,
         loss: Loss | None,
-        budget: Money | None,
+        budgets: Budgets,
         clock: Clock,
     ) -> None:
         self._backend = backend
@@ -55,7 +55,7 @@ class Ledger:
         self._identity_path = identity_path
         self._renames = Renames(identity_path.with_name("renames.jsonl"))
         self._batch_uuid = uuid.UUID(identity.batch_uuid)
-        self._budget = Budget(budget)
+        self._budget = Budget(budgets)
         self._clock = clock
         self._deduplication: dict[str, Deduplication] = {}
         #: What an earlier ledger of this batch took with it, when there was one.
@@ -78,10 +78,10 @@ class Ledger:
         same_account: bool = False,
         is_moved: bool = False,
         last_run: int = 0,
-        budget: Money | None = None,
+        budgets: Budgets = NO_BUDGETS,
         clock: Clock = CLOCK,
     ) -> Ledger:
-        """Open or create the ledger of a run folder, and begin a run in which no edition may cost more than the budget.
+        """Open or create the ledger of a run folder, and begin a run that the budgets bound.
 
         `last_run` is the last that is known of from elsewhere. A ledger that was lost is begun anew; of one that may
         be older than what was bought, that is noted before anything else. Raises ConfigurationError when folder,
@@ -91,7 +91,7 @@ class Ledger:
         backend, identity, loss, is_put_back = open_pair(
             path, identity_path, binding, same_account=same_account, is_moved=is_moved, clock=clock
         )
-        ledger = cls(backend, identity, identity_path, loss, budget, clock)
+        ledger = cls(backend, identity, identity_path, loss, budgets, clock)
         try:
             await backend.transact(lambda tables: ledger._begin_run(tables, last_run, is_put_back=is_put_back))
             await backend.transact(lambda _: ledger._raise_identity(run_counter=ledger.run_number))
@@ -348,7 +348,7 @@ class Ledger:
 
     def _apply(self, tables: Tables, attempt: Attempt, event: Event) -> Attempt:
         attempts.require_source(attempt, event)
-        self._budget.require(tables, attempt, event)
+        self._budget.require(tables.reader(), attempt, event, self.month)
         if event.guard is Guard.RESERVE:
             self._raise_identity(highest_attempt=attempt.number)
         changed = attempts.change(tables, attempt, event, self._clock)
@@ -356,6 +356,11 @@ class Ledger:
         return changed
 
     # What is written beside the events
+
+    async def record_refunds(self, reread: Mapping[int, Money | None]) -> None:
+        """Record what a later answer says of charges, by the keys of attempts: a lower one is a refund."""
+        now = self._clock.now_text()
+        await self._backend.transact(lambda tables: attempts.record_refunds(tables, reread, now))
 
     async def record_absent(self, attempt: Attempt) -> None:
         await self._update(attempt.key, absent_at=self._clock.now_text())
@@ -383,20 +388,29 @@ class Ledger:
 
     # Budget
 
+    @property
+    def month(self) -> str:
+        """The month whose budget counts now."""
+        return self._clock.now_text()[:7]
+
     async def read_spending(self, edition: str, unit: str = CREDITS) -> Spending:
-        return await self._backend.transact(lambda tables: read_spending(tables, edition, unit))
+        return await self.look(lambda reader: read_spending(reader, unit, edition=edition))
+
+    async def read_accounts(self, edition: str) -> list[Account]:
+        """Read each budget, and what counts towards it before something more is reserved."""
+        return await self.look(lambda reader: list(self._budget.read_accounts(reader, edition, self.month)))
 
     async def can_afford(self, edition: str, price: Money) -> bool:
-        return await self._backend.transact(lambda tables: self._budget.can_afford(tables, edition, price))
+        return await self.look(lambda reader: self._budget.can_afford(reader, edition, self.month, price))
 
     @property
     def is_bounded(self) -> bool:
         """Tell whether there is a budget."""
-        return self._budget.limit is not None
+        return self._budget.limits.is_set
 
     async def find_objection(self, job: Job, price: Money | None, pledged: int) -> BudgetReachedError | None:
         """Find out why the budget has no room for a job beside an amount that is pledged to others, if it has none."""
-        return await self._backend.transact(lambda tables: self._budget.find_objection(tables, job, price, pledged))
+        return await self.look(lambda reader: self._budget.find_objection(reader, job, self.month, price, pledged))
 
     # What the server does with our keys
 

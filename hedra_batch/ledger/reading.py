@@ -10,7 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from hedra_batch.inputs import FieldValues
-from hedra_batch.ledger.records import AttemptEnd, ClaimedFile, FileMove, JobIdentity, LatestAttempt, ResultFile
+from hedra_batch.ledger.records import (
+    AttemptEnd,
+    Charge,
+    ClaimedFile,
+    FileMove,
+    Group,
+    JobIdentity,
+    LatestAttempt,
+    ResultFile,
+    ResultSum,
+)
 from hedra_batch.state import Liability, State
 
 
@@ -83,8 +93,25 @@ class LedgerReader(Protocol):
         `unpriced` counts the attempts of which neither is known.
         """
 
-    def sum_spending(self, edition: str, unit: str, liabilities: Sequence[Liability]) -> tuple[int, int]:
-        """Add up what an edition owes in a unit, and count its attempts whose price is not known."""
+    def sum_spending(
+        self, unit: str, liabilities: Sequence[Liability], *, edition: str | None = None, month: str | None = None
+    ) -> tuple[int, int]:
+        """Add up what an edition, a month or the whole batch owes in a unit, and count attempts of unknown price."""
+
+    def find_spending_editions(self) -> list[str]:
+        """Find the editions that may have cost something."""
+
+    def read_charges(self) -> list[Charge]:
+        """Read the highest charge of each kind of request that was charged more than its estimate once."""
+
+    def average_sizes(self) -> dict[str | None, float]:
+        """Read how large the videos of each model are on average, by the name that the manifest has for it."""
+
+    def find_unrefunded(self, ended_before: str) -> list[tuple[int, str]]:
+        """Find the failed attempts that ended before an instant and were not read again: each key and remote id."""
+
+    def sum_results(self, group: Group) -> list[ResultSum]:
+        """Add up what all attempts have cost, by one of their properties."""
 
     def read_last_sent_at(self) -> str | None:
         """Read when the last paid request was sent."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -155,6 +156,38 @@ class Reassignment:
     moves: Sequence[tuple[LatestAttempt, Job]]
     #: The key of the attempt; None where a job has none any more.
     standings: Mapping[JobIdentity, int | None]
+
+
+class Charge(NamedTuple):
+    """What the server has charged for one kind of request, at most."""
+
+    fields: FieldValues
+    charged: Money
+
+
+class Group(StrEnum):
+    """What costs are added up by."""
+
+    PROMPT = "prompt"
+    IMAGE = "image"
+    MODEL = "model"
+    EDITION = "edition"
+    STATE = "state"
+    #: All in one.
+    NONE = ""
+
+
+class ResultSum(NamedTuple):
+    """What some attempts have cost, all those of their jobs together."""
+
+    name: str
+    #: Those that ended as a video.
+    videos: int
+    charged: int
+    refunded: int
+    #: Those that may have been charged without the server having said how much, and the estimate of them.
+    untold: int
+    untold_estimated: int
 
 
 class ResultFile(NamedTuple):

@@ -16,7 +16,7 @@ from hedra_batch.manifest.jobs import Expansion, Jobs, expand
 from hedra_batch.manifest.names import NAME_RULE, is_name, make_manifest_name
 from hedra_batch.manifest.schema import ManifestEntry
 from hedra_batch.manifest.shape import check_shape, find_cut_texts, hides_jobs, is_real, mend
-from hedra_batch.money import Money
+from hedra_batch.money import Budgets
 from hedra_batch.units import Limits
 
 
@@ -28,8 +28,7 @@ class Manifest:
     path: Path
     jobs: Jobs
     limits: Limits
-    #: The most that one edition may cost; None where the manifest does not say.
-    budget: Money | None
+    budgets: Budgets
     #: Attempts of a job that are made without a person.
     attempts: int
     on_unknown: Literal["resend", "hold"]
@@ -52,7 +51,7 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
         path=path,
         jobs=Jobs(edition, expansion.specs, expansion.outputs, media),
         limits=Limits(**dict(entry.limits)),
-        budget=entry.budget,
+        budgets=entry.budget,
         attempts=entry.attempts,
         on_unknown=entry.on_unknown,
         quiet_window_seconds=entry.quiet_window_ms / 1000,

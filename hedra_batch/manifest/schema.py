@@ -25,6 +25,7 @@ from hedra_batch.inputs import Field as JobField
 from hedra_batch.manifest.names import LONGEST_NAME, LONGEST_PATTERN, NAME_RULE
 from hedra_batch.manifest.output import DEFAULT_TEMPLATE, LONGEST_TEMPLATE
 from hedra_batch.manifest.values import (
+    BUDGET_KEYS,
     MOST_AT_ONCE,
     MOST_ATTEMPTS,
     MOST_VARIATIONS,
@@ -43,7 +44,7 @@ from hedra_batch.manifest.values import (
     read_variations,
     read_version,
 )
-from hedra_batch.money import Money
+from hedra_batch.money import NO_BUDGETS, Budgets
 from hedra_batch.units import Limits, Rate
 
 #: Of one list; a fault in each of them is found in two seconds.
@@ -112,14 +113,24 @@ RequestRate = Annotated[
     PlainValidator(read_rate),
     _described("string", "How many in a unit of time, spread evenly.", examples=["10/min", "1/s", "300/h"]),
 ]
+_SUM = {"type": "string", "pattern": "^[0-9]+ *credits?$"}
 Budget = Annotated[
-    Money | None,
+    Budgets,
     PlainValidator(read_budget),
-    _described(
-        "string",
-        "The most that one edition may cost, refunds not taken off.",
-        pattern="^[0-9]+ *credits?$",
-        examples=["500 credits"],
+    WithJsonSchema(
+        {
+            "description": "The most that may be spent, refunds not taken off: on one edition, or by what it is for.",
+            "anyOf": [
+                _SUM,
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "additionalProperties": False,
+                    "properties": {key: {**_SUM, "description": text} for key, text in BUDGET_KEYS.items()},
+                },
+            ],
+            "examples": ["500 credits", {"edition": "500 credits", "month": "800 credits", "total": "2000 credits"}],
+        }
     ),
 ]
 Pattern = Annotated[
@@ -230,7 +241,7 @@ class ManifestEntry(_Part):
 
     version: Version = Field(description="The version of this format: 1.")
     name: ManifestName = ""
-    budget: Budget = None
+    budget: Budget = NO_BUDGETS
     attempts: Attempts = 2
     defaults: Annotated[JobFields, GetPydanticSchema(lambda _, handle: handle(DEFAULTS_MODEL))] = DEFAULTS_MODEL()
     prompts: Prompts = Field(default_factory=list, description="Every prompt goes with every image.")

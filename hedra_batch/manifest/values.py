@@ -16,7 +16,7 @@ from hedra_batch.inputs import Field, FieldValue, ValueType
 from hedra_batch.manifest.faults import kind, shown
 from hedra_batch.manifest.names import LONGEST_PATTERN, NAME_RULE, is_manifest_name, is_name
 from hedra_batch.manifest.output import check_template
-from hedra_batch.money import Money
+from hedra_batch.money import Budgets, Money
 from hedra_batch.units import Rate, parse_duration_ms, parse_money, parse_rate
 
 LONGEST_LINE = 2_000
@@ -34,6 +34,12 @@ _ASPECT_RATIO = re.compile(r"[1-9][0-9]?:[1-9][0-9]?")
 _RESOLUTION = re.compile(r"[1-9][0-9]{2,3}p|[1-9]k")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://|data:", re.IGNORECASE)
 _NO_VALUE = "has no value (write one, or remove the key)"
+#: What a budget can be for.
+BUDGET_KEYS = {
+    "edition": "The most that one edition may cost, all its runs together.",
+    "month": "The most that all editions together may cost in a month, by UTC.",
+    "total": "The most that all editions together may ever cost.",
+}
 #: A time in JSON Schema.
 TIME_PATTERN = r"^[0-9]+(?:\.[0-9]+)? *(?:ms|s|min|m|h)$"
 
@@ -178,7 +184,25 @@ def read_rate(value: object) -> Rate:
     return parse_rate(_read_quantity(value, "write how many in what time: 10/min, 1/s, 300/h"))
 
 
-def read_budget(value: object) -> Money:
+def read_budget(value: object) -> Budgets:
+    """Read the budget of an edition, or several by what they are for."""
+    if not isinstance(value, dict):
+        return Budgets(edition=_read_sum(value))
+    unknown = next((key for key in value if key not in BUDGET_KEYS), None)
+    if unknown is not None:
+        raise ValueError(f"has an unknown key: {shown(unknown)} (allowed: {', '.join(BUDGET_KEYS)})")
+    if not value:
+        raise ValueError("is empty (write a sum such as 500 credits, or remove the key)")
+    sums = {}
+    for key, written in value.items():
+        try:
+            sums[key] = _read_sum(written)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from error
+    return Budgets(**sums)
+
+
+def _read_sum(value: object) -> Money:
     return parse_money(_read_quantity(value, "write it with its unit: 500 credits"))
 
 

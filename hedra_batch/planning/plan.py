@@ -102,6 +102,11 @@ class PlannedJob:
     def next_number(self) -> int:
         return self.latest.number + 1 if self.latest else 1
 
+    @property
+    def bought_number(self) -> int:
+        """The number of the attempt that is bought, as far as it is known before."""
+        return self.next_number if self.latest is None or self.step is Step.ADD else self.latest.number
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

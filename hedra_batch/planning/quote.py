@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from hedra_batch.ledger.budget import PriceRun
 from hedra_batch.money import Money
 
 
@@ -12,25 +14,33 @@ from hedra_batch.money import Money
 class Quote:
     """New videos and their prices by the API's list."""
 
-    #: How many there are of each price; None for a price that the list does not tell.
-    prices: Mapping[Money | None, int] = field(default_factory=dict)
+    #: In the order of buying: a price, None where it is not known, and how many in a row cost it.
+    runs: Sequence[PriceRun] = ()
     #: What the account has; None where it could not be read.
     balance: Money | None = None
     #: Those of the videos that are looked for at the server first.
     searched: int = 0
 
     @property
+    def prices(self) -> Counter[Money | None]:
+        """How many there are of each price."""
+        prices = Counter[Money | None]()
+        for price, count in self.runs:
+            prices[price] += count
+        return prices
+
+    @property
     def count(self) -> int:
-        return sum(self.prices.values())
+        return sum(count for _, count in self.runs)
 
     @property
     def unpriced(self) -> int:
-        return self.prices.get(None, 0)
+        return self.prices[None]
 
     @property
     def total(self) -> int:
         """The price of those whose price is known; all of one API are in one unit."""
-        return sum(price.amount * count for price, count in self.prices.items() if price)
+        return sum(price.amount * count for price, count in self.runs if price)
 
     def describe(self) -> str:
         """Say it as `240 new videos, about 7200 credits (30 each), balance 9120`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from hedra_batch.errors import (
     EXIT_DONE,
@@ -23,6 +24,8 @@ from hedra_batch.state import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, State
 
 #: Accepted and not ended: with time these become a matter for a person.
 LINGERING = frozenset({State.OVERDUE, State.READY})
+#: How long they may be that before a person must look.
+OVERDUE_LIMIT = timedelta(hours=24)
 
 
 @dataclass(slots=True)

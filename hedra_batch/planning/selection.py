@@ -11,6 +11,7 @@ from hedra_batch.job import Job
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.planning.fingerprint import Fingerprint
 from hedra_batch.planning.plan import FOLLOWED, PlannedJob, Rules, judge, judge_beside, judge_left
 from hedra_batch.planning.recognition import PAGE_JOBS, JobSource, Recognition, Recognized
 from hedra_batch.planning.summary import PlanSummary
@@ -171,9 +172,14 @@ async def page_through(
         yield page
 
 
-async def summarize(selection: Selection, ledger: Ledger, recognition: Recognition | None = None) -> PlanSummary:
+async def summarize(
+    selection: Selection,
+    ledger: Ledger,
+    recognition: Recognition | None = None,
+    fingerprint: Fingerprint | None = None,
+) -> PlanSummary:
     """Add up what a scope comes to."""
-    summary = PlanSummary()
+    summary = PlanSummary(fingerprint=fingerprint)
     async for page in page_through(selection, ledger, recognition):
         for planned in page:
             summary.add(planned)

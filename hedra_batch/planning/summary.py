@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hedra_batch.inputs import PriceKey, find_price_key
 from hedra_batch.job import Job
 from hedra_batch.planning.edits import EditTally
+from hedra_batch.planning.fingerprint import Fingerprint
 from hedra_batch.planning.plan import PlannedJob, Reason, Step
 from hedra_batch.planning.recognition import TWINS_LIMIT
 from hedra_batch.state import PUBLIC_STATES
@@ -25,8 +26,10 @@ class PlanSummary:
     reasons: Counter[Reason] = field(default_factory=Counter)
     #: Those of them that may be bought, likewise.
     bought_reasons: Counter[Reason] = field(default_factory=Counter)
-    #: What may be bought, by what decides its price.
-    price_keys: Counter[PriceKey] = field(default_factory=Counter)
+    #: What may be bought, in its order: what decides the price, and how many there are of it in a row.
+    price_runs: list[tuple[PriceKey, int]] = field(default_factory=list)
+    #: Tells whether two plans buy the same; only where somebody asks.
+    fingerprint: Fingerprint | None = None
     #: Each model that may be asked for, and a job that asks for it.
     models: dict[str | None, str] = field(default_factory=dict)
     #: Jobs that are looked for first, since the ledger that would know them was lost.
@@ -81,7 +84,10 @@ class PlanSummary:
         self.bought_reasons[planned.reason] += 1
         self.searched += planned.step is Step.RECOVER
         if planned.job:
-            self.price_keys[find_price_key(planned.job.inputs.fields)] += 1
+            key = find_price_key(planned.job.inputs.fields)
+            self._add_price(key)
+            if self.fingerprint:
+                self.fingerprint.add(planned, planned.job.inputs.digest, key)
             self.models.setdefault(planned.job.inputs.model, planned.label)
             self._note_twin(planned.job)
 
@@ -100,6 +106,13 @@ class PlanSummary:
         return [
             f"2 jobs ask for the same: {other} and {job_id} (a copied photo?)" for job_id, other in self.twins.items()
         ]
+
+    def _add_price(self, key: PriceKey) -> None:
+        last, count = self.price_runs[-1] if self.price_runs else (None, 0)
+        if last == key:
+            self.price_runs[-1] = (key, count + 1)
+        else:
+            self.price_runs.append((key, 1))
 
     @property
     def bought(self) -> int:

@@ -15,7 +15,7 @@ from hedra_batch.decide import Deduplication
 from hedra_batch.errors import JobError, UnfinishedError
 from hedra_batch.inputs import FieldValues, Spellings, find_digest, respell
 from hedra_batch.job import Job
-from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.ledger.ledger import Estimate, Ledger
 from hedra_batch.ledger.records import Purchase
 from hedra_batch.ledger.renames import Rename
 from hedra_batch.planning.plan import Step
@@ -74,9 +74,10 @@ class Transfers:
 class Recovery:
     """Knows which attempts a ledger that was lost may have had; without a loss it has nothing to do."""
 
-    def __init__(self, ledger: Ledger, api: Api, settings: RunSettings) -> None:
+    def __init__(self, ledger: Ledger, api: Api, estimate: Estimate, settings: RunSettings) -> None:
         self._ledger = ledger
         self._api = api
+        self._estimate = estimate
         self._settings = settings
         #: The highest number that a lost attempt may have.
         self._highest = ledger.loss.highest_attempt if ledger.loss else 0
@@ -95,7 +96,7 @@ class Recovery:
         async for page in page_through(selection, self._ledger):
             lost = [planned.job for planned in page if planned.step is Step.RECOVER and planned.job]
             found = [(job, purchase) for job in lost for purchase in await self._find_purchases(job)]
-            for attempt in await self._ledger.record(found, self._api.estimate):
+            for attempt in await self._ledger.record(found, self._estimate):
                 progress.on_change(attempt.key, attempt.label, State.NEW, attempt.state)
 
     async def choose_purchase(self, job: Job, least: int) -> int | Purchase | None:

@@ -17,7 +17,7 @@ from hedra_batch.errors import JobError, UnfinishedError
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.backend import TakenError
-from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.ledger.ledger import Estimate, Ledger
 from hedra_batch.ledger.records import LatestAttempt, Purchase
 from hedra_batch.planning.plan import PlannedJob
 from hedra_batch.planning.selection import Selection, page_through
@@ -36,9 +36,10 @@ NUMBERS_AHEAD = 20
 class Restoration:
     """Knows what a restored ledger does not; without a restore it has nothing to do."""
 
-    def __init__(self, ledger: Ledger, api: Api, settings: RunSettings, recovery: Recovery) -> None:
+    def __init__(self, ledger: Ledger, api: Api, estimate: Estimate, settings: RunSettings, recovery: Recovery) -> None:
         self._ledger = ledger
         self._api = api
+        self._estimate = estimate
         self._settings = settings
         self._recovery = recovery
         self._wanted: Selection | None = None
@@ -164,8 +165,8 @@ class Restoration:
     async def _make_row(self, job: Job, number: int, latest: LatestAttempt | None) -> Attempt:
         logger.info("%s: attempt %d was bought in the time that is not known", job.id, number)
         if latest and latest.state in UNSENT and latest.number == number:
-            return await self._ledger.rewrite(latest.attempt_key, job, self._api.estimate(job.inputs.fields))
-        [attempt] = await self._ledger.record([(job, number)], self._api.estimate)
+            return await self._ledger.rewrite(latest.attempt_key, job, self._estimate(job.inputs.fields))
+        [attempt] = await self._ledger.record([(job, number)], self._estimate)
         return attempt
 
     async def _adopt(self, attempt: Attempt, reading: Reading | None, *, is_ended: bool) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hedra_batch.clock import CLOCK, Clock
-from hedra_batch.money import Money
+from hedra_batch.money import NO_BUDGETS, Budgets
 from hedra_batch.units import Limits
 
 
@@ -15,8 +15,8 @@ class RunSettings:
     """How a run behaves; the defaults are those of the command line."""
 
     limits: Limits = field(default_factory=Limits)
-    #: The most that one edition may cost; no limit where it is None.
-    budget: Money | None = None
+    #: The most that may be spent.
+    budgets: Budgets = NO_BUDGETS
     #: What to do with a paid request that is absent after the quiet window, on a server that honours our ids.
     on_unknown: Literal["resend", "hold"] = "resend"
     #: How often a lost request is sent again at most; after that a person decides.
@@ -48,6 +48,8 @@ class RunSettings:
     missing_seconds: float = 86_400.0
     #: Attempts of one job that a run makes by itself where the server ended the last one for a passing reason.
     attempts: int = 2
+    #: Whether it makes them at all, beyond what its plan has.
+    makes_further_attempts: bool = True
     #: A generation is overdue after the longer of a time and a multiple of its expected time; it is then read rarely.
     overdue_seconds: float = 7200.0
     overdue_factor: float = 10.0

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 from hedra_batch.api.addresses import Network, is_loopback
 from hedra_batch.api.media import MediaClient
-from hedra_batch.api.protocol import Api, RequestGroup
+from hedra_batch.api.protocol import Api, Calls, RequestGroup
 from hedra_batch.api.v2.adapter import HedraV2
 from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.decide import Settlement
 from hedra_batch.folder import RunFolder
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.progress import Pace, Progress
+from hedra_batch.run.billing import Billing
 from hedra_batch.run.pacing.concurrency import ConcurrencyLimit
 from hedra_batch.run.pacing.lane import Lane
 from hedra_batch.run.pacing.outage import OutageGuard
@@ -104,7 +105,7 @@ class Lanes:
         lane.on_used_up(seconds)
 
 
-def make_stations(
+def make_stations(  # noqa: PLR0913, PLR0917 - it only hands on what each station needs
     ledger: Ledger,
     api: Api,
     fetcher: Fetcher,
@@ -113,10 +114,13 @@ def make_stations(
     wanted: Wanted,
     settings: RunSettings,
     settlement: Settlement | None,
+    billing: Billing,
 ) -> Mapping[State, Station]:
     """Name what takes an attempt on from each state; a state without a station is an end."""
-    reserver = Reserver(ledger, api, settings.limits.uploads)
-    submitter = Submitter(ledger, api, lanes.submissions, lanes.concurrency, settings, wanted.includes)
+    reserver = Reserver(ledger, api, billing.estimate, settings.limits.uploads)
+    submitter = Submitter(
+        ledger, api, lanes.submissions, lanes.concurrency, settings, billing.estimate, wanted.includes
+    )
     reconciler = Reconciler(ledger, api, settings, reserver.make_body, wanted.includes)
     stations: dict[State, Station] = {
         State.NEW: reserver.process,
@@ -129,6 +133,13 @@ def make_stations(
     if settlement is Settlement.RESEND:
         return stations | dict.fromkeys(HELD, reconciler.order_resend)
     return stations | dict.fromkeys(HELD, reconciler.recheck) | {State.HELD_LOST: fetcher.recheck}
+
+
+@asynccontextmanager
+async def open_api(account: Account, calls: Calls) -> AsyncIterator[Api]:
+    """Open the API alone, for questions that cost nothing."""
+    async with HedraClient(account.base_url, account.api_key) as client:
+        yield HedraV2(client, calls)
 
 
 @asynccontextmanager
@@ -148,22 +159,24 @@ async def open_run(
         api = HedraV2(client, RetryingClient(settings, lanes.reads))
         poller = Poller(api, settings, progress.on_fraction, ledger.record_missing, lanes.first_read)
         fetcher = Fetcher(ledger, api, media, folder, lanes.backlog, settings)
-        tracker = Tracker(ledger, poller, folder.path, fetcher.on_link)
-        restoration = Restoration(ledger, api, settings, Recovery(ledger, api, settings))
+        billing = Billing(ledger, api, await ledger.look(lambda reader: reader.read_charges()), settings.clock)
+        tracker = Tracker(ledger, poller, folder.path, fetcher.on_link, billing)
+        recovery = Recovery(ledger, api, billing.estimate, settings)
+        restoration = Restoration(ledger, api, billing.estimate, settings, recovery)
         runner = Runner(
             ledger,
-            Recorder(ledger, api.estimate, restoration),
-            make_stations(ledger, api, fetcher, tracker, lanes, wanted, settings, settlement),
+            Recorder(ledger, billing.estimate, restoration),
+            make_stations(ledger, api, fetcher, tracker, lanes, wanted, settings, settlement, billing),
             poller,
             lanes.concurrency,
             progress,
             # Beside the jobs in flight, some have their files uploaded ahead, and some are being fetched.
             room=limits.in_flight + limits.uploads + limits.downloads,
             # Where a person settles jobs, nothing is bought but what the person has said.
-            attempts=0 if settlement else settings.attempts,
+            attempts=0 if settlement or not settings.makes_further_attempts else settings.attempts,
         )
-        run = Run(ledger, api, fetcher, restoration, runner, wanted, progress, lanes.read_pace)
+        run = Run(ledger, fetcher, restoration, runner, wanted, progress, billing, lanes.read_pace)
         try:
             yield run
         finally:
-            run.close()
+            billing.close()

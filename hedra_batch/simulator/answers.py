@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,12 @@ from hedra_batch.simulator.generations import Generation
 from hedra_batch.simulator.media_host import VideoLinks
 
 Json = dict[str, Any]
+
+#: As the document shows a wallet of dollars.
+CREDITS_PER_DOLLAR = 140
+#: What there is beside a wallet of the API.
+OTHER_CREDITS = 5000
+WORKSPACE_ID = "6f1f8a52-6d0c-4b9e-8a54-0f5b8f6f3c22"
 
 
 def instant(at: float) -> str:
@@ -97,13 +104,13 @@ def status(generation: Generation, now: float, links: VideoLinks | None) -> Json
     }
 
 
-def listed(generation: Generation, now: float, eta_seconds: int | None, links: VideoLinks | None) -> Json:
+def listed(generation: Generation, now: float, eta_seconds: int | None, links: VideoLinks | None, cost: int) -> Json:
     return {
         **_common_fields(generation, now),
         "input": generation.input,
         "eta_sec": eta_seconds,
         "estimated_completion_at": None if eta_seconds is None else instant(now + eta_seconds),
-        "credit_cost": generation.credits,
+        "credit_cost": cost,
         "batch_generation_id": generation.batch_id,
         "asset": video(generation, links) if links else None,
         "audio_start_ms": None,
@@ -123,5 +130,17 @@ def _common_fields(generation: Generation, now: float) -> Json:
     }
 
 
-def balance(account: Account) -> Json:
-    return {"remaining": account.remaining, "expiring": 0, "used": account.used}
+def balance(account: Account, *, has_api_wallet: bool) -> Json:
+    """Show what is left; where the API is paid from a wallet of its own, `remaining` is another one."""
+    if not has_api_wallet:
+        return {"remaining": account.remaining, "expiring": 0, "used": account.used}
+    micros = math.ceil(account.remaining * 10**6 / CREDITS_PER_DOLLAR)
+    usage = {
+        "used": 0,
+        "allocated": OTHER_CREDITS,
+        "available": OTHER_CREDITS,
+        "api_usd_micros": micros,
+        "api_credits": account.remaining,
+        "api_consumed_usd_micros": account.used * 10**6 // CREDITS_PER_DOLLAR,
+    }
+    return {"remaining": OTHER_CREDITS, "expiring": 0, "used": 0, "workspace_credit_pool": {WORKSPACE_ID: usage}}

@@ -181,7 +181,7 @@ class ApiHost:
         return web.json_response(answers.status(generation, now, self._links_if_complete(generation, now, request)))
 
     async def read_credits(self, _request: web.Request) -> web.Response:
-        return web.json_response(answers.balance(self._account))
+        return web.json_response(answers.balance(self._account, has_api_wallet=self._settings.has_api_wallet))
 
     def _is_accepted(self, key: str) -> bool:
         accepted = self._settings.keys
@@ -204,7 +204,8 @@ class ApiHost:
     def _listed(self, generation: Generation, request: web.Request) -> answers.Json:
         now = self._settings.clock()
         eta_seconds = self._generations.eta_seconds(generation, now)
-        return answers.listed(generation, now, eta_seconds, self._links_if_complete(generation, now, request))
+        links, cost = self._links_if_complete(generation, now, request), self._generations.find_cost(generation)
+        return answers.listed(generation, now, eta_seconds, links, cost)
 
     def _image(self, asset: Asset) -> answers.Json:
         return answers.image(asset, self._links.sign(asset.id))

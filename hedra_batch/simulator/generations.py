@@ -8,6 +8,7 @@ import math
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -98,13 +99,15 @@ class Generations:
         self._lost: set[str] = set()
         #: A heap of when each running generation ends.
         self._running: list[tuple[float, str]] = []
+        #: A heap of when each failed one is given back.
+        self._refundable: list[tuple[float, str]] = []
         for generation in journal.records:
             self._register(generation)
 
     def accept(self, request: VideoRequest, key: str, request_id: str) -> list[Generation]:
         """Charge a request and start it, or refuse it and charge nothing."""
         self._check_concurrency(request.batch_size)
-        self._account.require(request.credits * request.batch_size)
+        self._account.require(self._charge(request) * request.batch_size)
         batch_id = str(uuid.uuid4()) if request.batch_size > 1 else None
         generations = [self._begin(request, n, batch_id, key, request_id) for n in range(request.batch_size)]
         self._journal.append(*generations)
@@ -119,10 +122,20 @@ class Generations:
 
     def refund_failed(self) -> None:
         now = self._settings.clock()
+        delay_seconds = self._settings.real_seconds(self._settings.refund_seconds or 0.0)
         while self._running and self._running[0][0] <= now:
             generation = self._by_id[heapq.heappop(self._running)[1]]
-            if generation.error and not self._account.has_booked("refund", generation.id):
-                self._account.book(generation.bill("refund", generation.ends_at, generation.request_id))
+            if generation.error:
+                heapq.heappush(self._refundable, (generation.ends_at + delay_seconds, generation.id))
+        while self._refundable and self._refundable[0][0] <= now:
+            generation = self._by_id[heapq.heappop(self._refundable)[1]]
+            if not self._account.has_booked("refund", generation.id):
+                self._account.book(generation.bill("refund", generation.ends_at + delay_seconds, generation.request_id))
+
+    def find_cost(self, generation: Generation) -> int:
+        """Find what a generation costs as it is shown now: nothing any more once that was given back."""
+        is_shown = self._settings.refund_seconds is not None
+        return 0 if is_shown and self._account.has_booked("refund", generation.id) else generation.credits
 
     def find_known(self, kind: str, ids: tuple[str, ...]) -> list[Generation]:
         """Find those that a request of this kind repeats, readable or not; none where its ids are not used."""
@@ -197,11 +210,14 @@ class Generations:
             width=request.width,
             height=request.height,
             duration_ms=request.duration_ms,
-            credits=request.credits,
+            credits=self._charge(request),
             batch_id=batch_id,
             key=key,
             request_id=request_id,
         )
+
+    def _charge(self, request: VideoRequest) -> int:
+        return math.ceil(request.credits * Fraction(str(self._settings.charge_factor)))
 
     def _seconds(self, generation_id: str) -> float:
         """Half to one and a half times the mean."""

@@ -40,6 +40,13 @@ class SimulatorSettings:
     keys: Collection[str] | None = None
     #: The balance at the very start; all keys share one account.
     credits: int = 10_000
+    #: How many times the price of its list it charges, rounded up.
+    charge_factor: float = 1.0
+    #: Whether the API is paid from a wallet of its own, so that `remaining` says nothing of it.
+    has_api_wallet: bool = False
+    #: How long after its end a failed generation is given back and shown as such; None gives it back at once, and goes
+    #: on showing the charge.
+    refund_seconds: float | None = None
     #: Keeps the state across restarts; None keeps it in memory only.
     folder: Path | None = None
     repeat: Repeat = "refuse"
@@ -78,6 +85,8 @@ class SimulatorSettings:
         check_faults(self.faults)
         if self.speed <= 0 or self.generation_seconds <= 0:
             raise UsageError("The speed and the time of a generation must be numbers above 0.")
+        if self.charge_factor <= 0:
+            raise UsageError("What is charged must be more than 0 times the price.")
         if self.window_seconds <= 0 or (self.concurrency is not None and self.concurrency < 1):
             raise UsageError("A window must be longer than 0, and at least 1 generation must run at once.")
         if self.repeat not in get_args(Repeat):

@@ -102,10 +102,10 @@ PLANTED = (
         (
             Edit(
                 "run/stations/submit.py",
-                "        attempt = await self._ledger.apply(attempt, events.begin_send(attempt.state, target))\n",
+                "        attempt = await self._ledger.apply(attempt, begin)\n",
                 "        post = asyncio.create_task(self._api.submit(body))\n"
                 "        await asyncio.wait({post})\n"
-                "        attempt = await self._ledger.apply(attempt, events.begin_send(attempt.state, target))\n",
+                "        attempt = await self._ledger.apply(attempt, begin)\n",
             ),
             Edit(
                 "run/stations/submit.py",

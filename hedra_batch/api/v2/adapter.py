@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from hedra_batch.api.protocol import Acceptance, Api, Calls, Reading, SentRequest, Upload
 from hedra_batch.api.v2.answers import Model
@@ -83,6 +83,14 @@ class HedraV2(Api):
         except (JobError, RetryError, OutOfCreditsError, ForbiddenError) as error:
             logger.debug("the balance cannot be read: %s", error)
             return None
+
+    async def read_charges(self, remote_ids: Sequence[str]) -> dict[str, Money] | None:
+        try:
+            listed = await self._calls.once(lambda: self._client.list_generations(remote_ids))
+        except HedraBatchError as error:
+            logger.debug("what was charged cannot be read again: %s", error)
+            return None
+        return {item.remote_id: item.charged for item in listed if item.charged is not None}
 
     async def upload(self, medium: Medium, name: str, content: bytes, wanted_id: str = "") -> Upload:
         if wanted_id:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from hedra_batch.api.protocol import Acceptance, Phase, Reading
@@ -24,6 +27,11 @@ _PUBLISHED_FAILURE = "error"
 LONGEST_ETA_SECONDS = 86_400.0
 _LONGEST_ID = 200
 _LONGEST_WORD = 40
+#: What the document shows a wallet of dollars as, rounded down.
+CREDITS_PER_DOLLAR = 140
+#: Beyond it nothing that the API tells can be right.
+_HIGHEST_NUMBER = 10**15
+_NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
 #: Ids are stored, logged and put into addresses.
 _ID = re.compile(rf"[\w.:/@+-]{{1,{_LONGEST_ID}}}", re.ASCII)
 _CODE = re.compile(r"[A-Za-z_]{3,40}")
@@ -68,6 +76,8 @@ class Model:
     id: str | None
     name: str
     pricing: dict[str, Any] | None = None
+    #: An older way of telling the price, which every model has.
+    price_details: dict[str, Any] | None = None
     #: What the server takes where a request names none.
     default_resolution: str | None = None
     #: How long a video usually takes.
@@ -169,20 +179,47 @@ def read_asset_links(answer: object) -> AssetLinks:
 
 
 def _read_model(fields: dict[str, Any]) -> Model:
-    pricing = fields.get("pricing")
+    pricing, details = fields.get("pricing"), fields.get("price_details")
     return Model(
         slug=_id(fields, "slug"),
         id=_optional_id(fields, "id"),
         name=clean(_optional_text(fields, "name") or ""),
         pricing=pricing if isinstance(pricing, dict) else None,
+        price_details=details if isinstance(details, dict) else None,
         default_resolution=_optional_text(fields, "default_resolution"),
         eta_seconds=eta_ms / 1000 if (eta_ms := _optional_number(fields, "eta_ms")) is not None else None,
     )
 
 
 def read_balance(answer: object) -> Money | None:
-    """Read GET /billing/credits; None where it does not say a whole number."""
-    return _optional_credits(_fields(answer), "remaining")
+    """Read GET /billing/credits: the sum of what pays for the API; None where the answer does not say it.
+
+    The wallets of workspaces that are kept for the API pay for it alone. They are told only while they have something,
+    so for an account in workspaces without one, nobody can tell what `remaining` says of the API.
+    """
+    fields = _fields(answer)
+    pool = fields.get("workspace_credit_pool")
+    if not pool:
+        return _optional_credits(fields, "remaining", math.floor)
+    usages = list(pool.values()) if isinstance(pool, dict) else [None]
+    wallets = [_read_wallet(usage) for usage in usages if not isinstance(usage, dict) or _has_wallet(usage)]
+    known = [wallet.amount for wallet in wallets if wallet is not None]
+    return Money(sum(known), CREDITS) if known and len(known) == len(wallets) else None
+
+
+def _has_wallet(usage: dict[str, Any]) -> bool:
+    return any(usage.get(name) is not None for name in ("api_credits", "api_usd_micros"))
+
+
+def _read_wallet(usage: object) -> Money | None:
+    """Read what a workspace has for the API: in credits, and in the dollars that it is really kept in."""
+    if not isinstance(usage, dict):
+        return None
+    shown = _optional_credits(usage, "api_credits", math.floor)
+    micros = _optional_credits(usage, "api_usd_micros", math.floor)
+    in_credits = Money(micros.amount * CREDITS_PER_DOLLAR // 10**6, CREDITS) if micros else None
+    told = [each for each in (shown, in_credits) if each is not None]
+    return min(told) if told else None
 
 
 def _read_error(fields: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -281,15 +318,26 @@ def _optional_text(fields: dict[str, Any], name: str) -> str | None:
 
 
 def _optional_number(fields: dict[str, Any], name: str) -> float | None:
-    value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    value = _read_number(fields.get(name))
+    return float(value) if value is not None and -_HIGHEST_NUMBER < value < _HIGHEST_NUMBER else None
+
+
+def _read_number(value: object) -> Decimal | None:
+    """Read a number as it is meant, whether it is written as 35, 35.0 or "35"."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    if not isinstance(value, float | str):
         return None
     # JSON as Python reads it has NaN and infinities, and whole numbers that no float can hold.
-    return float(value) if abs(value) < 1e15 else None
+    text = str(value).strip()
+    return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
-def _optional_credits(fields: dict[str, Any], name: str) -> Money | None:
-    value = fields.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 10**15:
+def _optional_credits(
+    fields: dict[str, Any], name: str, to_whole: Callable[[Decimal], int] = math.ceil
+) -> Money | None:
+    """Read a sum as whole credits: what is charged is rounded up."""
+    value = _read_number(fields.get(name))
+    if value is None or not 0 <= value < _HIGHEST_NUMBER:
         return None
-    return Money(value, CREDITS)
+    return Money(to_whole(value), CREDITS)

@@ -17,6 +17,11 @@ from hedra_batch.money import CREDITS, Money
 
 #: In credits; beyond it the list cannot be right.
 HIGHEST_PRICE = 10**9
+#: Units of `price_details`, each in seconds, or as one video.
+_UNITS_OF_ONE_VIDEO = frozenset({"generation", "video"})
+_UNITS = {"second": 1, "minute": 60, **dict.fromkeys(_UNITS_OF_ONE_VIDEO, 1)}
+#: How a list may write that audio is on.
+_ON = frozenset({"true", "on", "yes", "1"})
 _DECIMAL = re.compile(r"\d{1,12}(\.\d{1,18})?")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -107,30 +112,57 @@ class Catalogue:
         credits = ceil((base_cost + credits_per_second x seconds) x the product of the modifiers).
         """
         model = self._find_model(fields)
-        if model is None or model.pricing is None:
-            return None
-        base, rate = model.pricing.get("base_cost"), model.pricing.get("credits_per_second")
-        duration_ms = fields.get("duration_ms")
-        if (base is None and rate is None) or (rate and duration_ms is None):
+        if model is None:
             return None
         try:
-            cost = _to_fraction(base or 0) + _to_fraction(rate or 0) * Fraction(int(duration_ms or 0), 1000)
-            price = math.ceil(cost * _multiply_modifiers(model, fields))
-        except (AttributeError, TypeError, ValueError):
+            cost = _find_cost(model, fields.get("duration_ms"))
+            price = None if cost is None else math.ceil(cost * _multiply_modifiers(model, fields))
+        except (AttributeError, TypeError, ValueError, ZeroDivisionError):
             # The list has something else than numbers where they belong.
             return None
-        return Money(price, CREDITS) if 0 <= price <= HIGHEST_PRICE else None
+        return Money(price, CREDITS) if price is not None and 0 <= price <= HIGHEST_PRICE else None
+
+
+def _find_cost(model: Model, duration_ms: FieldValue | None) -> Fraction | None:
+    """Find what a video costs before the modifiers; None where neither way of telling a price says it."""
+    seconds = None if duration_ms is None else Fraction(int(duration_ms), 1000)
+    pricing = model.pricing or {}
+    base, rate = pricing.get("base_cost"), pricing.get("credits_per_second")
+    if base is None and rate is None:
+        return _find_detailed_cost(model.price_details or {}, seconds)
+    if rate and seconds is None:
+        return None
+    return _to_fraction(base or 0) + _to_fraction(rate or 0) * (seconds or 0)
+
+
+def _find_detailed_cost(details: Mapping[str, Any], seconds: Fraction | None) -> Fraction | None:
+    """Find the cost by `price_details`: so much for so many units."""
+    unit = str(details.get("billing_unit")).casefold().removesuffix("s")
+    units = Fraction(1) if unit in _UNITS_OF_ONE_VIDEO else seconds
+    if units is None or unit not in _UNITS:
+        return None
+    return _to_fraction(details.get("credit_cost")) * units / (_UNITS[unit] * _to_fraction(details.get("unit_scale")))
 
 
 def _multiply_modifiers(model: Model, fields: dict[str, FieldValue]) -> Fraction:
     """Multiply what the choices cost. Raises ValueError where a choice is left to the server that has a price."""
     product = Fraction(1)
     for dimension, factors in ((model.pricing or {}).get("modifiers") or {}).items():
-        option = fields.get(dimension, model.default_resolution if dimension == "resolution" else None)
-        if option is None and {_to_fraction(factor) for factor in factors.values()} != {1}:
+        option = fields.get(dimension, _find_default(model, dimension, factors))
+        if option is None and {_to_fraction(factor) for factor in factors.values()} - {1}:
             raise ValueError(f"{dimension} is not chosen")
         product *= _to_fraction(factors.get(option, 1))
     return product
+
+
+def _find_default(model: Model, dimension: str, factors: Mapping[str, Any]) -> str | None:
+    """Find what the server takes where a request does not choose, as far as it is published."""
+    if dimension == "resolution":
+        return model.default_resolution
+    if dimension == "generate_audio":
+        # A price of 1 is left out of the list, so that there may be none for audio that is on.
+        return next((option for option in factors if str(option).casefold() in _ON), "true")
+    return None
 
 
 def _to_fraction(number: Any) -> Fraction:

@@ -17,15 +17,18 @@ from typing import Any, TypeVar
 
 from hedra_batch.clock import CLOCK
 from hedra_batch.errors import ConfigurationError, LedgerError
-from hedra_batch.inputs import FieldValues
+from hedra_batch.inputs import FIELDS, FieldValues
 from hedra_batch.ledger.records import (
     RESULT_COLUMNS,
     AttemptEnd,
+    Charge,
     ClaimedFile,
     FileMove,
+    Group,
     JobIdentity,
     LatestAttempt,
     ResultFile,
+    ResultSum,
     read_state,
 )
 from hedra_batch.ledger.sqlite.migrations import migrate
@@ -37,6 +40,8 @@ T = TypeVar("T")
 
 #: Rows that are read at once.
 PAGE_ROWS = 500
+#: The latest videos whose sizes tell how large the next ones will be.
+SIZED_ATTEMPTS = 1000
 
 _PUBLIC_BY_URGENCY = ("held", "unknown", "running")
 #: Each state that is not ended, with the place of its public one in that order, as rows of SQL.
@@ -57,6 +62,15 @@ _BEARS_DIGEST = (
     "digest = asked AND digest <> sent_digest",
     "kept_digest = asked AND kept_digest IS NOT NULL",
 )
+#: What costs can be added up by, as SQL.
+_GROUPS = {
+    Group.PROMPT: "coalesce(nullif(prompt_id, ''), fields ->> '$.prompt', '')",
+    Group.IMAGE: "coalesce(nullif(image_id, ''), image, '')",
+    Group.MODEL: "coalesce(fields ->> '$.model', '')",
+    Group.EDITION: "edition",
+    Group.STATE: "public",
+    Group.NONE: "''",
+}
 _LATEST_COLUMNS = ", ".join(LatestAttempt._fields)
 #: What is told of a job that a person can settle, and where it comes from.
 _HELD_COLUMNS = {
@@ -227,17 +241,71 @@ class SqliteReader:
             "WHERE edition = ? AND accepted_at IS NOT NULL AND unit = ?",
             (edition, CREDITS),
         ).fetchone()
-        spent, unpriced = self.sum_spending(edition, CREDITS, [Liability.CHARGED])
+        spent, unpriced = self.sum_spending(CREDITS, [Liability.CHARGED], edition=edition)
         return {"estimated": row[0], "charged": row[1], "may_be_charged": spent, "unpriced": unpriced}
 
-    def sum_spending(self, edition: str, unit: str, liabilities: Sequence[Liability]) -> tuple[int, int]:
+    def sum_spending(
+        self, unit: str, liabilities: Sequence[Liability], *, edition: str | None = None, month: str | None = None
+    ) -> tuple[int, int]:
         # Triggers keep these sums up to date.
+        given = {name: value for name, value in (("edition", edition), ("month", month)) if value is not None}
+        conditions = "".join(f" AND {name} = :{name}" for name in given)
         row = self.connection.execute(
-            "SELECT coalesce(sum(amount) FILTER (WHERE unit = ?), 0), coalesce(sum(unpriced), 0) "
-            f"FROM spending WHERE edition = ? AND liability IN ({_list(liabilities)})",
-            (unit, edition),
+            "SELECT coalesce(sum(amount) FILTER (WHERE unit = :unit), 0), coalesce(sum(unpriced), 0) "
+            f"FROM spending WHERE liability IN ({_list(liabilities)}){conditions}",
+            {"unit": unit, **given},
         ).fetchone()
         return row[0], row[1]
+
+    def find_spending_editions(self) -> list[str]:
+        rows = self.connection.execute(
+            "SELECT edition FROM spending WHERE amount > 0 OR unpriced > 0 "
+            "GROUP BY edition ORDER BY max(month) DESC, edition DESC"
+        )
+        return [row[0] for row in rows]
+
+    def read_charges(self) -> list[Charge]:
+        names = [field.name for field in FIELDS if field.has_price]
+        values = ", ".join(f"fields ->> '$.{name}'" for name in names)
+        places = ", ".join(str(place + 1) for place in range(len(names) + 1))
+        rows = self.connection.execute(
+            f"SELECT {values}, unit, max(charged) FROM attempts WHERE charged > estimated GROUP BY {places}"
+        )
+        return [
+            Charge(
+                {name: value for name, value in zip(names, given, strict=True) if value is not None},
+                Money(charged, unit),
+            )
+            for *given, unit, charged in rows
+        ]
+
+    def average_sizes(self) -> dict[str | None, float]:
+        rows = self.connection.execute(
+            "SELECT fields ->> '$.model', avg(bytes) FROM ("
+            "SELECT fields, bytes FROM attempts WHERE bytes > 0 ORDER BY attempt_key DESC LIMIT ?) GROUP BY 1",
+            (SIZED_ATTEMPTS,),
+        )
+        return dict(rows.fetchall())
+
+    def find_unrefunded(self, ended_before: str) -> list[tuple[int, str]]:
+        rows = self.connection.execute(
+            "SELECT attempt_key, remote_id FROM attempts "
+            f"WHERE state = '{State.FAILED}' AND reread_at IS NULL AND finished_at < ? "
+            "AND remote_id IS NOT NULL AND charged IS NOT 0",
+            (ended_before,),
+        )
+        return rows.fetchall()
+
+    def sum_results(self, group: Group) -> list[ResultSum]:
+        untold = f"charged IS NULL AND liability = '{Liability.CHARGED}'"
+        rows = self.connection.execute(
+            f"SELECT {_GROUPS[group]}, count(*) FILTER (WHERE state = '{State.DONE}'), coalesce(sum(charged), 0), "
+            f"coalesce(sum(refunded), 0), count(*) FILTER (WHERE {untold}), "
+            f"coalesce(sum(estimated) FILTER (WHERE {untold}), 0) "
+            f"FROM attempts JOIN states USING (state) WHERE coalesce(unit, '{CREDITS}') = '{CREDITS}' "
+            "GROUP BY 1 ORDER BY min(attempt_key)"
+        )
+        return [ResultSum(*row) for row in rows]
 
     def read_last_sent_at(self) -> str | None:
         row = self.connection.execute(

@@ -137,6 +137,9 @@ CREATE INDEX attempts_by_digest ON attempts (digest) WHERE digest <> sent_digest
 CREATE INDEX attempts_by_kept_digest ON attempts (kept_digest) WHERE kept_digest IS NOT NULL;
 CREATE UNIQUE INDEX attempts_by_moving_to ON attempts (moving_to) WHERE moving_to IS NOT NULL;
 CREATE INDEX attempts_by_state ON attempts (state, latest);
+-- Few are charged more than was estimated, or have failed and are to be read once more.
+CREATE INDEX attempts_overcharged ON attempts (charged) WHERE charged > estimated;
+CREATE INDEX attempts_to_reread ON attempts (finished_at) WHERE state = 'FAILED' AND reread_at IS NULL;
 CREATE UNIQUE INDEX attempts_by_output ON attempts (output) WHERE output IS NOT NULL;
 CREATE UNIQUE INDEX attempts_by_request ON attempts (request_key) WHERE request_key IS NOT NULL;
 CREATE UNIQUE INDEX attempts_by_remote ON attempts (remote_id) WHERE remote_id IS NOT NULL;

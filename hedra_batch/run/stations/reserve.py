@@ -15,7 +15,7 @@ from hedra_batch.errors import JobError, UnfinishedError
 from hedra_batch.inputs import FieldValues, MediaInput, Medium, find_digest, respell
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
-from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.ledger.ledger import Estimate, Ledger
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +23,10 @@ logger = logging.getLogger(__name__)
 class Reserver:
     """Takes an attempt from NEW to RESERVED, or to REFUSED when the server refuses one of its files."""
 
-    def __init__(self, ledger: Ledger, api: Api, uploads: int) -> None:
+    def __init__(self, ledger: Ledger, api: Api, estimate: Estimate, uploads: int) -> None:
         self._ledger = ledger
         self._api = api
+        self._estimate = estimate
         self._room = asyncio.Semaphore(uploads)
         self._by_content: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -42,7 +43,7 @@ class Reserver:
             logger.error("%s: its image was refused, so nothing was sent or charged: %s", attempt.label, refusal)
             return await self._ledger.apply(attempt, events.refuse(refusal.code, str(refusal), refusal.request_id))
         logger.debug("%s: attempt %d is reserved as %s", attempt.label, attempt.number, key)
-        price, seconds = self._api.estimate(attempt.fields), self._api.find_usual_seconds(attempt.fields)
+        price, seconds = self._estimate(attempt.fields), self._api.find_usual_seconds(attempt.fields)
         sent_digest = find_sent_digest(attempt.fields, self._api)
         return await self._ledger.apply(attempt, events.reserve(key, body, price, seconds, sent_digest))
 

@@ -27,7 +27,7 @@ from hedra_batch.errors import (
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.backend import TakenError
-from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.ledger.ledger import Estimate, Ledger
 from hedra_batch.run.pacing.concurrency import ConcurrencyLimit
 from hedra_batch.run.pacing.lane import Lane
 from hedra_batch.run.settings import RunSettings
@@ -59,6 +59,7 @@ class Submitter:
         lane: Lane,
         concurrency: ConcurrencyLimit,
         settings: RunSettings,
+        estimate: Estimate,
         is_wanted: Callable[[Attempt], bool],
     ) -> None:
         self._ledger = ledger
@@ -66,6 +67,7 @@ class Submitter:
         self._lane = lane
         self._concurrency = concurrency
         self._stop_grace_seconds = settings.stop_grace_seconds
+        self._estimate = estimate
         self._is_wanted = is_wanted
         self._reuploads: Counter[int] = Counter()
 
@@ -100,7 +102,8 @@ class Submitter:
     async def _send(self, attempt: Attempt, target: State, state: _Sending) -> Attempt:
         body = attempt.body
         assert body, "it is on disk since the reservation"
-        attempt = await self._ledger.apply(attempt, events.begin_send(attempt.state, target))
+        begin = events.begin_send(attempt.state, target, self._estimate(attempt.fields))
+        attempt = await self._ledger.apply(attempt, begin)
         if state.is_stopped:
             return await self._end(attempt, Reply.NOT_ACCEPTED, "The run was stopped before it was sent.")
         try:

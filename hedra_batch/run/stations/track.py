@@ -13,6 +13,7 @@ from hedra_batch.errors import JobError, UnfinishedError
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.run.billing import Billing
 from hedra_batch.run.pacing.poller import Poller
 from hedra_batch.run.renaming import list_takes
 from hedra_batch.state import State
@@ -24,12 +25,13 @@ class Tracker:
     """Takes an attempt from ACCEPTED or OVERDUE to READY, FAILED or HELD_MISSING, as the server ends it."""
 
     def __init__(
-        self, ledger: Ledger, poller: Poller, folder: Path, on_link: Callable[[int, str | None], None]
+        self, ledger: Ledger, poller: Poller, folder: Path, on_link: Callable[[int, str | None], None], billing: Billing
     ) -> None:
         self._ledger = ledger
         self._poller = poller
         self._folder = folder
         self._on_link = on_link
+        self._billing = billing
 
     async def process(self, attempt: Attempt, job: Job | None) -> Attempt:
         """Wait for the end; the charge and a fresh link come with the read that sees it.
@@ -47,6 +49,8 @@ class Tracker:
             return await self._ledger.apply(attempt, event)
         if reading is None:
             return await self._leave_running(attempt, "cannot be read")
+        if reading.phase is not Phase.RUNNING:
+            self._billing.on_charged(attempt, reading.charged)
         if reading.phase is Phase.FAILED:
             message = reading.error or "The server gave no reason."
             logger.error("%s: failed: %s", attempt.label, message)
