@@ -108,6 +108,7 @@ FEATURES = {
 }
 #: Codes that a run may end with: what is done, has failed, goes on, waits for a person, or was closed by the account.
 ENDED_CODES = (0, 1)
+WAITING_CODES = (3, 4)
 DETAILS = ("text_prompt", "seed", "too odd")
 #: Answers to a send after which nobody can tell what became of it.
 UNCLEAR = ("lost", "500", "page", "garbled")
@@ -197,7 +198,7 @@ async def go(script: Script, folder: Path, loop: VirtualLoop) -> Record:
             codes.append(await run(folder, server.url, clock))
             server.log.append(f"--- exit {codes[-1]}")
             record = read_record(server, codes, folder)
-            if codes[-1] in ENDED_CODES or record.attempts == before:
+            if codes[-1] in ENDED_CODES or (codes[-1] in WAITING_CODES and record.attempts == before):
                 break
             before = record.attempts
             await asyncio.sleep(HOUR_SECONDS)
