@@ -54,7 +54,8 @@ class Command:
             self._process = subprocess.Popen(
                 (sys.executable, "-m", *words),
                 cwd=ROOT,
-                env=make_environment(loop),
+                # What is remembered of run folders goes with the folder.
+                env=make_environment(loop) | {"XDG_STATE_HOME": str(folder.absolute() / "state")},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,

@@ -14,7 +14,7 @@ EXIT_CODES: tuple[tuple[str, str], ...] = (
     ("0", "all done, or nothing to do"),
     ("1", "some jobs failed for good"),
     ("2", "the command line is wrong"),
-    ("3", "all is well but not finished: run the same line again"),
+    ("3", "all is well but not finished: go on as the last lines say"),
     ("4", "a person must look: jobs are held or overdue, were edited after they were paid for, or files are damaged"),
     ("5", "the account is out of credits"),
     ("6", "the budget is reached"),
@@ -158,6 +158,7 @@ class DamagedFilesError(HedraBatchError):
 class JobChange:
     """What was sent for a job, and what the manifest asks for now, field by field."""
 
+    job_id: str
     label: str
     sent: Mapping[str, object]
     wanted: Mapping[str, object]
@@ -259,7 +260,12 @@ class NoAnswerError(RetryError):
 
 
 class UnavailableError(RetryError):
-    """The server answered that it cannot (3xx, 408, 5xx); a request that costs nothing may be sent again."""
+    """The server answered that it cannot (3xx, 408, 5xx); a request that costs nothing may be sent again.
+
+    `status` is that of the answer.
+    """
+
+    status = 0
 
 
 class GarbledError(RetryError):

@@ -62,12 +62,21 @@ class RunFolder:
     def simulator(self) -> Path:
         return self.path / "simulator"
 
+    @property
+    def is_used(self) -> bool:
+        """Tell whether a run has been here."""
+        return self.identity.exists() or self.ledger.exists()
+
     def create(self) -> None:
-        """Make the folder, for its owner only. Raises CannotCreateError, UsageError for a folder of other things."""
+        """Make the folder, for its owner only, in a place that is there: one that is not may be a disk that is missing.
+
+        Raises CannotCreateError, and UsageError for a folder of other things.
+        """
         try:
             self._refuse_foreign()
+            self._require_place()
             is_new = not self.identity.exists()
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, exist_ok=True)
             if is_new:
                 # One that was there already may be open to others.
                 self.path.chmod(0o700)
@@ -87,8 +96,23 @@ class RunFolder:
                 "Choose another with --folder."
             ) from error
 
+    def _require_place(self) -> None:
+        """Raise CannotCreateError where something is missing on the way to the folder."""
+        missing = [path for path in self.path.absolute().parents if not path.exists()]
+        if self.path.is_symlink() and not self.path.exists():
+            lost = f"it is a link to {self.path.readlink()}, which is not there"
+        elif missing:
+            lost = f"the folder {missing[-1]} is not there"
+        else:
+            return
+        raise CannotCreateError(
+            f"The run folder {self.path} cannot be created: {lost}. Nothing was sent. If it is on a disk that is not "
+            "mounted, mount it, and run the same line again; what is paid for may be there. Else make the folder "
+            f"{missing[0] if missing else 'that the link leads to'} yourself, or choose another with --folder."
+        )
+
     def _refuse_foreign(self) -> None:
-        if self.identity.exists() or self.ledger.exists() or not self.path.is_dir():
+        if self.is_used or not self.path.is_dir():
             return
         foreign = sorted({path.name for path in self.path.iterdir()} - FIRST_NAMES)
         if foreign:

@@ -8,6 +8,9 @@ from hedra_batch.inputs import FieldValues, Inputs, find_request_kind
 from hedra_batch.money import Money
 from hedra_batch.state import State
 
+#: Jobs of a kind that are named one by one; of the others it is said how many there are.
+NAMED_LIMIT = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

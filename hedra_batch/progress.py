@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hedra_batch.money import Money
-from hedra_batch.state import IN_FLIGHT, PUBLIC_STATES, TO_SEND, UNFINISHED, State
+from hedra_batch.state import IN_FLIGHT, PUBLIC_STATES, TO_SEND, State
 from hedra_batch.units import Rate
 
 #: Jobs that ended last, and submissions, that are remembered.
@@ -16,6 +16,9 @@ ENDED_LIMIT = 200
 SENT_LIMIT = 10_000
 #: How far back the real pace is counted, at least.
 WINDOW_SECONDS = 60.0
+#: What becomes of an attempt that was sent. A resend that got no answer is not told apart from one that was not wanted
+#: any more, and so is not counted.
+_SENDS = {(before, after) for before in TO_SEND for after in IN_FLIGHT} - {(State.RESEND_DUE, State.UNKNOWN)}
 #: Public states in which a job is over for this run.
 _ENDED = ("done", "failed", "held")
 
@@ -42,12 +45,13 @@ class Pace:
     #: How long the API's answers have requests pause, and why.
     pause_seconds: float = 0.0
     pause_reason: str = ""
-    #: For how long the API has given no useful answer.
+    #: For how long the API has given no useful answer, and what it does instead.
     outage_seconds: float = 0.0
+    outage_reason: str = ""
     #: Generations at the server, how many the API runs at once, and how many it is asked to.
     in_flight: int = 0
-    places: int = 0
-    configured_places: int = 0
+    slots: int = 0
+    configured_slots: int = 0
     #: Results that wait to be downloaded, and go before new submissions.
     backlog: int = 0
 
@@ -117,10 +121,11 @@ class Progress:
             running.fraction = 1.0 if after is State.READY else running.fraction
         else:
             self.running.pop(key, None)
-        if before in TO_SEND and after in IN_FLIGHT:
+        if (before, after) in _SENDS:
             self.sent_times.append(time.monotonic())
         self.finished += after is State.DONE
-        self._note_end(label, PUBLIC_STATES[after])
+        if PUBLIC_STATES[before] != PUBLIC_STATES[after]:
+            self._note_end(label, PUBLIC_STATES[after])
 
     def on_parked(self, key: int) -> None:
         """Nothing more is done for an attempt now, whatever its state."""
@@ -138,14 +143,14 @@ class Progress:
         if key in self.running:
             self.running[key].fraction = fraction
 
-    @property
-    def remaining(self) -> int:
-        """Jobs that this run still has to end."""
-        return sum(self.counts[state] for state in UNFINISHED)
+    def count_remaining(self, *, is_closed: bool) -> int:
+        """Count the jobs that this run still has to end; where submitting is closed, hardly anything new is."""
+        return self.counts["running"] + self.counts["unknown"] + (0 if is_closed else self.counts["new"])
 
     def take_snapshot(self, pace: Pace | None = None, cost: Cost | None = None, closed_by: str = "") -> Snapshot:
         """Return how things are now, with what others know of it."""
         elapsed_seconds = time.monotonic() - self.started_time
+        remaining = self.count_remaining(is_closed=bool(closed_by))
         window_seconds = max(pace.configured.per_seconds if pace else 0.0, WINDOW_SECONDS)
         return Snapshot(
             counts=self.counts,
@@ -153,7 +158,7 @@ class Progress:
             ended=list(reversed(self.ended.items())),
             elapsed_seconds=elapsed_seconds,
             # By what this run has finished so far.
-            left_seconds=elapsed_seconds / self.finished * self.remaining if self.finished else None,
+            left_seconds=elapsed_seconds / self.finished * remaining if self.finished else None,
             submitted=self._count_sent(window_seconds),
             pace=pace,
             cost=cost,

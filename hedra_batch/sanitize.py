@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode, urlsafe_b64encode
 from functools import lru_cache
@@ -23,6 +24,11 @@ def to_line(text: str, length: int) -> str:
     """Write a text on one line of at most this length, without what could steer a terminal."""
     line = _CONTROL.sub(" ", text).encode("utf-8", "replace").decode().strip()
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def to_yaml(text: str) -> str:
+    """Write a text as a value of a manifest: in quotes, since 2024, yes or null would be no text without them."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def clean(text: str) -> str:

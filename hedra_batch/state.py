@@ -76,7 +76,8 @@ class Cause(Flag):
 #: The only changes of state there are, and what causes each. The ledger loads this table and refuses any other.
 TRANSITIONS: dict[State, dict[State, Cause]] = {
     # Straight to REFUSED: the server refused a file.
-    State.NEW: {State.RESERVED: Cause.STEP, State.REFUSED: Cause.ANSWER},
+    # To UNKNOWN: the ledger was put back from a backup, and the server shows that it was sent since.
+    State.NEW: {State.RESERVED: Cause.STEP, State.REFUSED: Cause.ANSWER, State.UNKNOWN: Cause.ANSWER},
     # Back to NEW: the inputs or an upload changed, or the run ended.
     State.RESERVED: {State.SENDING: Cause.STEP, State.NEW: Cause.STEP | Cause.TIME},
     State.SENDING: {
@@ -145,7 +146,7 @@ TO_SEND = frozenset({State.RESERVED, State.RESEND_DUE, State.RESEND_ORDERED})
 UNDER_WAY = frozenset({State.SENDING, State.RESENDING, State.RESENDING_ORDERED})
 #: What became of the last send is not known.
 UNSETTLED = UNDER_WAY | {State.RESEND_DUE, State.RESEND_ORDERED, State.UNKNOWN}
-#: The server may be working on these, so each takes one of the places in flight. One that is overdue gives it back.
+#: The server may be working on these, so each takes one of the slots in flight. One that is overdue gives it back.
 IN_FLIGHT = UNDER_WAY | {State.UNKNOWN, State.ACCEPTED}
 #: A person must decide about these, while each run looks for them once.
 HELD = frozenset({State.HELD_UNPROVEN, State.HELD_UNKNOWN, State.HELD_MISSING, State.HELD_LOST})

@@ -67,6 +67,12 @@ def write_duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7170 else f"{seconds / 3600:.1f}".removesuffix(".0") + " h"
 
 
+def spell_duration(seconds: float) -> str:
+    """Write a time exactly, and so that `parse_duration_ms` reads it again: `600s`, `1500ms`."""
+    milliseconds = round(seconds * 1000)
+    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+
+
 def parse_rate(text: str) -> Rate:
     """Read `10/min`, `1/s` or `300/h`."""
     match = _RATE.fullmatch(text.strip())

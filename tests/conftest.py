@@ -9,6 +9,7 @@ import resource
 import signal
 import struct
 import sys
+import tempfile
 import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 # Each command would compile the whole program anew, which takes as long as everything else that most of them do.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# No command that is started here may remember anything in the home of whoever runs the tests.
+STATE_FOLDER = tempfile.TemporaryDirectory(prefix="hedra-batch-state-", ignore_cleanup_errors=True)
+os.environ["XDG_STATE_HOME"] = STATE_FOLDER.name
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -112,6 +116,12 @@ class Desk:
         workspace = find_workspace(told, "batch", {"HEDRA_API_KEY": "key-of-the-tests"})
         return await fetch_results(workspace, told, settings)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the command finds in its environment; what it remembers of run folders stays in this folder."""
+        own = {"HEDRA_API_KEY": "key-of-the-tests", "HEDRA_BASE_URL": self.base_url}
+        return {**own, "XDG_STATE_HOME": str(self.folder / ".state")}
+
     async def start(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
         """Start a command and leave it running."""
         return await self.spawn(words, environment)
@@ -128,7 +138,7 @@ class Desk:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "hedra_batch", *words),
             cwd=self.folder,
-            env={"HEDRA_API_KEY": "key-of-the-tests", "HEDRA_BASE_URL": self.base_url, **inherited, **environment},
+            env={**inherited, **self.environment, **environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,

@@ -6,14 +6,17 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import Desk
+from conftest import Desk, Finished, wait_until
+from test_faults import list_charged, read_results
 
-from hedra_batch.cli.advice import DECIDE, EDIT, FETCH, RETRY, Advice, advise, repeat_selection, write_command
+from hedra_batch.cli.advice import DECIDE, EDIT, FETCH, RETRY, TAKEN, Advice, advise, repeat_selection, write_command
 from hedra_batch.cli.main import cli
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.money import Money
+from hedra_batch.simulator.service import Simulator
 from hedra_batch.state import State
+from hedra_batch.units import Rate, parse_duration_ms, spell_duration
 
 TOLD = RunOptions(
     Path("my spring.yaml"),
@@ -23,26 +26,46 @@ TOLD = RunOptions(
     folder=Path("here"),
     base_url="http://127.0.0.1:1/x",
     budget=Money(500),
+    quiet_window_seconds=90.0,
+    submit=Rate(2.5, 60),
+    in_flight=2,
 )
 WHERE = "--folder here --base-url http://127.0.0.1:1/x"
+#: A person decides about whatever fails or is lost.
+NO_MORE = "attempts: 1\non_unknown: hold"
+HOW = "--edition june --budget 500 --quiet-window 90s"
 
 
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("run", f"hedra-batch run 'my spring.yaml' {WHERE} --edition june --budget 500"),
-        ("retry", f"hedra-batch retry 'my spring.yaml' {WHERE} --edition june --budget 500"),
-        ("resolve", f"hedra-batch resolve 'my spring.yaml' {WHERE} --edition june"),
+        ("run", f"hedra-batch run 'my spring.yaml' {WHERE} {HOW} --submit 2.5/min --in-flight 2"),
+        ("retry", f"hedra-batch retry 'my spring.yaml' {WHERE} {HOW} --submit 2.5/min --in-flight 2"),
+        ("resolve", f"hedra-batch resolve 'my spring.yaml' {WHERE} {HOW}"),
         ("fetch", f"hedra-batch fetch 'my spring.yaml' {WHERE}"),
         ("plan", "hedra-batch plan 'my spring.yaml' --folder here --edition june"),
-        ("status", "hedra-batch status 'my spring.yaml' --folder here"),
         ("results", "hedra-batch results 'my spring.yaml' --folder here"),
-        ("verify", "hedra-batch verify 'my spring.yaml' --folder here"),
     ],
 )
-def test_a_command_is_for_the_same_batch_under_the_same_budget(name: str, command: str) -> None:
+def test_a_command_is_for_the_same_batch_under_the_same_limits(name: str, command: str) -> None:
     assert write_command(TOLD, name) == command
     assert cli.commands[name].make_context(name, shlex.split(command)[2:])
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_command_is_given_every_limit_that_it_takes(name: str) -> None:
+    options = {flag for option in cli.commands[name].params for flag in option.opts}
+    assert set(TAKEN[name]) == options & set(TAKEN["run"])
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.1, 1.5, 10.0, 600.0, 86400.0])
+def test_a_time_is_written_so_that_it_is_read_again_as_it_was(seconds: float) -> None:
+    assert parse_duration_ms(spell_duration(seconds)) == round(seconds * 1000)
+
+
+def test_a_manifest_that_begins_with_a_dash_is_no_flag() -> None:
+    command = write_command(RunOptions(Path("-x.yaml")), "plan")
+    assert cli.commands["plan"].make_context("plan", shlex.split(command)[2:]).params["manifest"] == Path("-x.yaml")
 
 
 def test_the_same_jobs_are_selected_again() -> None:
@@ -88,3 +111,103 @@ async def test_to_buy_edited_jobs_anew_the_same_jobs_are_selected(desk: Desk) ->
     finished = await desk.call("run", "batch.yaml", "--id", "s*")
     assert "You edited 1 job that is already paid for, or may be. Nothing was sent.\n" in finished.err
     assert "\n      hedra-batch run batch.yaml --id 's*' --rebuy-changed\n" in finished.err
+
+
+def read_advised(finished: Finished, name: str) -> list[str]:
+    """The words of the one command of a name that is advised, to be given as they are."""
+    [command] = {line.strip() for line in finished.err.splitlines() if line.strip().startswith(f"hedra-batch {name} ")}
+    return shlex.split(command)[1:]
+
+
+def read_attempts(desk: Desk) -> dict[str, int]:
+    return {row["id"]: row["attempt"] for row in read_results(desk)}
+
+
+async def test_to_buy_anew_what_was_given_up_buys_no_other_failed_job(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest(f"{NO_MORE}\njobs:\n  - {{id: sea, prompt: A sea}}\n  - {{id: sea-2, prompt: A doomed sea}}")
+    await desk.run_here(ids=("sea-2",))
+    simulator.plan_fault("lost-request")
+    await desk.run_here(ids=("sea",), quiet_window_seconds=0.1)
+    given_up = await desk.call("resolve", "batch.yaml", "--abandon", "--id", "sea*")
+    assert given_up.err.endswith("each at its price:\n    hedra-batch retry batch.yaml --id sea\n")
+    retried = await desk.call(*read_advised(given_up, "retry"))
+    assert (retried.code, read_attempts(desk)) == (0, {"sea": 2, "sea-2": 1})
+
+
+async def test_many_that_were_given_up_are_bought_anew_without_what_failed(desk: Desk, simulator: Simulator) -> None:
+    jobs = "\n".join(f"  - {{id: sea-{number}, prompt: Sea {number}}}" for number in range(11))
+    desk.write_manifest(f"{NO_MORE}\njobs:\n  - {{id: sea, prompt: A doomed sea}}\n{jobs}")
+    await desk.run_here(ids=("sea",))
+    simulator.plan_fault("lost-request", times=11)
+    await desk.run_here(ids=("sea-*",), quiet_window_seconds=0.1, in_flight=11)
+    given_up = await desk.call("resolve", "batch.yaml", "--abandon", "--id", "sea*")
+    assert " To buy these 11 anew, " in given_up.err
+    assert read_advised(given_up, "retry") == ["retry", "batch.yaml", "--error", "abandoned", "--id", "sea*"]
+    await desk.call(*read_advised(given_up, "retry"))
+    assert read_attempts(desk) == {"sea": 1, **{f"sea-{number}": 2 for number in range(11)}}
+
+
+async def begin_retry(desk: Desk) -> Finished:
+    """Leave a retry whose new attempt is at the server, beside a job that was never bought."""
+    desk.write_manifest("attempts: 1\njobs:\n  - {id: a, prompt: A doomed scene}\n  - {id: later, prompt: Not yet}")
+    await desk.run_here(ids=("a",))
+    desk.write_manifest("attempts: 1\njobs:\n  - {id: a, prompt: An endless scene}\n  - {id: later, prompt: Not yet}")
+    return await desk.call("retry", "batch.yaml", "--first", "1", "--max-runtime", "1500ms", "--quiet-window", "90s")
+
+
+async def test_after_a_retry_a_run_goes_on_with_what_it_began_and_buys_nothing(
+    desk: Desk, simulator: Simulator
+) -> None:
+    retried = await begin_retry(desk)
+    assert "1 video is still at the server: the last lines say how to go on.\n" in retried.err
+    assert retried.err.endswith(
+        "\n  Not finished yet. To go on:\n      hedra-batch run batch.yaml --quiet-window 90s --id a\n"
+    )
+    went_on = await desk.call(*read_advised(retried, "run"), "--max-runtime", "1500ms")
+    assert (went_on.last_line.split(" exit=")[0], len(list_charged(simulator))) == (
+        "batch: done=0 failed=0 running=1 held=0",
+        2,
+    )
+
+
+async def test_an_edited_job_of_a_retry_is_named_since_first_counts_other_jobs_in_a_run(desk: Desk) -> None:
+    await begin_retry(desk)
+    desk.write_manifest("jobs:\n  - {id: new, prompt: First now}\n  - {id: a, prompt: Another endless scene}")
+    refused = await desk.call("retry", "batch.yaml", "--first", "1")
+    assert (refused.code, "--first" in refused.err) == (4, False)
+    assert read_advised(refused, "run") == ["run", "batch.yaml", "--id", "a", "--rebuy-changed"]
+
+
+async def test_a_decision_that_is_not_finished_goes_on_by_a_run_of_its_jobs(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest("jobs:\n  - {id: slow, prompt: An endless scene}\n  - {id: later, prompt: Not yet}")
+    simulator.plan_fault("lost-request")
+    await desk.run_here(ids=("slow",), quiet_window_seconds=0.1)
+    words = ("--resend-same-id", "--id", "slow", "--quiet-window", "10ms")
+    process = await desk.start("resolve", "batch.yaml", *words)
+    await wait_until(lambda: bool(list_charged(simulator)))
+    process.terminate()
+    _, err = await process.communicate()
+    assert err.decode().endswith(" To go on:\n      hedra-batch run batch.yaml --quiet-window 10ms --id slow\n")
+
+
+async def test_the_failed_jobs_that_a_plan_shows_are_named_since_first_counts_other_jobs_in_a_retry(
+    desk: Desk,
+) -> None:
+    desk.write_manifest(
+        "attempts: 1\njobs:\n  - {id: a, prompt: P}\n"
+        + "\n".join(f"  - {{id: {name}, prompt: A doomed scene {name}}}" for name in "bc")
+    )
+    await desk.run_here()
+    planned = await desk.call("plan", "batch.yaml", "--first", "2")
+    assert read_advised(planned, "retry") == ["retry", "batch.yaml", "--id", "b"]
+    await desk.call(*read_advised(planned, "retry"))
+    assert read_attempts(desk) == {"a": 1, "b": 2, "c": 1}
+
+
+async def test_too_many_failed_jobs_to_be_named_are_said_to_be_more_than_a_plan_shows(desk: Desk) -> None:
+    jobs = "\n".join(f"  - {{id: bad-{number}, prompt: Something forbidden {number}}}" for number in range(12))
+    desk.write_manifest(f"jobs:\n{jobs}")
+    await desk.run_here(in_flight=12)
+    planned = await desk.call("plan", "batch.yaml", "--first", "11", "--id", "bad-*")
+    assert "To make all failed jobs, not only these 11, anew, each at its price:\n" in planned.err
+    assert read_advised(planned, "retry") == ["retry", "batch.yaml", "--id", "bad-*"]

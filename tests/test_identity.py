@@ -58,10 +58,15 @@ async def test_a_ledger_without_its_identity_is_refused(tmp_path: Path) -> None:
         await open_ledger(tmp_path)
 
 
-async def test_a_copy_of_a_used_folder_is_refused_until_it_is_said_to_have_moved(tmp_path: Path) -> None:
+async def test_a_copy_of_a_used_folder_is_refused_until_the_first_is_gone_and_it_is_said_to_have_moved(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "first").mkdir()
     await use_ledger(tmp_path / "first")
     shutil.copytree(tmp_path / "first", tmp_path / "second")
+    with pytest.raises(ConfigurationError, match=r"is a copy: .*first holds the same batch"):
+        await open_ledger(tmp_path / "second", is_moved=True)
+    shutil.rmtree(tmp_path / "first")
     with pytest.raises(ConfigurationError, match="is a copy, or was moved"):
         await open_ledger(tmp_path / "second")
     await (await open_ledger(tmp_path / "second", is_moved=True)).close()

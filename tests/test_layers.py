@@ -14,7 +14,7 @@ from test_ledger import make_job, open_ledger
 PACKAGE = Path(__file__).parents[1] / "hedra_batch"
 
 #: What each part may import of the others.
-GROUND = {"", "errors", "clock", "units", "money", "durable", "sanitize"}
+GROUND = {"", "errors", "clock", "units", "money", "durable", "machine", "sanitize"}
 RECORDS = GROUND | {"inputs", "state", "decide", "job"}
 ALLOWED: dict[str, set[str]] = {
     **{ground: {"errors", "money"} - {ground} for ground in GROUND},

@@ -21,7 +21,7 @@ from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.backend import ConflictError, TakenError
 from hedra_batch.ledger.events import Event
-from hedra_batch.ledger.identity import Binding, Identity, find_place
+from hedra_batch.ledger.identity import Binding, Identity
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.money import Money
 from hedra_batch.state import TRANSITIONS, State
@@ -229,7 +229,7 @@ async def test_keys_are_derived_alike_in_every_run(tmp_path: Path) -> None:
 
 async def test_a_key_is_that_of_every_version(tmp_path: Path) -> None:
     # Written down: with another value here a lost ledger would ask for ids that nobody has sent.
-    identity = Identity.create(BINDING, find_place(tmp_path / "identity.json"))
+    identity = Identity.create(BINDING, tmp_path)
     replace(identity, batch_uuid="c0ffee00-0000-4000-8000-000000000001").save(tmp_path / "identity.json")
     job = make_job("märkt", edition="june")
     async with opened(tmp_path) as ledger:

@@ -23,6 +23,7 @@ ALL: list[Event] = [
     events.accept("id"),
     *SENDS,
     events.refuse("code", "Text.", None),
+    events.find_sent("key", None, "mark"),
     events.plan_resend(b"{}"),
     events.order_resend(b"{}"),
     events.look_again(),

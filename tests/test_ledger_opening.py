@@ -72,14 +72,16 @@ async def test_a_damaged_page_is_noticed_at_the_opening(tmp_path: Path) -> None:
         await open_ledger(tmp_path)
 
 
-async def test_a_ledger_that_ends_before_the_last_known_run_is_refused(tmp_path: Path) -> None:
+async def test_a_pair_that_ends_before_the_last_known_run_was_put_back(tmp_path: Path) -> None:
     await use_ledger(tmp_path)
-    with pytest.raises(ConfigurationError, match="this folder has seen run 5"):
-        await open_ledger(tmp_path, last_run=5)
+    ledger = await open_ledger(tmp_path, last_run=5)
+    await ledger.close()
+    assert ledger.restore
+    assert not ledger.restore.is_settled
 
 
 async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
-    Identity.create(BINDING, "1").save(tmp_path / "identity.json")
+    Identity.create(BINDING, tmp_path).save(tmp_path / "identity.json")
     (tmp_path / "ledger.sqlite3").write_bytes(b"This is a shopping list, not a database." * 100)
     with pytest.raises(ConfigurationError, match="damaged, or not a ledger"):
         await open_ledger(tmp_path)

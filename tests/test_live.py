@@ -16,8 +16,9 @@ from hedra_batch.state import IN_FLIGHT, State
 from hedra_batch.units import Rate
 
 ALLOWED = Rate(10, 60)
-PACE = Pace(ALLOWED, ALLOWED, is_awaited=True, next_seconds=3.2, in_flight=3, places=4, configured_places=4)
+PACE = Pace(ALLOWED, ALLOWED, is_awaited=True, next_seconds=3.2, in_flight=3, slots=4, configured_slots=4)
 FULL = replace(PACE, in_flight=4)
+AWAY = replace(FULL, outage_seconds=40.0, outage_reason="the API answers with errors (503)")
 COST = Cost(Money(420), Money(735), budget=Money(1000))
 LONG = "hero-of-the-spring-collection--gentle-movement-of-the-camera"
 RUNNING = [Running(f"{LONG}-{number}", State.ACCEPTED, number / 20) for number in range(20)]
@@ -61,7 +62,7 @@ def test_the_head_says_how_far_it_is_what_it_costs_how_fast_it_goes_and_what_it_
         "12 done  1 failed  1 held  20 running  3 waiting",
         "420 of about 735 credits spent  budget 1000",
         "9 sent/min  10/min allowed",
-        "waiting: 4 of 4 places in flight are taken",
+        "waiting: 4 of 4 slots are taken",
         "",
     ]
 
@@ -72,7 +73,7 @@ def test_a_small_window_has_the_same_in_few_words_and_something_of_everything() 
         "12 done  1 failed  1 held  20 running",
         "420 of about 735 credits spent",
         "9 sent/min  10/min allowed",
-        "4 of 4 places in flight are taken",
+        "waiting: 4 of 4 slots are taken",
         "hero-of-the…e-camera-0    0%  generating",
         "done    hero-of-the-spri…he-camera-end-0",
         "10:00:09 hero-of-the-sp…of-the-camera: …",
@@ -123,15 +124,31 @@ def test_a_price_that_nobody_knows_is_no_price_of_nothing(cost: Cost, words: str
         (PACE, "waiting: pace, next in 4 s"),
         (replace(PACE, next_seconds=0.0), "waiting: pace, next in 1 s"),
         (replace(FULL, pause_seconds=11.5, pause_reason="the API asks to slow down"), "slow down: 12 s"),
-        (FULL, "waiting: 4 of 4 places in flight are taken"),
-        (replace(FULL, places=3), "waiting: 4 of 3 places in flight are taken, the API runs no more at once"),
+        (FULL, "waiting: 4 of 4 slots are taken"),
+        (replace(FULL, slots=3), "waiting: 4 of 3 slots are taken, the API runs no more at once"),
         (replace(PACE, backlog=2), "waiting: downloads go first, 2 to begin"),
-        (replace(FULL, outage_seconds=40.0), "the API has given no useful answer for 40 s: it is tried again"),
+        (AWAY, "no useful answer for 40 s: the API answers with errors (503)"),
+        (replace(AWAY, outage_seconds=300.0), "no useful answer for 5 min: the API answers with errors (503)"),
         (replace(FULL, is_awaited=False), "waiting: 20 generations to end"),
     ],
 )
 def test_it_says_what_the_next_submission_waits_for(pace: Pace, words: str) -> None:
     assert words in draw_text(replace(BUSY, pace=pace))
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        ([State.ACCEPTED], "waiting: 1 generation to end"),
+        ([State.ACCEPTED, State.READY, State.ACCEPTED], "waiting: 2 generations to end, 1 fetching"),
+        ([State.OVERDUE, State.SENDING, State.READY], "waiting: 1 overdue, 1 submitting, 1 fetching"),
+        ([State.UNKNOWN], None),
+    ],
+)
+def test_where_nothing_is_to_be_submitted_it_counts_what_it_waits_for(states: list[State], words: str | None) -> None:
+    running = [Running(str(state), state) for state in states]
+    lines = draw_plain(replace(BUSY, running=running, pace=replace(FULL, is_awaited=False)))
+    assert [line for line in lines if line.startswith("waiting")] == ([words] if words else [])
 
 
 def test_it_says_that_lost_requests_have_their_quiet_window() -> None:
@@ -158,7 +175,9 @@ def test_a_pace_that_was_cut_is_told_beside_the_real_one(allowed: Rate, configur
     assert words in draw_plain(replace(BUSY, pace=replace(PACE, allowed=allowed, configured=configured)))
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(25, "25 s left"), (600, "10 min left"), (36_000, "10.0 h left")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(4.3, "4 s left"), (25, "25 s left"), (600, "10 min left"), (36_000, "10 h left")]
+)
 def test_the_time_left_is_told_in_the_unit_that_fits(seconds: float, words: str) -> None:
     assert f"spring  1:02:03 elapsed  about {words}" in draw_plain(
         replace(BUSY, elapsed_seconds=3723.4, left_seconds=seconds)

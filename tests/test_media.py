@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -379,3 +382,17 @@ async def test_a_plain_body_whose_length_nobody_tells_is_refused(told: bytes) ->
 async def test_a_chunked_body_marks_its_own_end(told: bytes) -> None:
     async with serve(WITHOUT_LENGTH["chunked"], {"Range": told}) as host:
         assert await fetch(host.link()) == (b"video", None)
+
+
+async def test_an_empty_body_has_an_end_each_time() -> None:
+    async with serve(with_length(b"")) as host:
+        assert [await fetch(host.link()) for _ in range(3)] == [(b"", 0)] * 3
+
+
+def test_it_has_one_with_the_parser_in_python_too() -> None:
+    """Where aiohttp is installed without its extensions, another parser makes the bodies."""
+    test = f"{__file__}::{test_an_empty_body_has_an_end_each_time.__name__}"
+    command = [sys.executable, "-m", "pytest", "--override-ini=addopts=", "--timeout=20", test]
+    environment = {**os.environ, "AIOHTTP_NO_EXTENSIONS": "1"}
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (finished.returncode, "1 passed" in finished.stdout) == (0, True)

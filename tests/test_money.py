@@ -13,6 +13,7 @@ from contextlib import suppress
 import pytest
 from conftest import Desk, wait_until
 from test_faults import count_states, list_charged, open_desk
+from test_loop import HAS_UVLOOP
 
 from hedra_batch.cli.execution import UNCONFIRMED_LIMIT
 from hedra_batch.money import Money
@@ -112,22 +113,25 @@ async def test_out_of_credits_ends_submitting_and_follows_what_runs(tmp_path_fac
 
 #: Runs `batch.yaml` as if its API were not on this machine.
 FAR_RUN = """
-import asyncio, dataclasses, os, pathlib, sys
-from hedra_batch.cli import execution, main, options
+import dataclasses, os, pathlib, sys
+from hedra_batch.cli import execution, loop, main, options
 from hedra_batch.run.settings import RunSettings
 
 def run():
     told = options.RunOptions(pathlib.Path("batch.yaml"), is_confirmed="--yes" in sys.argv)
     near = execution.prepare(told, RunSettings(), os.environ)
     far = dataclasses.replace(near.workspace, is_local=False)
-    return asyncio.run(execution.run_batch(dataclasses.replace(near, workspace=far)))
+    return loop.run_on_loop(execution.run_batch, dataclasses.replace(near, workspace=far))
 
 sys.exit(main.guard(run))
 """
 
 
-async def start_far(desk: Desk, *words: str, stream: int, output: int) -> asyncio.subprocess.Process:
-    environment = {**os.environ, "HEDRA_API_KEY": "key-of-the-tests", "HEDRA_BASE_URL": desk.base_url, "TERM": "dumb"}
+async def start_far(
+    desk: Desk, *words: str, stream: int, output: int, **environment: str
+) -> asyncio.subprocess.Process:
+    settings = {"HEDRA_API_KEY": "key-of-the-tests", "HEDRA_BASE_URL": desk.base_url, "TERM": "dumb"}
+    environment = {**os.environ, **settings, **environment}
     command = (sys.executable, "-c", FAR_RUN, *words)
     return await asyncio.create_subprocess_exec(*command, cwd=desk.folder, env=environment, stdin=stream, stderr=output)
 
@@ -230,3 +234,17 @@ async def test_on_a_terminal_a_person_is_asked(
     ended, said = await run_far(desk, answer=answer)
     assert "Buy 11 new videos, about 385 credits (35 each), balance 10000? [y/N]" in said
     assert (ended, len(list_charged(simulator))) == (code, bought)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_after_the_question_the_terminal_blocks_as_before(desk: Desk, loop: str) -> None:
+    if loop == "uvloop" and not HAS_UVLOOP:
+        pytest.skip("uvloop is not installed: it comes with the extra `fast`")
+    write_jobs(desk, UNCONFIRMED_LIMIT + 1)
+    near, far = pty.openpty()
+    process = await start_far(desk, stream=far, output=far, HEDRA_EVENT_LOOP=loop)
+    os.write(near, b"n\n")
+    # It is one terminal for all that have it open, so what the command leaves there the shell finds.
+    assert (await process.wait(), os.get_blocking(far)) == (3, True)
+    os.close(near)
+    os.close(far)

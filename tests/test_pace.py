@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
 from test_rate import run_virtually
 
 from hedra_batch import errors
 from hedra_batch.api.protocol import RequestGroup
+from hedra_batch.api.v2.refusals import read_refusal
 from hedra_batch.progress import Pace
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.run.wiring import Lanes
@@ -88,6 +90,23 @@ def test_an_outage_lasts_from_the_first_failure_to_the_next_answer() -> None:
     assert [round(read_after(happens).outage_seconds) for happens in (fail, recover)] == [10, 0]
 
 
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (AWAY, "the API cannot be reached"),
+        (errors.NoAnswerError("Timed out"), "the API does not answer"),
+        (errors.GarbledError("What?"), "the API's answers cannot be read"),
+        (read_refusal(503, {}, "overloaded"), "the API answers with errors (503)"),
+        (errors.OutOfCreditsError("No credits"), "the API answers with errors"),
+    ],
+)
+def test_what_the_api_does_instead_of_answering_is_told(failure: errors.HedraBatchError, reason: str) -> None:
+    async def fail(lanes: Lanes) -> None:
+        lanes.reads.on_failed(failure, None)
+
+    assert read_after(fail).outage_reason == reason
+
+
 def test_places_in_flight_and_what_the_api_runs_at_once_are_told() -> None:
     async def shrink(lanes: Lanes) -> None:
         lanes.concurrency.take(1)
@@ -95,7 +114,7 @@ def test_places_in_flight_and_what_the_api_runs_at_once_are_told() -> None:
         await lanes.concurrency.shrink(2)
 
     pace = read_after(shrink)
-    assert (pace.in_flight, pace.places, pace.configured_places) == (1, 1, 2)
+    assert (pace.in_flight, pace.slots, pace.configured_slots) == (1, 1, 2)
 
 
 def test_results_that_wait_to_be_downloaded_are_told() -> None:

@@ -27,7 +27,11 @@ def pass_through(progress: Progress, key: int, label: str, *states: State) -> No
 def test_a_job_is_counted_in_the_state_that_it_has_now() -> None:
     progress = make_progress(new=2)
     pass_through(progress, 1, "a", State.RESERVED, State.ACCEPTED, State.FAILED)
-    assert (+progress.counts, progress.running, progress.remaining) == ({"new": 1, "failed": 1}, {}, 1)
+    assert (+progress.counts, progress.running, progress.count_remaining(is_closed=False)) == (
+        {"new": 1, "failed": 1},
+        {},
+        1,
+    )
 
 
 @pytest.mark.parametrize("state", [State.UNKNOWN, State.ACCEPTED, State.OVERDUE, State.READY])
@@ -52,6 +56,13 @@ def test_the_names_of_what_ended_are_told_the_latest_first() -> None:
     pass_through(progress, 2, "b", State.RESERVED, State.UNKNOWN, State.HELD_UNKNOWN)
     pass_through(progress, 3, "c", State.RESERVED, State.REFUSED)
     assert progress.take_snapshot().ended == [("c", "failed"), ("b", "held"), ("a", "done")]
+
+
+@pytest.mark.parametrize("state", [State.HELD_UNPROVEN, State.HELD_LOST])
+def test_what_was_held_before_and_still_is_has_not_ended_in_this_run(state: State) -> None:
+    progress = make_progress(held=1)
+    progress.on_change(1, "a", state, state)
+    assert (progress.take_snapshot().ended, progress.counts["held"]) == ([], 1)
 
 
 def test_a_job_that_is_tried_again_has_not_ended() -> None:
@@ -79,6 +90,22 @@ def test_submissions_are_counted_as_they_happen(per_seconds: int, submitted: int
         progress.sent_times[place] -= age_seconds
     rate = Rate(10, per_seconds)
     assert progress.take_snapshot(Pace(rate, rate)).submitted == submitted
+
+
+def test_a_resend_that_nobody_wants_any_more_was_not_sent() -> None:
+    progress = make_progress(new=2)
+    pass_through(progress, 1, "a", State.RESEND_DUE, State.UNKNOWN)
+    assert progress.take_snapshot().submitted == 0
+    pass_through(progress, 2, "b", State.RESEND_DUE, State.ACCEPTED)
+    assert progress.take_snapshot().submitted == 1
+
+
+@pytest.mark.parametrize(("running", "factor"), [(0, 0), (3, 3)])
+def test_the_time_left_is_that_of_what_runs_where_nothing_more_is_submitted(running: int, factor: int) -> None:
+    progress = make_progress(new=9, running=running)
+    pass_through(progress, 1, "a", State.RESERVED, State.ACCEPTED, State.READY, State.DONE)
+    snapshot = progress.take_snapshot(closed_by="The budget is reached.")
+    assert snapshot.left_seconds == snapshot.elapsed_seconds * factor
 
 
 def test_the_time_left_is_estimated_by_what_this_run_has_finished() -> None:

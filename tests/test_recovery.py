@@ -95,20 +95,6 @@ async def test_a_restored_older_ledger_is_refused_with_nothing_sent(desk: Desk, 
     assert (refused.code, "it is an older copy" in refused.err, len(list_charged(simulator))) == (78, True, 2)
 
 
-async def test_a_copied_folder_is_refused_until_it_is_said_to_have_moved(desk: Desk, simulator: Simulator) -> None:
-    desk.write_manifest(TWO_JOBS)
-    await run(desk, "first")
-    shutil.copytree(desk.folder / "batch.out", desk.folder / "copy")
-    refused = await desk.call("run", "batch.yaml", "--folder", "copy")
-    assert (refused.code, "is a copy, or was moved to another disk" in refused.err, len(list_charged(simulator))) == (
-        78,
-        True,
-        1,
-    )
-    moved = await desk.call("run", "batch.yaml", "--folder", "copy", "--moved")
-    assert (moved.code, len(list_charged(simulator))) == (0, 2)
-
-
 async def test_verify_names_what_is_missing_and_what_is_damaged(desk: Desk) -> None:
     desk.write_manifest(TWO_JOBS)
     await run(desk)
@@ -170,6 +156,24 @@ async def test_fetch_gets_what_a_run_could_not(desk: Desk, simulator: Simulator)
     assert (await desk.fetch_here(), list_files(desk)) == (0, ["first.mp4"])
 
 
+@pytest.mark.parametrize("tries", [1, 3])
+async def test_a_download_is_said_to_be_tried_again_only_where_it_is(
+    desk: Desk, simulator: Simulator, tries: int
+) -> None:
+    desk.write_manifest(TWO_JOBS)
+    simulator.plan_fault("cut-download", times=10)
+    assert await desk.run_here(replace(IMPATIENT, download_tries=tries), ids=("first",)) == 3
+    log = max((desk.folder / "batch.out" / "logs").iterdir()).read_text()
+    assert log.count("It is fetched again.") == tries - 1
+
+
+async def test_after_the_last_try_of_a_download_nothing_is_waited_for(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest(TWO_JOBS)
+    simulator.plan_fault("cut-download")
+    settings = replace(IMPATIENT, download_tries=1, first_pause_seconds=3600.0, longest_pause_seconds=3600.0)
+    assert await desk.run_here(settings, ids=("first",)) == 3
+
+
 async def test_what_cannot_be_fetched_now_is_3(desk: Desk, simulator: Simulator) -> None:
     desk.write_manifest(TWO_JOBS)
     await run(desk, "first")
@@ -203,19 +207,6 @@ async def test_a_later_attempt_that_was_under_way_when_the_ledger_was_lost_is_fo
         await desk.run_here(rebuys_changed=True, quiet_window_seconds=60.0, max_runtime_seconds=0.2)
         lose_ledger(desk)
         assert (await run(desk, window_seconds=2.0), len(list_charged(simulator))) == (0, 2)
-
-
-async def test_a_ledger_and_an_identity_that_are_both_older_are_refused(desk: Desk, simulator: Simulator) -> None:
-    desk.write_manifest(TWO_JOBS)
-    await run(desk, "first")
-    folder = desk.folder / "batch.out"
-    shutil.copytree(folder, desk.folder / "backup")
-    await run(desk)
-    for name in ("ledger.sqlite3", "identity.json"):
-        shutil.copy(desk.folder / "backup" / name, folder / name)
-    refused = await desk.call("run", "batch.yaml")
-    assert (refused.code, "it is an older copy" in " ".join(refused.err.split())) == (78, True)
-    assert len(list_charged(simulator)) == 2
 
 
 async def test_verify_sees_that_the_ledger_is_lost(desk: Desk) -> None:

@@ -13,12 +13,14 @@ from hedra_batch.errors import JobChange, JobsChangedError
 from hedra_batch.ledger.events import GIVEN_UP, OVERDUE, RESULT_LOST, UNKNOWN_OUTCOME, UNPROVEN
 from hedra_batch.report.rows import to_csv, to_json_lines, to_table
 from hedra_batch.report.summary import (
+    AGAIN,
     MEANINGS,
     Remedy,
     Trouble,
     describe_change,
     describe_stop,
     write_changes,
+    write_going_on,
     write_last_line,
     write_remedies,
 )
@@ -52,12 +54,20 @@ def test_every_code_that_decides_what_helps_is_said_in_words() -> None:
 
 @pytest.mark.parametrize(("running", "left"), [(4, "4 videos are"), (1, "1 video is")])
 def test_a_stop_says_how_many_videos_are_at_the_server(running: int, left: str) -> None:
-    said = describe_stop(Counter(running=running, new=2, done=7))
+    said = describe_stop(Counter(running=running, new=2, done=7), AGAIN)
     assert said.endswith(f"nothing is lost. {left} still at the server: run the same line again to go on.")
 
 
 def test_a_stop_without_a_video_at_the_server_names_none() -> None:
-    assert describe_stop(Counter(new=2)).endswith("nothing is lost. Run the same line again to go on.")
+    assert describe_stop(Counter(new=2), AGAIN).endswith("nothing is lost. Run the same line again to go on.")
+
+
+def test_where_a_command_goes_on_with_more_than_was_begun_it_is_said() -> None:
+    lines = list(write_going_on(["run all"], 12, is_exact=False, is_stopped=False))
+    assert lines[0].startswith(
+        "  Not finished yet. To go on with these 12 jobs, and to make what is new among the same "
+    )
+    assert lines[1:] == ["      run all"]
 
 
 def test_a_change_is_said_field_by_field() -> None:
@@ -68,7 +78,7 @@ def test_a_change_is_said_field_by_field() -> None:
 
 
 def test_edited_jobs_are_named_with_what_can_be_done() -> None:
-    error = JobsChangedError(3, [JobChange("market", {"prompt": "a"}, {"prompt": "b"})])
+    error = JobsChangedError(3, [JobChange("market", "market", {"prompt": "a"}, {"prompt": "b"})])
     assert list(write_changes(error, "see plan", "buy anew")) == [
         "You edited 3 jobs that are already paid for, or may be. Nothing was sent.",
         "  market: prompt 'a' -> 'b'",

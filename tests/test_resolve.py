@@ -158,6 +158,33 @@ async def test_an_order_that_waits_for_room_in_the_budget_can_be_given_up(desk: 
     assert (given_up.code, given_up.out, list_charged(simulator)) == (0, "first: abandoned\n", [])
 
 
+async def order_without_room(desk: Desk, simulator: Simulator) -> None:
+    await hold_first(desk, simulator)
+    words = ("--resend-same-id", "--id", "first", "--budget", "1", "--quiet-window", "10ms")
+    assert (await desk.call("resolve", "batch.yaml", *words)).code == 6
+    assert (list_history(desk, "first")[-1], list_charged(simulator)) == ("RESEND_ORDERED", [])
+
+
+async def test_an_order_that_waits_is_not_to_be_looked_for_and_the_next_run_sends_it(
+    desk: Desk, simulator: Simulator
+) -> None:
+    await order_without_room(desk, simulator)
+    listed = await desk.call("resolve", "batch.yaml")
+    assert "the next run sends it, at its price.\n    hedra-batch run batch.yaml --id first\n" in listed.err
+    assert ("--recheck" in listed.err, "--abandon --id first" in listed.err) == (False, True)
+    sent = await desk.call("run", "batch.yaml", "--id", "first")
+    assert (sent.code, len(list_charged(simulator)), count_states(desk)) == (0, 1, {"done": 1})
+
+
+async def test_what_is_listed_beside_an_order_can_be_looked_for(desk: Desk, simulator: Simulator) -> None:
+    await order_without_room(desk, simulator)
+    simulator.plan_fault("lost-request")
+    await run(desk, "second")
+    listed = await desk.call("resolve", "batch.yaml")
+    assert "    hedra-batch resolve batch.yaml --recheck\n" in listed.err
+    assert "    hedra-batch run batch.yaml --id first\n" in listed.err
+
+
 async def test_the_lost_request_of_another_edition_is_sent_again_when_the_manifest_still_asks_for_it(
     desk: Desk, simulator: Simulator
 ) -> None:

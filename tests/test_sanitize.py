@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
-from hedra_batch.sanitize import clean, hide_secret, hide_signatures, to_line
+from hedra_batch.sanitize import clean, hide_secret, hide_signatures, to_line, to_yaml
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,8 @@ def test_a_secret_is_taken_out_wherever_it_stands() -> None:
 
 def test_a_message_is_clipped() -> None:
     assert len(clean("x" * 1000)) == 400
+
+
+@pytest.mark.parametrize("text", ["spring", "2024", "yes", "null", "1.5", "May sale", "été", "2024-01-01", "0x1f"])
+def test_a_text_stays_a_text_in_yaml(text: str) -> None:
+    assert yaml.safe_load(f"name: {to_yaml(text)}") == {"name": text}

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
+import pty
 import re
 import shutil
 import signal
 import sys
 import termios
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from conftest import Desk, wait_until
 from test_surroundings import is_stopped
-from watched import FIRST, SECOND, Window, watching
+from watched import ESCAPE, FIRST, SECOND, Window, watching
 
 from hedra_batch.progress import Snapshot
 from hedra_batch.report.live import BAR_COLUMNS
@@ -141,14 +144,90 @@ def shows_one_view(window: Window, columns: int) -> bool:
     return words[:3] == [1, 1, 1] and 1 <= words[3] <= 4 and bool(BAR.search(shown)) is (columns >= BAR_COLUMNS)
 
 
-async def test_a_view_that_breaks_ends_no_run(caplog: pytest.LogCaptureFixture) -> None:
-    async def take_snapshot() -> Snapshot:
-        raise ZeroDivisionError
+async def break_view() -> Snapshot:
+    raise ZeroDivisionError
 
+
+async def test_a_view_that_breaks_ends_no_run(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("ERROR", "hedra_batch"):
-        async with show_live("spring", take_snapshot, Screen(sys.stderr)):
+        async with show_live("spring", break_view, Screen(sys.stderr)):
             await wait_until(lambda: bool(caplog.messages))
     assert caplog.messages == ["the live view cannot be shown; the run goes on without it"]
+
+
+class Terminal:
+    """A terminal of this process, and what it has shown."""
+
+    def __init__(self, near: int, far: int) -> None:
+        self._near = near
+        self.far = far
+        self.screen = Screen(os.fdopen(far, "w", closefd=False))
+        self._shown = b""
+
+    def shows(self, text: str) -> bool:
+        with suppress(BlockingIOError):
+            self._shown += os.read(self._near, 65536)
+        return text in ESCAPE.sub("", self._shown.decode().replace("\r\n", "\n"))
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    near, far = pty.openpty()
+    os.set_blocking(near, False)
+    terminal = Terminal(near, far)
+    yield terminal
+    terminal.screen.close()
+    os.close(near)
+    os.close(far)
+
+
+async def test_once_a_view_broke_a_warning_is_on_the_terminal_at_once(terminal: Terminal) -> None:
+    async with show_live("spring", break_view, terminal.screen) as lines:
+        lines.write("before\n")
+        await wait_until(lambda: terminal.shows("before\n"))
+        lines.write("after\n")
+        await wait_until(lambda: terminal.shows("before\nafter\n"))
+
+
+async def test_what_is_warned_of_while_the_view_is_left_follows_what_was_kept(terminal: Terminal) -> None:
+    async with show_live("spring", show_nothing, terminal.screen) as lines:
+        await wait_until(lambda: terminal.shows("elapsed"))
+        termios.tcflow(terminal.far, termios.TCOOFF)
+        lines.write("first\n")
+        asyncio.get_running_loop().call_later(0.5, lines.write, "second\n")
+        asyncio.get_running_loop().call_later(1.0, termios.tcflow, terminal.far, termios.TCOON)
+    await wait_until(lambda: terminal.shows("first\nsecond\n"))
+
+
+async def show_nothing() -> Snapshot:
+    return Snapshot()
+
+
+def test_a_terminal_that_takes_nothing_is_not_waited_for_without_end(terminal: Terminal) -> None:
+    termios.tcflow(terminal.far, termios.TCOOFF)
+    terminal.screen.leave(["a word\n"])
+    assert not terminal.screen.close(patience_seconds=0.05)
+    termios.tcflow(terminal.far, termios.TCOON)
+    assert terminal.screen.close()
+    assert terminal.shows("a word\n")
+
+
+#: Ends while the terminal at stderr takes nothing.
+STUCK = """
+import sys
+from hedra_batch.report.screen import Screen
+
+screen = Screen(sys.stderr)
+screen.leave(["a word"])
+sys.exit(7 if not screen.close(patience_seconds=0.05) else 0)
+"""
+
+
+async def test_a_process_ends_although_its_terminal_takes_nothing(terminal: Terminal) -> None:
+    termios.tcflow(terminal.far, termios.TCOOFF)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", STUCK, stderr=terminal.far)
+    assert await process.wait() == 7
+    termios.tcflow(terminal.far, termios.TCOON)
 
 
 def test_log_lines_are_given_out_once_and_the_latest_stay_for_the_view() -> None:

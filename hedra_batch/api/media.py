@@ -126,19 +126,21 @@ class MediaClient:
     async def _read_chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         size_bytes = 0
         while True:
-            chunk, ends_http_chunk = await _translate(self._read_chunk(response))
-            if not chunk and not ends_http_chunk:
+            chunk = await _translate(self._read_chunk(response))
+            # An empty piece may stand between two others, and an empty body has no other sign of its end.
+            if not chunk and response.content.at_eof():
                 return
             size_bytes += len(chunk)
             self._check_size(size_bytes)
             yield chunk
 
-    async def _read_chunk(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    async def _read_chunk(self, response: aiohttp.ClientResponse) -> bytes:
         """Read what has arrived as it is: to put it together would copy it all."""
         # aiohttp's own timeout is off once it has closed the connection itself, as it does at a chunk that is no chunk:
         # then it waits for ever.
         async with asyncio.timeout(self._stall_timeout_seconds):
-            return await response.content.readchunk()
+            chunk, _ = await response.content.readchunk()
+            return chunk
 
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._size_limit_bytes:

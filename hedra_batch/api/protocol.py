@@ -157,6 +157,12 @@ class Api(Protocol):
     async def find_elsewhere(self, request: SentRequest) -> Acceptance | None:
         """Look for a request under an id that is not its key, before it is sent again; None also where that fails."""
 
+    def list_since(self, instant: str | None) -> AsyncIterator[Reading]:
+        """Yield what the account has had made since an instant, page by page; since ever for None.
+
+        Raises JobError where the server refuses that, UnfinishedError where it cannot be read to its end now.
+        """
+
     async def find_link(self, remote_id: str, asset_id: str | None) -> str:
         """Find a fresh link to a result. Raises DownloadError when there is none yet, and JobError.
 

@@ -6,11 +6,12 @@ What the command line adds is words, questions and signals.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from hedra_batch.batch.ending import FinishedRun, Reasons, record_end
+from hedra_batch.batch.neighbours import Neighbour, check_beginning
 from hedra_batch.batch.request import PlanRequest, make_selection, require_selected
 from hedra_batch.batch.session import Session, open_session
 from hedra_batch.batch.workspace import Workspace
@@ -66,6 +67,7 @@ class Batch:
         lost_attempts = ledger.loss.highest_attempt if ledger.loss else 0
         rules = Rules(attempts=self.session.settings.attempts, lost_attempts=lost_attempts)
         self._selection = make_selection(self.manifest.jobs, request, rules)
+        await self._look_for_restored(rules)
         await self._ask_models_early()
         summary = await summarize(self._selection, ledger)
         try:
@@ -139,6 +141,13 @@ class Batch:
         selection = self._selection or make_selection(jobs, self._request, Rules())
         return await record_end(self.session, self.manifest.name, jobs.edition, selection, reasons)
 
+    async def _look_for_restored(self, rules: Rules) -> None:
+        """Look for what a ledger that was put back does not know, before it is said what is to be bought."""
+        restore = self.session.ledger.restore
+        if restore and not restore.is_settled and self._request.settlement is None:
+            everything = make_selection(self.manifest.jobs, PlanRequest(), rules)
+            await (await self._connect()).look_for_restored(everything)
+
     async def _ask_models_early(self) -> None:
         if self._request.settlement is Settlement.ABANDON:
             return
@@ -156,17 +165,27 @@ class Batch:
         for planned in summary.first_changed:
             if planned.job and planned.latest:
                 attempt = await self.session.ledger.attempt(planned.latest.attempt_key)
-                changes.append(JobChange(planned.label, attempt.fields, planned.job.inputs.fields))
+                changes.append(JobChange(planned.job.id, planned.label, attempt.fields, planned.job.inputs.fields))
         return changes
 
 
 @asynccontextmanager
-async def open_batch(workspace: Workspace, manifest: Manifest, settings: RunSettings) -> AsyncIterator[Batch]:
+async def open_batch(
+    workspace: Workspace,
+    manifest: Manifest,
+    settings: RunSettings,
+    request: PlanRequest | None = None,
+    on_neighbour: Callable[[Neighbour], Awaitable[None]] | None = None,
+) -> AsyncIterator[Batch]:
     """Lock the run folder of a manifest, which is made where there is none, and open its ledger.
 
+    Before one is begun, `on_neighbour` is told of another that holds some of what the request asks for; it may raise.
     Raises UserError, and WriteError for a link in the way of the results.
     """
     _check_outputs(manifest.jobs, workspace.folder)
+    neighbour = await check_beginning(workspace, manifest.jobs, request or PlanRequest())
+    if neighbour and on_neighbour:
+        await on_neighbour(neighbour)
     async with open_session(workspace, settings) as session:
         yield Batch(session, manifest)
 

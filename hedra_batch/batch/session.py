@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
+from hedra_batch.batch import memory
 from hedra_batch.batch.workspace import Workspace
 from hedra_batch.clock import CLOCK
 from hedra_batch.decide import Settlement
@@ -70,6 +71,9 @@ async def open_session(workspace: Workspace, settings: RunSettings) -> AsyncIter
             workspace = replace(workspace, base_url=base_url)
         ledger = await _open_ledger(workspace, settings)
         stack.push_async_callback(ledger.close)
+        # From here on something may be paid for, whatever ends the process.
+        memory.remember(workspace, ledger.identity)
+        stack.callback(lambda: memory.forget_unpaid(workspace, ledger.identity))
         session = Session(workspace, settings, ledger)
         stack.push_async_callback(session.disconnect)
         yield session
@@ -81,7 +85,7 @@ async def _open_ledger(workspace: Workspace, settings: RunSettings) -> Ledger:
         folder.ledger,
         folder.identity,
         workspace.binding,
-        last_run=folder.read_last_run(),
+        last_run=max(folder.read_last_run(), memory.read_last_run(workspace)),
         same_account=workspace.same_account,
         is_moved=workspace.is_moved,
         budget=settings.budget,

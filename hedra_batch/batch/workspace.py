@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from hedra_batch.errors import ConfigurationError
@@ -16,6 +17,17 @@ StartApi = Callable[[Path], AbstractAsyncContextManager[str]]
 
 #: What the ledger of a trial belongs to instead of an address, which changes with each trial.
 SIMULATED = "simulated"
+
+
+class Beginning(StrEnum):
+    """Whether a run folder may be begun."""
+
+    #: Unless another one holds what would be bought.
+    CAREFUL = "careful"
+    #: A person says that it is to be a new one.
+    ANYWAY = "anyway"
+    #: It must be there already.
+    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +47,18 @@ class Workspace:
     #: What a person says of a key, or a place of the folder, that the ledger does not know.
     same_account: bool = False
     is_moved: bool = False
+    #: The manifest's file, unless it is one that does not stay.
+    manifest_file: Path | None = None
+    #: Where it is noted which run folders a user has, if anywhere.
+    state_folder: Path | None = None
+    beginning: Beginning = Beginning.CAREFUL
+    #: Whether a person has named the run folder.
+    is_folder_named: bool = False
 
     @property
     def binding(self) -> Binding:
-        return Binding(self.name, SIMULATED if self.start_api else self.base_url, self.api_key)
+        base_url = SIMULATED if self.start_api else self.base_url
+        return Binding(self.name, base_url, self.api_key, self.manifest_file)
 
     def require_ledger(self) -> None:
         """Raise ConfigurationError where no run has been."""

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.report.summary import AGAIN, LATER
 from hedra_batch.state import HELD, State
+from hedra_batch.units import spell_duration
 
-#: Commands that need no network.
-LOCAL_COMMANDS = frozenset({"plan", "status", "results", "verify"})
-#: Commands for one edition, and those of them that buy.
-EDITION_COMMANDS = frozenset({"run", "retry", "plan", "resolve"})
-BUYING_COMMANDS = frozenset({"run", "retry"})
+_BUYING = ("--base-url", "--edition", "--budget", "--quiet-window", "--submit", "--in-flight")
+#: Which options each command that is advised takes of those that say under what a batch is made. Left out on purpose:
+#: consent (--yes, --rebuy-changed) and what is said once (--same-account, --moved), which a person gives anew, and what
+#: changes nothing about the videos (--max-runtime, --quiet, --verbose).
+TAKEN = {
+    "run": _BUYING,
+    "retry": _BUYING,
+    "resolve": ("--base-url", "--edition", "--budget", "--quiet-window"),
+    "fetch": ("--base-url",),
+    "plan": ("--edition",),
+    "results": (),
+}
 #: Failures that the same inputs meet again, so that editing the job is what helps.
 EDIT_CODES = frozenset(
     {"invalid_argument", "moderation_failed", "moderation_likeness", "not_found", "failed_precondition"}
@@ -30,7 +41,7 @@ class Advice(NamedTuple):
 DECIDE = Advice(
     "These may be paid for, and they wait for your decision. What you can do, and what it costs:", "resolve"
 )
-FETCH = Advice("These are finished at the server and could not be downloaded for a day. At no cost:", "fetch")
+FETCH = Advice("These are finished at the server and could not be downloaded yet. At no cost:", "fetch")
 EDIT = Advice("Edit these in the manifest: as they are, they fail again. Then make them, each at its price:", "run")
 RETRY = Advice("To make these once more, each at its price:", "retry")
 
@@ -47,23 +58,55 @@ def name_jobs(ids: tuple[str, ...]) -> list[str]:
     return [word for each in ids for word in ("--id", each)]
 
 
+def name_these(options: RunOptions, ids: Sequence[str], count: int) -> list[str]:
+    """Select the jobs that were found, for another command; where they are too many, what the line's own ids select.
+
+    Without --first, which would count other jobs there.
+    """
+    return name_jobs(tuple(ids) if len(ids) == count else options.ids)
+
+
 def repeat_selection(options: RunOptions) -> list[str]:
-    """Select the same jobs again."""
+    """Select the same jobs again, for `run` or `plan` after one of them."""
     return [*name_jobs(options.ids), *(["--first", str(options.first)] if options.first else [])]
 
 
+def is_repeatable(options: RunOptions) -> bool:
+    """Tell whether the same line again goes on, and neither buys nor decides a second time what it did once."""
+    return options.retried_codes is None and options.settlement is None
+
+
+def find_way(options: RunOptions) -> str:
+    """Say, at the end of a sentence, how a person goes on after the command at hand."""
+    return AGAIN if is_repeatable(options) else LATER
+
+
 def write_command(options: RunOptions, name: str, *further: str, edition: str | None = None) -> str:
-    """Write a command for the same batch, under the same budget."""
-    words = ["hedra-batch", name, str(options.manifest)]
+    """Write a command for the same batch, under the same limits."""
+    values = _spell_values(options, options.edition if edition is None else edition)
+    words = ["hedra-batch", name, _spell_path(options.manifest)]
     if options.folder:
         words += ["--folder", str(options.folder)]
     if options.is_simulated:
         words.append("--simulate")
-    if options.base_url and name not in LOCAL_COMMANDS:
-        words += ["--base-url", options.base_url]
-    edition = options.edition if edition is None else edition
-    if edition and name in EDITION_COMMANDS:
-        words += ["--edition", edition]
-    if options.budget and name in BUYING_COMMANDS:
-        words += ["--budget", str(options.budget.amount)]
+    for flag in TAKEN[name]:
+        words += [flag, values[flag]] if values[flag] else []
     return shlex.join([*words, *further])
+
+
+def _spell_values(options: RunOptions, edition: str) -> dict[str, str]:
+    """Write what the line says for each flag; nothing where it does not."""
+    window = options.quiet_window_seconds
+    return {
+        "--base-url": options.base_url or "",
+        "--edition": edition,
+        "--budget": str(options.budget.amount) if options.budget else "",
+        "--quiet-window": spell_duration(window) if window else "",
+        "--submit": str(options.submit or ""),
+        "--in-flight": str(options.in_flight or ""),
+    }
+
+
+def _spell_path(path: Path) -> str:
+    # A name that begins with a dash would be taken for a flag.
+    return f"./{path}" if str(path).startswith("-") else str(path)

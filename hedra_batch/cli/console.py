@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING
 
 from hedra_batch.batch.ending import FinishedRun
 from hedra_batch.batch.workspace import Workspace
-from hedra_batch.cli.advice import Advice, advise, name_jobs, repeat_selection, write_command
-from hedra_batch.cli.logs import divert, log_to, make_line_handler, make_warning_handler, redact
+from hedra_batch.cli.advice import (
+    Advice,
+    advise,
+    is_repeatable,
+    name_jobs,
+    name_these,
+    repeat_selection,
+    write_command,
+)
+from hedra_batch.cli.logs import admit, log_to, make_line_handler, make_warning_handler, redact
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.workspace import describe_path
 from hedra_batch.errors import (
@@ -23,19 +31,23 @@ from hedra_batch.errors import (
     JobsChangedError,
     UnconfirmedError,
     UnfinishedError,
+    UserError,
 )
+from hedra_batch.job import NAMED_LIMIT
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.money import Money
 from hedra_batch.planning.quote import Quote
+from hedra_batch.planning.result import RunResult
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import TakeSnapshot
 from hedra_batch.report.summary import (
-    NAMED_LIMIT,
+    AGAIN,
     Remedy,
     Trouble,
     describe_next,
     write_changes,
+    write_going_on,
     write_last_line,
     write_remedies,
 )
@@ -71,7 +83,10 @@ class Console:
         verbosity = self._options.verbosity
         lines = self._warnings if self._is_live else make_line_handler(self._secrets, verbosity)
         with log_to(self._folder.name_log(), self._secrets, verbosity, None if self._options.is_quiet else lines):
-            yield
+            try:
+                yield
+            finally:
+                self._close_screen()
 
     @asynccontextmanager
     async def show(self, take_snapshot: TakeSnapshot) -> AsyncIterator[None]:
@@ -83,7 +98,9 @@ class Console:
 
         self._screen = Screen(sys.stderr)
         async with show_live(self._name, take_snapshot, self._screen) as lines:
-            with divert(self._warnings, lines, logging.INFO if self._options.verbosity else logging.WARNING):
+            # To the end of the log: the screen puts what is still said in order after what it holds.
+            self._warnings.setStream(lines)
+            with admit(self._warnings, logging.INFO if self._options.verbosity else logging.WARNING):
                 yield
 
     def write_plan(self, summary: PlanSummary, quote: Quote, budget: Money | None, spending: Spending | None) -> None:
@@ -96,7 +113,7 @@ class Console:
 
     async def confirm(self, quote: Quote) -> None:
         """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""
-        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        if not _is_asked():
             raise UnconfirmedError(
                 f"{quote.count} new videos need your consent: add a line such as 'budget: 500 credits' to the "
                 "manifest, or --budget 500, or --yes. Nothing was bought."
@@ -112,8 +129,6 @@ class Console:
 
     def write_end(self, finished: FinishedRun, *, is_stopped: bool) -> None:
         """Say why it ended, the last line, and under it what a person may want to settle."""
-        if self._screen:
-            self._screen.close()
         result, reasons = finished.result, finished.reasons
         if self._options.is_quiet and result.exit_code in QUIET_CODES:
             return
@@ -127,22 +142,65 @@ class Console:
         others = result.troubled - len(finished.troubles[:NAMED_LIMIT])
         for line in write_remedies(remedies, others, write_command(self._options, "results")):
             self.say(line)
-        if result.exit_code == EXIT_UNFINISHED and not reasons.stopped_by and not is_stopped:
-            self.say(f"  Not finished yet. {describe_next(result.counts)}")
+        for line in self._write_next(finished, is_stopped=is_stopped):
+            self.say(line)
 
     def say(self, line: str) -> None:
         transcript.info("%s", line)
+        if self._screen:
+            self._screen.leave([redact(line, self._secrets)])
+            return
         # After SIGHUP the terminal may be gone; the summary is written all the same.
         with suppress(OSError):
             say(redact(line, self._secrets))
 
+    def _close_screen(self) -> None:
+        """Wait until all is said, or until it is clear that the terminal takes nothing: the log file has it as well."""
+        if self._screen and not self._screen.close():
+            logger.warning("the terminal takes nothing, so what it has not shown stands here only")
+
     def _describe_reason(self, reason: HedraBatchError) -> str:
         if not isinstance(reason, JobsChangedError):
             return str(reason)
-        selection = repeat_selection(self._options)
+        selection = self._select_changed(reason)
         plan_command = write_command(self._options, "plan", *selection)
         rebuy_command = write_command(self._options, "run", *selection, "--rebuy-changed")
         return "\n".join(write_changes(reason, plan_command, rebuy_command))
+
+    def _select_changed(self, reason: JobsChangedError) -> list[str]:
+        if is_repeatable(self._options):
+            return repeat_selection(self._options)
+        return name_these(self._options, [change.job_id for change in reason.changes], reason.count)
+
+    def _write_next(self, finished: FinishedRun, *, is_stopped: bool) -> Iterator[str]:
+        """Say how to go on, unless there is nothing to go on with or something else must be decided first."""
+        result, stopped_by = finished.result, finished.reasons.stopped_by
+        reason = stopped_by or finished.reasons.closed_by
+        if isinstance(stopped_by, UserError | UnfinishedError | JobsChangedError):
+            return
+        if not reason and not is_stopped and result.exit_code != EXIT_UNFINISHED:
+            return
+        if not is_repeatable(self._options):
+            yield from self._write_going_on(result, is_stopped=reason is not None)
+        elif reason:
+            yield f"  Once that is put right, {AGAIN}."
+        elif not is_stopped:
+            yield f"  Not finished yet. {describe_next(result.counts, AGAIN)}"
+
+    def _write_going_on(self, result: RunResult, *, is_stopped: bool) -> Iterator[str]:
+        """Write the commands that end what was begun, and buy nothing beside it where the jobs can be named."""
+        if not result.unfinished:
+            return iter(())
+        editions: dict[str, list[str]] = {}
+        for latest in result.first_unfinished:
+            editions.setdefault(latest.edition, []).append(latest.job_id)
+        is_exact = result.unfinished == len(result.first_unfinished)
+        selected = editions if is_exact else {self._options.edition: self._options.ids}
+        commands = [
+            write_command(self._options, "run", *name_jobs(tuple(ids)), edition=edition)
+            for edition, ids in selected.items()
+        ]
+        return write_going_on(commands, result.unfinished, is_exact=is_exact, is_stopped=is_stopped)
 
     def _find_remedies(self, troubles: Sequence[tuple[LatestAttempt, str]]) -> list[Remedy]:
         """Put together what the same command helps."""
@@ -162,13 +220,34 @@ class Console:
             self.say(line)
 
 
+async def confirm_neighbour(line: str, *, is_confirmed: bool) -> None:
+    """Say that another run folder holds some of what is to be bought, and ask on a terminal whether to go on.
+
+    Raises UnfinishedError after a no. There is no log yet: what is said here comes before the run folder.
+    """
+    say(line)
+    if is_confirmed or not _is_asked():
+        return
+    print("Begin a new folder all the same? [y/N] ", end="", file=sys.stderr, flush=True)
+    if (await _read_answer()).strip().casefold() not in ("y", "yes"):
+        raise UnfinishedError("Nothing was sent, since you did not say yes.")
+
+
+def _is_asked() -> bool:
+    """Tell whether there is a person to answer."""
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
+
+
 async def _read_answer() -> str:
     """Read a line of the terminal while signals are heeded."""
     loop = asyncio.get_running_loop()
     has_line = asyncio.Event()
+    is_blocking = os.get_blocking(sys.stdin.fileno())
     loop.add_reader(sys.stdin, has_line.set)
     try:
         await has_line.wait()
     finally:
         loop.remove_reader(sys.stdin)
+        # uvloop has made it non-blocking, and with it all that is open on the same terminal, the shell's too.
+        os.set_blocking(sys.stdin.fileno(), is_blocking)
     return sys.stdin.readline()

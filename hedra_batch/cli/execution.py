@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 
 from hedra_batch import __version__
 from hedra_batch.batch.batch import Batch, apply_manifest, open_batch
+from hedra_batch.batch.neighbours import describe
 from hedra_batch.batch.workspace import Workspace
-from hedra_batch.cli.console import Console
+from hedra_batch.cli.advice import find_way
+from hedra_batch.cli.console import Console, confirm_neighbour
 from hedra_batch.cli.loop import name_loop, run_on_loop
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.signals import Stop
@@ -69,6 +71,8 @@ def prepare(options: RunOptions, settings: RunSettings, environment: Mapping[str
     options = replace(options, edition=find_edition(options.edition))
     manifest = load_manifest(options.manifest, edition=options.edition)
     workspace = find_workspace(options, manifest.name, environment)
+    # A link may have another name than the file that it leads to.
+    manifest = replace(manifest, name=workspace.name)
     return PreparedRun(options, manifest, workspace, _merge_settings(settings, manifest, options))
 
 
@@ -87,8 +91,16 @@ def _merge_settings(settings: RunSettings, manifest: Manifest, options: RunOptio
 
 
 async def run_batch(prepared: PreparedRun) -> int:
-    async with open_batch(prepared.workspace, prepared.manifest, prepared.settings) as batch:
-        return await _Execution(batch, prepared.options).run()
+    options = prepared.options
+    opening = open_batch(
+        prepared.workspace,
+        prepared.manifest,
+        prepared.settings,
+        options.request,
+        lambda neighbour: confirm_neighbour(describe(neighbour), is_confirmed=options.is_confirmed),
+    )
+    async with opening as batch:
+        return await _Execution(batch, options).run()
 
 
 class _Execution:
@@ -98,7 +110,7 @@ class _Execution:
         self._batch = batch
         self._options = options
         self._console = Console(batch.session.workspace, options)
-        self._stop = Stop(lambda: describe_stop(batch.session.progress.counts))
+        self._stop = Stop(lambda: describe_stop(batch.session.progress.counts, find_way(options)))
 
     async def run(self) -> int:
         with self._console.open_log(), self._stop.watch(self._options.max_runtime_seconds):

@@ -83,20 +83,8 @@ def log_to(
 
     The steps between the changes cost as much as the changes themselves, so they are in neither unless asked for.
     """
-    logger = logging.getLogger(ROOT)
-    logger.setLevel(logging.DEBUG if verbosity else logging.INFO)
-    logger.propagate = False
-    logging.raiseExceptions = False
-    # No layout names them, and finding them out takes longer than writing a line.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    try:
-        to_file = LogFile(path)
-    except OSError as error:
-        raise CannotCreateError(f"{path} cannot be created: {error.strerror or error}.") from error
-    to_file.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s", secrets))
-    handlers: list[logging.Handler] = [to_file]
-    if terminal:
-        handlers.append(terminal)
+    logger = _set_up_logger(logging.DEBUG if verbosity else logging.INFO)
+    handlers = [_open_file(path, secrets), *([terminal] if terminal else [])]
     for handler in handlers:
         logger.addHandler(handler)
     try:
@@ -105,6 +93,25 @@ def log_to(
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
+
+
+def _set_up_logger(level: int) -> logging.Logger:
+    logger = logging.getLogger(ROOT)
+    logger.setLevel(level)
+    logger.propagate = False
+    logging.raiseExceptions = False
+    # No layout names them, and finding them out takes longer than writing a line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    return logger
+
+
+def _open_file(path: Path, secrets: Sequence[str]) -> logging.Handler:
+    try:
+        to_file = LogFile(path)
+    except OSError as error:
+        raise CannotCreateError(f"{path} cannot be created: {error.strerror or error}.") from error
+    to_file.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s", secrets))
+    return to_file
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
@@ -134,12 +141,11 @@ def make_warning_handler(secrets: Sequence[str]) -> logging.StreamHandler[Any]:
 
 
 @contextmanager
-def divert(handler: logging.StreamHandler[Any], stream: Any, level: int) -> Iterator[None]:
-    """Have a handler write to another stream, from another level on, until the context ends."""
-    level_before, stream_before = handler.level, handler.setStream(stream)
+def admit(handler: logging.Handler, level: int) -> Iterator[None]:
+    """Have a handler write from another level on, until the context ends."""
+    level_before = handler.level
     handler.setLevel(level)
     try:
         yield
     finally:
-        handler.setStream(stream_before)
         handler.setLevel(level_before)

@@ -99,7 +99,7 @@ def guard(command: Callable[[], Any]) -> int:
         code = error.exit_code
     except OSError as error:
         _drop_stdout()
-        _print(f"hedra-batch: {describe_failure(error)}")
+        _print(f"hedra-batch: {describe_os_error(error)}")
         code = WriteError.exit_code
     except Exception:  # noqa: BLE001 - the last boundary: nothing may leave as a bare traceback with exit code 1
         _print(f"hedra-batch: {INTERNAL_ERROR}\n{traceback.format_exc()}")
@@ -117,7 +117,7 @@ def describe_usage(error: click.UsageError) -> str:
     return f"{message}{end} Help: `{error.ctx.command_path if error.ctx else 'hedra-batch'} --help`"
 
 
-def describe_failure(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     place = f" ({error.filename})" if error.filename else ""
     return f"Something cannot be read or written: {error.strerror or error}{place}."
 

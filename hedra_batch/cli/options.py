@@ -73,6 +73,9 @@ class RunOptions:
     settlement: Settlement | None = None
     same_account: bool = False
     is_moved: bool = False
+    #: Whether a run folder may be begun though another one holds the same, and whether none may be begun at all.
+    is_new_folder: bool = False
+    is_existing_folder: bool = False
     is_quiet: bool = False
     #: How often -v was given.
     verbosity: int = 0
@@ -115,6 +118,13 @@ quiet_window_option = click.option(
     help="How long a request whose answer was lost may still arrive at the server; it is not sent again before that "
     "[default: the manifest's, or 10m].",
 )
+budget_option = click.option(
+    "--budget",
+    "budget",
+    type=MONEY,
+    metavar="CREDITS",
+    help="The most that this edition may cost, all its runs together; replaces the manifest's.",
+)
 binding_options = combine(
     [
         click.option("--same-account", is_flag=True, help="The API key is a new one of the same account; say it once."),
@@ -123,6 +133,23 @@ binding_options = combine(
             "is_moved",
             is_flag=True,
             help="The run folder was moved, and is no copy of one in use; say it once.",
+        ),
+    ]
+)
+beginning_options = combine(
+    [
+        click.option(
+            "--new-folder",
+            "is_new_folder",
+            is_flag=True,
+            help="Begin a run folder though another one holds the same videos, which are bought again then; once there "
+            "is one, it does nothing.",
+        ),
+        click.option(
+            "--existing-folder",
+            "is_existing_folder",
+            is_flag=True,
+            help="For schedules and containers: never begin a run folder, as on a disk that is not mounted.",
         ),
     ]
 )
@@ -162,13 +189,7 @@ purchase_options = combine(
         folder_option,
         click.option("--submit", type=RATE, metavar="RATE", help="How fast requests are sent, spread evenly: 10/min."),
         click.option("--in-flight", type=COUNT, metavar="N", help="How many videos may be in the making at once."),
-        click.option(
-            "--budget",
-            "budget",
-            type=MONEY,
-            metavar="CREDITS",
-            help="The most that this edition may cost, all its runs together; replaces the manifest's.",
-        ),
+        budget_option,
         click.option(
             "--yes",
             "is_confirmed",
@@ -182,10 +203,11 @@ purchase_options = combine(
             "max_runtime_seconds",
             type=DURATION,
             metavar="TIME",
-            help="Stop after this time, such as 50m; the same line again goes on.",
+            help="Stop after this time, such as 50m; it says then how to go on.",
         ),
         quiet_window_option,
         binding_options,
+        beginning_options,
         quiet_option(QUIET_RUN),
         verbose_option,
     ]

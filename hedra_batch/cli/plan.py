@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,7 +51,8 @@ def plan(**flags: Any) -> int:
     from hedra_batch.report.terminal import say
 
     options = RunOptions(**flags)
-    manifest = load_manifest(options.manifest, edition=find_edition(options.edition))
+    options = replace(options, edition=find_edition(options.edition))
+    manifest = load_manifest(options.manifest, edition=options.edition)
     folder = find_folder(options, manifest.name)
     check_folder(folder)
     with open_reader(folder.ledger) as reader:
@@ -76,7 +78,7 @@ def _write_plan(planned_jobs: Iterable[PlannedJob], summary: PlanSummary, editio
 
 def _write_outcome(options: RunOptions, summary: PlanSummary) -> Iterator[str]:
     """Say what it comes to, and what a run leaves to a person."""
-    from hedra_batch.cli.advice import repeat_selection, write_command
+    from hedra_batch.cli.advice import write_command
     from hedra_batch.planning.plan import Reason
     from hedra_batch.planning.quote import Quote
 
@@ -84,8 +86,19 @@ def _write_outcome(options: RunOptions, summary: PlanSummary) -> Iterator[str]:
     if summary.changed:
         yield "Jobs marked as changed were edited after they were paid for, so a run stops and says what you can do."
     if summary.reasons[Reason.FAILED]:
-        yield "A run leaves failed jobs alone. To make them anew, each at its price:"
-        yield f"    {write_command(options, 'retry', *repeat_selection(options))}"
+        yield from _write_retry(options, summary)
     if summary.reasons[Reason.HELD]:
         yield "Held jobs wait for your decision. What you can do, and what it costs:"
         yield f"    {write_command(options, 'resolve')}"
+
+
+def _write_retry(options: RunOptions, summary: PlanSummary) -> Iterator[str]:
+    """Say how failed jobs are made anew: those that were listed, or more where they are too many to name."""
+    from hedra_batch.cli.advice import name_these, write_command
+    from hedra_batch.planning.plan import Reason
+
+    ids, count = [planned.identity[1] for planned in summary.first_failed], summary.reasons[Reason.FAILED]
+    is_more = options.first is not None and count > len(ids)
+    which = f"all failed jobs, not only these {count}," if is_more else "them"
+    yield f"A run leaves failed jobs alone. To make {which} anew, each at its price:"
+    yield f"    {write_command(options, 'retry', *name_these(options, ids, count))}"

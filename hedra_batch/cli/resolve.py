@@ -14,7 +14,9 @@ from hedra_batch.cli.options import (
     QUIET_RUN,
     RunOptions,
     base_url_option,
+    beginning_options,
     binding_options,
+    budget_option,
     edition_option,
     folder_option,
     ids_option,
@@ -25,8 +27,11 @@ from hedra_batch.cli.options import (
     verbose_option,
 )
 from hedra_batch.errors import EXIT_DONE, EXIT_LOOK, UsageError
+from hedra_batch.state import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from hedra_batch.cli.execution import PreparedRun
 
 
@@ -47,10 +52,12 @@ if TYPE_CHECKING:
 @edition_option("Only jobs of this edition; to send again or give up a job with a label it is needed")
 @ids_option
 @folder_option
+@budget_option
 @base_url_option
 @simulate_option("Settle jobs of a trial: its run folder is <name>.sim.")
 @quiet_window_option
 @binding_options
+@beginning_options
 @quiet_option(QUIET_RUN)
 @verbose_option
 def resolve(recheck: bool, resend: bool, abandon: bool, **flags: Any) -> int:
@@ -105,13 +112,27 @@ def list_held(options: RunOptions) -> int:
 def _write_decision(options: RunOptions, listed: list[dict[str, Any]], decision: str) -> str:
     """Write the command for a decision: about all that were listed where that is free, else about one of them."""
     from hedra_batch.cli.advice import name_jobs, write_command
+    from hedra_batch.report.held import SEND
 
+    if decision == SEND:
+        return _write_run(options, [row for row in listed if row["state"] == State.RESEND_ORDERED])
     if decision == "--recheck":
         return write_command(options, "resolve", decision, *name_jobs(options.ids))
-    named = listed[0]["id"] if len(listed) == 1 else "ID"
-    editions = {row["edition"] for row in listed}
-    edition = editions.pop() if len(editions) == 1 else "LABEL"
+    named, edition = _name_one(listed)
     return write_command(options, "resolve", decision, "--id", named, edition=edition)
+
+
+def _name_one(rows: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """Name a job and its edition; where there are several, a person puts them in."""
+    editions = {row["edition"] for row in rows}
+    return rows[0]["id"] if len(rows) == 1 else "ID", editions.pop() if len(editions) == 1 else "LABEL"
+
+
+def _write_run(options: RunOptions, ordered: Sequence[dict[str, Any]]) -> str:
+    from hedra_batch.cli.advice import write_command
+
+    named, edition = _name_one(ordered)
+    return write_command(options, "run", "--id", named, edition=edition)
 
 
 def abandon_jobs(options: RunOptions) -> int:
@@ -127,13 +148,31 @@ def abandon_jobs(options: RunOptions) -> int:
 
 async def _abandon(prepared: PreparedRun) -> int:
     from hedra_batch.batch.batch import open_batch
-    from hedra_batch.cli.advice import name_jobs, write_command
     from hedra_batch.report.terminal import say
 
-    options = prepared.options
     async with open_batch(prepared.workspace, prepared.manifest, prepared.settings) as batch:
-        async for label in batch.abandon(await batch.plan(options.request)):
+        summary = await batch.plan(prepared.options.request)
+        async for label in batch.abandon(summary):
             print(f"{label}: abandoned", flush=True)
-    say("They count as failed now. To buy them anew, each at its price:")
-    say(f"    {write_command(options, 'retry', *name_jobs(options.ids))}")
+    for line in _write_rebuying(prepared.options, [planned.job.id for planned in summary.sent if planned.job]):
+        say(line)
     return EXIT_DONE
+
+
+def _write_rebuying(options: RunOptions, ids: Sequence[str]) -> Iterator[str]:
+    """Say how the jobs that were given up are bought anew, and no other failed job with them."""
+    from hedra_batch.cli.advice import name_jobs, write_command
+    from hedra_batch.job import NAMED_LIMIT
+    from hedra_batch.ledger.events import GIVEN_UP
+
+    if not ids:
+        yield "They count as failed now. The manifest does not have them any more, so nothing buys them anew."
+    elif len(ids) <= NAMED_LIMIT:
+        yield "They count as failed now. To buy them anew, each at its price:"
+        yield f"    {write_command(options, 'retry', *name_jobs(tuple(ids)))}"
+    else:
+        yield (
+            f"They count as failed now. To buy these {len(ids)} anew, and what else was given up among the same ids, "
+            "each at its price:"
+        )
+        yield f"    {write_command(options, 'retry', '--error', GIVEN_UP, *name_jobs(options.ids))}"

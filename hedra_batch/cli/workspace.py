@@ -8,21 +8,23 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
-from hedra_batch.batch.workspace import Workspace
+from hedra_batch.batch.workspace import Beginning, Workspace
 from hedra_batch.cli.advice import write_command
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.errors import ConfigurationError, UsageError
+from hedra_batch.errors import ConfigurationError, UsageError, UserError
 from hedra_batch.folder import RunFolder
 
 DEFAULT_BASE_URL = "https://api.hedra.com/web-app/public"
 #: A trial shows in seconds what takes the real API minutes.
 TRIAL_SPEED = 60.0
+#: Links to links that are followed.
+LINKS_LIMIT = 40
 TRIAL_KEY = "a-key-of-the-simulated-account"
 
 
 def find_workspace(options: RunOptions, name: str, environment: Mapping[str, str]) -> Workspace:
     """Settle folder, address and key of a manifest. Raises ConfigurationError and UsageError."""
-    folder = find_folder(options, name)
+    folder, name = _choose_folder(options, name)
     if options.is_simulated and options.base_url:
         raise UsageError("--simulate has an API of its own: leave out either --simulate or --base-url.")
     if options.is_simulated:
@@ -32,7 +34,37 @@ def find_workspace(options: RunOptions, name: str, environment: Mapping[str, str
 
         base_url = check_base_url(options.base_url or environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL)
         key, is_local, start_api = find_key(environment), is_loopback(base_url), None
-    return Workspace(name, folder, base_url, key, is_local, start_api, options.same_account, options.is_moved)
+    return Workspace(
+        name,
+        folder,
+        base_url,
+        key,
+        is_local,
+        start_api,
+        options.same_account,
+        options.is_moved,
+        manifest_file=options.manifest if options.manifest.is_file() else None,
+        state_folder=find_state_folder(environment),
+        beginning=find_beginning(options),
+        is_folder_named=options.folder is not None,
+    )
+
+
+def find_beginning(options: RunOptions) -> Beginning:
+    """Settle whether a run folder may be begun. Raises UsageError."""
+    if options.is_new_folder and options.is_existing_folder:
+        raise UsageError("--new-folder and --existing-folder do not go together: choose one of them.")
+    if options.is_new_folder:
+        return Beginning.ANYWAY
+    return Beginning.NEVER if options.is_existing_folder else Beginning.CAREFUL
+
+
+def find_state_folder(environment: Mapping[str, str]) -> Path | None:
+    """Find where this user's programs note what they remember, by the rules of freedesktop.org; None for nowhere."""
+    named, home = Path(environment.get("XDG_STATE_HOME", "")), Path(environment.get("HOME", ""))
+    if named.is_absolute():
+        return named / "hedra-batch"
+    return home / ".local" / "state" / "hedra-batch" if home.is_absolute() else None
 
 
 def find_used_folder(options: RunOptions) -> RunFolder:
@@ -45,9 +77,36 @@ def find_used_folder(options: RunOptions) -> RunFolder:
 
 
 def find_folder(options: RunOptions, name: str) -> RunFolder:
-    """Choose the folder that was named, or the one beside the manifest."""
+    """Choose the folder that was named, or the one of the manifest."""
+    return _choose_folder(options, name)[0]
+
+
+def _choose_folder(options: RunOptions, name: str) -> tuple[RunFolder, str]:
+    """Choose the folder and the name that it goes by.
+
+    It is the one beside the manifest as it was typed, where there is one, else the one beside what a link leads to.
+    """
     ending = "sim" if options.is_simulated else "out"
-    return RunFolder(options.folder or options.manifest.parent / f"{name}.{ending}")
+    if options.folder:
+        return RunFolder(options.folder), name
+    path, folder = options.manifest, RunFolder(options.manifest.parent / f"{name}.{ending}")
+    for _ in range(LINKS_LIMIT):
+        if folder.is_used or not path.is_symlink():
+            break
+        path = path.parent.resolve() / path.readlink()
+        name = _read_name(path) or name
+        folder = RunFolder(path.parent.resolve() / f"{name}.{ending}")
+    return folder, name
+
+
+def _read_name(path: Path) -> str | None:
+    """Read the name of a manifest, which may be that of its file; None where it cannot be read."""
+    from hedra_batch.manifest.heading import load_name
+
+    try:
+        return load_name(path)
+    except UserError:
+        return None
 
 
 def check_folder(folder: RunFolder) -> None:

@@ -18,7 +18,7 @@ from hedra_batch.ledger.records import (
     money_columns,
     to_attempt,
 )
-from hedra_batch.state import UNDER_WAY, State
+from hedra_batch.state import UNDER_WAY, UNSETTLED, State
 
 
 def fetch(tables: Tables, key: int) -> Attempt:
@@ -128,3 +128,9 @@ def settle_interrupted(tables: Tables, clock: Clock) -> None:
         if target is State.NEW:
             changes["body"] = None
         tables.update("attempts", {"latest": True, "state": state}, changes, adds)
+
+
+def restart_windows(tables: Tables, mark: str) -> None:
+    """Begin the quiet windows anew where a time is not known in which the same request may have been sent again."""
+    states = sorted(UNSETTLED | {State.HELD_UNPROVEN, State.HELD_UNKNOWN})
+    tables.update("attempts", {"latest": True, "state": states}, {"unknown_mark": mark})

@@ -88,5 +88,5 @@ def _make_error(attempt: Attempt, price: Money | None, limit: Money, spending: S
         )
     return BudgetReachedError(
         f"The budget of {limit} is reached: {spending.spent.amount} are spent or reserved, and {attempt.label} would "
-        f"cost {price.amount} more, so it is not sent. To buy it, raise the budget, then run again."
+        f"cost {price.amount} more, so it is not sent. To buy it, raise the budget (in the manifest, or --budget)."
     )

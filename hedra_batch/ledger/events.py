@@ -26,6 +26,8 @@ RESULT_LOST = "result_lost"
 GIVEN_UP = "abandoned"
 #: `error_code` of an attempt whose send did not take place, or was refused for now.
 NOT_ACCEPTED = "not_accepted"
+#: Why the outcome of an attempt is unknown that the server shows and a restored ledger does not know.
+RESTORED = "The run folder was put back or moved, and the server shows that this was sent since."
 
 _NO_ERROR: Mapping[str, object] = {"error_code": None, "error": None}
 
@@ -131,6 +133,14 @@ def refuse(code: str, message: str, request_id: str | None) -> Event:
     """A file of a job was refused before anything was sent."""
     sets = {"error_code": code, "error": message, "request_id": request_id}
     return Event(_from(State.NEW), State.REFUSED, sets, stamps=("finished_at",))
+
+
+def find_sent(request_key: str, price: Money | None, mark: str) -> Event:
+    """The ledger was put back from a backup, as was noticed at a mark, and the server shows that it was sent since."""
+    sets: dict[str, object] = {"request_key": request_key, "estimated": price, "unknown_mark": mark}
+    sets |= {"error_code": UNKNOWN_OUTCOME, "error": RESTORED}
+    adds = {"sends": 1, "unknown_sends": 1}
+    return Event(_from(State.NEW), State.UNKNOWN, sets, adds, ("unknown_at",))
 
 
 def plan_resend(body: bytes) -> Event:

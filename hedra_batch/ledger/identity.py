@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
+import shlex
 import uuid
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from hedra_batch.durable import write_atomically
 from hedra_batch.errors import ConfigurationError, WriteError
+from hedra_batch.machine import name_machine
+from hedra_batch.sanitize import to_yaml
 
 #: Of the file. Those that name none are older, and read alike.
 FORMAT = 1
@@ -27,6 +33,32 @@ class Binding:
     base_url: str
     #: The account's key; only a salted fingerprint of it is ever stored.
     api_key: str = field(repr=False)
+    #: The manifest's file; None where it is none that stays.
+    manifest_file: Path | None = None
+
+
+class Place(NamedTuple):
+    """Where a run folder is; a copy of it is in another place."""
+
+    machine: str
+    path: str
+    #: The file system's number of the folder, which it keeps when it is renamed.
+    inode: str
+
+    @classmethod
+    def find(cls, folder: Path, salt: str) -> Place:
+        return cls(name_machine(salt), str(folder.resolve()), find_place(folder / "identity.json"))
+
+
+class Arrival(StrEnum):
+    """How a run folder has come to where it is."""
+
+    #: It was there before, perhaps under another name.
+    STAYED = "stayed"
+    #: A backup of it was put in its place.
+    RESTORED = "restored"
+    #: It is somewhere else, or on another machine.
+    ELSEWHERE = "elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +70,26 @@ class Identity:
     base_url: str
     key_salt: str
     key_fingerprint: str
-    #: The folder that holds the file: a copy has another. Empty in files of older versions.
+    #: The inode of the folder that holds the file: a copy has another. Empty in files of older versions.
     place: str = ""
+    #: The machine, by a salted hash, and the path of the folder. Empty in files of older versions.
+    machine: str = ""
+    path: str = ""
+    #: The inode of the ledger, which is written in place: one that was put back has another. May be empty.
+    ledger_inode: str = ""
+    #: The manifest's file, relative to the folder. Empty where it is not known.
+    manifest_file: str = ""
     #: As high as the ledger's own counter, or one lower after a crash at the start of a run.
     run_counter: int = 0
     #: Raised before an attempt of that number is sent, so that a lost ledger knows which keys to ask for.
     highest_attempt: int = 0
 
     @classmethod
-    def create(cls, binding: Binding, place: str) -> Identity:
+    def create(cls, binding: Binding, folder: Path) -> Identity:
         """Make a new identity, whose keys no other batch has."""
         salt = secrets.token_hex(16)
-        return cls(
-            batch_uuid=str(uuid.uuid4()),
-            manifest=binding.manifest,
-            base_url=binding.base_url,
-            key_salt=salt,
-            key_fingerprint=fingerprint(salt, binding.api_key),
-            place=place,
-        )
+        blank = cls(str(uuid.uuid4()), binding.manifest, binding.base_url, salt, fingerprint(salt, binding.api_key))
+        return blank.noting(binding, folder)
 
     @classmethod
     def load(cls, path: Path) -> Identity | None:
@@ -87,7 +120,7 @@ class Identity:
         except OSError as error:
             raise WriteError(f"{path} cannot be written: {error.strerror or error}. Nothing more is sent.") from error
 
-    def adopt(self, binding: Binding, place: str, *, same_account: bool, is_moved: bool) -> Identity:
+    def adopt(self, binding: Binding, folder: Path, *, same_account: bool, is_moved: bool) -> Identity:
         """Refuse another manifest, API or account, and a copy of the folder.
 
         A replaced key passes where it is said to be of the same account, another place where the folder is said to
@@ -95,16 +128,53 @@ class Identity:
         address or key is simply put right. Raises ConfigurationError.
         """
         given = fingerprint(self.key_salt, binding.api_key)
-        if not self.highest_attempt:
-            return replace(
-                self, manifest=binding.manifest, base_url=binding.base_url, key_fingerprint=given, place=place
-            )
+        adopted = replace(self, manifest=binding.manifest, base_url=binding.base_url, key_fingerprint=given)
+        if self.highest_attempt:
+            self._require_manifest(binding, folder)
+            self._require_account(binding, given, same_account=same_account)
+            self._require_place(folder, is_moved=is_moved)
+        return adopted.noting(binding, folder)
+
+    def judge_place(self, folder: Path) -> Arrival:
+        """Tell how the folder has come to where it is."""
+        place = Place.find(folder, self.key_salt)
+        is_here, is_same_path = self.machine in ("", place.machine), self.path in ("", place.path)
+        # The top folders of many file systems have the same number, so there it tells nothing.
+        if self.place in ("", place.inode) and (is_here or is_same_path or not folder.is_mount()):
+            return Arrival.STAYED
+        # Which place an older version has seen is not known.
+        if self.path and is_here and is_same_path:
+            return Arrival.RESTORED
+        return Arrival.ELSEWHERE
+
+    def noting(self, binding: Binding, folder: Path) -> Identity:
+        """Note where the folder is now, and its manifest."""
+        machine, path, inode = Place.find(folder, self.key_salt)
+        file = self.manifest_file
+        if binding.manifest_file:
+            file = os.path.relpath(binding.manifest_file.resolve(), path)
+        return replace(self, machine=machine, path=path, place=inode, manifest_file=file)
+
+    def _require_manifest(self, binding: Binding, folder: Path) -> None:
         if self.manifest != binding.manifest:
             raise ConfigurationError(
                 f"This run folder belongs to the manifest '{self.manifest}', not to '{binding.manifest}'. Nothing was "
-                f"sent. If the manifest was only renamed, write 'name: {self.manifest}' into it; for another manifest, "
-                "choose another folder with --folder, where all of it is bought."
+                f"sent. If the manifest was only renamed, write this line into it:\n"
+                f"    name: {to_yaml(self.manifest)}\n"
+                "For another manifest, choose another folder with --folder, where all of it is bought."
             )
+        if not (self.manifest_file and binding.manifest_file):
+            return
+        first = Path(os.path.normpath(folder.resolve() / self.manifest_file))
+        if first.is_file() and not first.samefile(binding.manifest_file):
+            raise ConfigurationError(
+                f"Two manifests have the name '{self.manifest}': {first}, which this run folder belongs to, and "
+                f"{binding.manifest_file}. Nothing was sent. Write another name into the second one, as in "
+                f"'name: {to_yaml(self.manifest + '-2')}'; all of it is bought then. If it takes the place of the first, move the "
+                "first one away."
+            )
+
+    def _require_account(self, binding: Binding, given: str, *, same_account: bool) -> None:
         if self.base_url != binding.base_url:
             raise ConfigurationError(
                 f"This run folder belongs to {_name_api(self.base_url)}, not to {_name_api(binding.base_url)}. Nothing "
@@ -117,12 +187,23 @@ class Identity:
                 "replaced and the account is the same, add --same-account once. For another account, choose another "
                 "folder with --folder, where everything is bought anew."
             )
-        if self.place not in ("", place) and not is_moved:
+
+    def _require_place(self, folder: Path, *, is_moved: bool) -> None:
+        noted = Path(self.path)
+        if self.path and _is_another(noted, folder) and holds_batch(noted, self.batch_uuid):
             raise ConfigurationError(
-                "This run folder is a copy, or was moved to another disk. Nothing was sent: two copies would buy the "
-                "same videos twice. Use the one that ran last; if it is this one, add --moved once."
+                f"This run folder is a copy: {noted} holds the same batch. Nothing was sent: two copies would buy the "
+                f"same videos twice. Go on with --folder {shlex.quote(str(noted))}. If that one is out of use, move it "
+                "away or delete it, and add --moved once."
             )
-        return replace(self, key_fingerprint=given, place=place)
+        if self.judge_place(folder) is not Arrival.ELSEWHERE:
+            return
+        if not is_moved:
+            raise ConfigurationError(
+                "This run folder is a copy, or was moved to another disk or machine. Nothing was sent: two copies "
+                "would buy the same videos twice. Use the one that ran last; if it is this one, add --moved once. "
+                "Before it buys anything, the run then asks the server what was bought."
+            )
 
     def raised(self, run_counter: int, highest_attempt: int) -> Identity:
         """Return the same identity with counters that never go down."""
@@ -140,7 +221,8 @@ def _name_api(base_url: str) -> str:
 
 def _check(identity: Identity) -> Identity:
     """Return an identity whose values are what they can be. Raises ValueError and TypeError."""
-    texts = (identity.batch_uuid, identity.manifest, identity.base_url, identity.key_fingerprint, identity.place)
+    texts = [identity.batch_uuid, identity.manifest, identity.base_url, identity.key_fingerprint, identity.place]
+    texts += [identity.machine, identity.path, identity.ledger_inode, identity.manifest_file]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("a text is none")
     for count in (identity.run_counter, identity.highest_attempt):
@@ -164,6 +246,26 @@ def _require_known(path: Path, number: object) -> None:
 def find_place(path: Path) -> str:
     """Name the folder of a file so that a copy has another name, and a folder that was only renamed has not."""
     return str(path.parent.stat().st_ino)
+
+
+def _is_another(noted: Path, folder: Path) -> bool:
+    """Tell whether a folder that was noted is there, and is not this one."""
+    try:
+        return not noted.samefile(folder)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def holds_batch(folder: Path, batch_uuid: str) -> bool:
+    """Tell whether a folder is there and belongs to a batch."""
+    try:
+        identity = Identity.load(folder / "identity.json")
+    except (ConfigurationError, WriteError):
+        # What cannot be read may be it.
+        return True
+    return identity is not None and identity.batch_uuid == batch_uuid
 
 
 @lru_cache(maxsize=4)

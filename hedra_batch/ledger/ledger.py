@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,14 +18,14 @@ from hedra_batch.decide import Deduplication, first_state, learn
 from hedra_batch.errors import ConfigurationError
 from hedra_batch.inputs import FieldValues
 from hedra_batch.job import Attempt, Job
-from hedra_batch.ledger import attempts
+from hedra_batch.ledger import attempts, events
 from hedra_batch.ledger.backend import Backend, Tables
 from hedra_batch.ledger.budget import Budget, Spending, read_spending
-from hedra_batch.ledger.events import UNKNOWN_OUTCOME, Event, Guard
+from hedra_batch.ledger.events import RESTORED, UNKNOWN_OUTCOME, Event, Guard
 from hedra_batch.ledger.identity import Binding, Identity
 from hedra_batch.ledger.opening import open_pair
 from hedra_batch.ledger.reading import LedgerReader
-from hedra_batch.ledger.records import Loss
+from hedra_batch.ledger.records import Loss, Restore
 from hedra_batch.ledger.uploads import Uploads
 from hedra_batch.money import CREDITS, Money
 from hedra_batch.state import State
@@ -56,6 +57,8 @@ class Ledger:
         self._deduplication: dict[str, Deduplication] = {}
         #: What an earlier ledger of this batch took with it, when there was one.
         self.loss = loss
+        #: What is known of a time that this ledger does not have, when it was put back or moved.
+        self.restore: Restore | None = None
         self.uploads = Uploads(backend, clock)
         #: Counts up with each run of this folder; set at the opening.
         self.run_number = 0
@@ -77,16 +80,17 @@ class Ledger:
     ) -> Ledger:
         """Open or create the ledger of a run folder, and begin a run in which no edition may cost more than the budget.
 
-        Raises ConfigurationError when folder, manifest, API and account do not belong together, or when the
-        ledger is not the one that the identity file was last used with, or ends before the last run that is known of.
-        A ledger that was lost is begun anew.
+        `last_run` is the last that is known of from elsewhere. A ledger that was lost is begun anew; of one that may
+        be older than what was bought, that is noted before anything else. Raises ConfigurationError when folder,
+        manifest, API and account do not belong together, or when the ledger is not the one that the identity file was
+        last used with.
         """
-        backend, identity, loss = open_pair(
+        backend, identity, loss, is_put_back = open_pair(
             path, identity_path, binding, same_account=same_account, is_moved=is_moved, clock=clock
         )
         ledger = cls(backend, identity, identity_path, loss, budget, clock)
         try:
-            await backend.transact(lambda tables: ledger._begin_run(tables, last_run))
+            await backend.transact(lambda tables: ledger._begin_run(tables, last_run, is_put_back=is_put_back))
             await backend.transact(lambda _: ledger._raise_identity(run_counter=ledger.run_number))
         except BaseException:
             await ledger.close()
@@ -96,17 +100,22 @@ class Ledger:
     async def close(self) -> None:
         await self._backend.close()
 
+    @property
+    def identity(self) -> Identity:
+        return self._identity
+
     # Runs
 
-    def _begin_run(self, tables: Tables, last_run: int) -> None:
-        last_run = max(last_run, self._identity.run_counter)
+    def _begin_run(self, tables: Tables, last_run: int, *, is_put_back: bool) -> None:
         counter = int(tables.find("info", ("value",), {"key": "run_counter"})[0][0])
-        if counter < last_run:
+        if counter < self._identity.run_counter:
             raise ConfigurationError(
-                f"The ledger ends at run {counter}, but this folder has seen run {last_run}: it is an older copy, and "
-                "what was bought since then is not in it. Nothing was sent. Put the newest ledger.sqlite3 back. If it "
-                "is lost, move this one away: before the next run sends anything, it asks the server what was bought."
+                f"The ledger ends at run {counter}, but this folder has seen run {self._identity.run_counter}: it is "
+                "an older copy, and what was bought since then is not in it. Nothing was sent. Put the newest "
+                "ledger.sqlite3 back. If it is lost, move this one away: before the next run sends anything, it asks "
+                "the server what was bought."
             )
+        self._note_restore(tables, is_new=is_put_back or counter < last_run)
         now = self._clock.now_text()
         self.run_number = counter + 1
         tables.update("info", {"key": "run_counter"}, {"value": str(self.run_number)})
@@ -115,6 +124,35 @@ class Ledger:
         self._deduplication = {kind: Deduplication(verdict) for kind, verdict in shown}
         self.last_sent_at = tables.reader().read_last_sent_at()
         attempts.settle_interrupted(tables, self._clock)
+
+    def _note_restore(self, tables: Tables, *, is_new: bool) -> None:
+        """Read what is known of an earlier restore, or write down a new one before the identity forgets its signs."""
+        rows = tables.find("info", ("value",), {"key": "restore"})
+        known = Restore.read(rows[0][0]) if rows else None
+        if not is_new:
+            self.restore = known
+            return
+        mark, since = self._clock.mark(), tables.reader().read_last_entry_at()
+        if known and not known.is_settled:
+            since = min(since, known.since) if since and known.since else None
+        self._write_restore(tables, Restore(mark, since, known.shown if known else frozenset()))
+        attempts.restart_windows(tables, mark)
+
+    def _write_restore(self, tables: Tables, restore: Restore) -> None:
+        row = {"key": "restore"}
+        if not tables.update("info", row, {"value": restore.write()}):
+            tables.insert("info", {**row, "value": restore.write()})
+        self.restore = restore
+
+    async def note_shown(self, keys: Iterable[str], *, is_settled: bool) -> None:
+        """Write down what the server shows of the time that a restored ledger does not have, for all later runs."""
+        await self._backend.transact(lambda tables: self._note_shown(tables, set(keys), is_settled=is_settled))
+
+    def _note_shown(self, tables: Tables, keys: set[str], *, is_settled: bool) -> None:
+        if self.restore:
+            unknown = keys - tables.reader().find_keys(sorted(keys))
+            shown = self.restore.shown | unknown
+            self._write_restore(tables, replace(self.restore, shown=shown, is_settled=is_settled))
 
     async def end_run(self, exit_code: int) -> None:
         """Note that the run ended by itself, and how."""
@@ -169,22 +207,45 @@ class Ledger:
         state = first_state(number, self.loss.highest_attempt if self.loss else 0)
         columns: dict[str, object] = {"changed_at": now}
         if self.loss and state is State.UNKNOWN:
-            columns |= {
-                "request_key": self.derive_lost_key(job, number),
-                "sends": 1,
-                "unknown_sends": 1,
-                "unknown_at": now,
-                "unknown_mark": self.loss.mark,
-                "estimated": estimate(job.inputs.fields),
-                "error_code": UNKNOWN_OUTCOME,
-                "error": "The ledger was lost, so it may have been bought before.",
-            }
+            error = "The ledger was lost, so it may have been bought before."
+            columns |= self._describe_lost(job, number, self.loss.mark, error, estimate)
+        elif self.restore and self.is_shown(job, number):
+            state = State.UNKNOWN
+            self._raise_identity(highest_attempt=number)
+            columns |= self._describe_lost(job, number, self.restore.mark, RESTORED, estimate)
         return attempts.insert(tables, job, number, state, columns)
 
-    async def rewrite(self, key: int, job: Job) -> Attempt:
-        """Give an attempt that was surely never accepted the inputs that the manifest has now: back to NEW."""
-        now = self._clock.now_text()
-        return await self._backend.transact(lambda tables: attempts.rewrite(tables, key, job, now))
+    def _describe_lost(self, job: Job, number: int, mark: str, error: str, estimate: Estimate) -> dict[str, object]:
+        """Write the columns of an attempt that was sent, or may have been, by a run that this ledger does not know."""
+        return {
+            "request_key": self.derive_lost_key(job, number),
+            "sends": 1,
+            "unknown_sends": 1,
+            "unknown_at": self._clock.now_text(),
+            "unknown_mark": mark,
+            "estimated": estimate(job.inputs.fields),
+            "error_code": UNKNOWN_OUTCOME,
+            "error": error,
+        }
+
+    def is_shown(self, job: Job, number: int) -> bool:
+        """Tell whether the server showed that an attempt was sent in a time that this ledger does not have."""
+        return self.restore is not None and self.derive_lost_key(job, number) in self.restore.shown
+
+    async def rewrite(self, key: int, job: Job, price: Money | None = None) -> Attempt:
+        """Give an attempt that was surely never accepted the inputs that the manifest has now: back to NEW.
+
+        It is UNKNOWN, at a price, where the server shows that it was sent in a time that this ledger does not have.
+        """
+        return await self._backend.transact(lambda tables: self._rewrite(tables, key, job, price))
+
+    def _rewrite(self, tables: Tables, key: int, job: Job, price: Money | None) -> Attempt:
+        attempt = attempts.rewrite(tables, key, job, self._clock.now_text())
+        if self.restore is None or not self.is_shown(job, attempt.number):
+            return attempt
+        self._raise_identity(highest_attempt=attempt.number)
+        event = events.find_sent(self.derive_lost_key(job, attempt.number), price, self.restore.mark)
+        return attempts.change(tables, attempt, event, self._clock)
 
     # Events
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hedra_batch.clock import Clock
 from hedra_batch.errors import ConfigurationError
 from hedra_batch.ledger.backend import Backend
-from hedra_batch.ledger.identity import Binding, Identity, find_place
+from hedra_batch.ledger.identity import Arrival, Binding, Identity
 from hedra_batch.ledger.records import Loss
 from hedra_batch.ledger.sqlite.opening import open_backend
 from hedra_batch.ledger.sqlite.queries import open_reader
@@ -28,22 +29,31 @@ def check_pair(path: Path, identity: Identity | None) -> None:
 
 def open_pair(
     path: Path, identity_path: Path, binding: Binding, *, same_account: bool, is_moved: bool, clock: Clock
-) -> tuple[Backend, Identity, Loss | None]:
-    """Open both for writing.
+) -> tuple[Backend, Identity, Loss | None, bool]:
+    """Open both for writing; the last value tells whether they may be older than what was bought.
 
-    Raises WriteError where they cannot be written, ConfigurationError where they are not those of this batch.
+    What was put right in the identity is not saved yet. Raises WriteError where they cannot be written,
+    ConfigurationError where they are not those of this batch.
     """
     identity = Identity.load(identity_path)
     if identity is None and path.exists():
         raise _make_no_identity(path)
+    folder = identity_path.parent
     if identity is None:
-        identity = Identity.create(binding, find_place(identity_path))
+        identity = Identity.create(binding, folder)
         identity.save(identity_path)
-    adopted = identity.adopt(binding, find_place(identity_path), same_account=same_account, is_moved=is_moved)
+    adopted = identity.adopt(binding, folder, same_account=same_account, is_moved=is_moved)
+    may_be_older = path.exists() and _may_be_older(path, identity)
     backend, loss = open_backend(path, adopted, clock)
-    if adopted != identity:
-        adopted.save(identity_path)
-    return backend, adopted, loss
+    return backend, replace(adopted, ledger_inode=str(path.stat().st_ino)), loss, may_be_older
+
+
+def _may_be_older(path: Path, identity: Identity) -> bool:
+    """Tell whether a backup was put in the place of the folder or of its ledger, or another place holds the folder."""
+    if not identity.highest_attempt:
+        return False
+    is_replaced = identity.ledger_inode not in ("", str(path.stat().st_ino))
+    return is_replaced or identity.judge_place(path.parent) is not Arrival.STAYED
 
 
 def _make_no_identity(path: Path) -> ConfigurationError:

@@ -61,5 +61,11 @@ class LedgerReader(Protocol):
     def read_last_sent_at(self) -> str | None:
         """Read when the last paid request was sent."""
 
+    def read_last_entry_at(self) -> str | None:
+        """Read when anything was written last; None where nothing was."""
+
+    def find_keys(self, keys: Sequence[str]) -> set[str]:
+        """Find which of some request keys and remote ids an attempt has."""
+
     def read_error(self, key: int) -> str:
         """Read why an attempt ended badly or is held."""

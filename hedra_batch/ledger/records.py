@@ -49,6 +49,29 @@ class Loss:
     mark: str
 
 
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """The folder was put back or moved, and may be older than what was bought: the server is asked for the rest."""
+
+    #: When it was noticed, on the clock that runs through sleep: nothing was sent later that the ledger does not know.
+    mark: str
+    #: The last entry of the ledger before; None where it had none.
+    since: str | None
+    #: What the server showed of that time, by its keys, and no row had.
+    shown: frozenset[str] = frozenset()
+    #: Whether all of it was read after nothing could arrive any more.
+    is_settled: bool = False
+
+    @classmethod
+    def read(cls, text: str) -> Restore:
+        content = json.loads(text)
+        return cls(**content | {"shown": frozenset(content["shown"])})
+
+    def write(self) -> str:
+        content = {"mark": self.mark, "since": self.since, "shown": sorted(self.shown), "is_settled": self.is_settled}
+        return _write_json(content)
+
+
 class LatestAttempt(NamedTuple):
     """How one job stands: what planning needs of its latest attempt, and no more."""
 

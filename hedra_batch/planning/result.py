@@ -15,7 +15,7 @@ from hedra_batch.errors import (
     EXIT_UNFINISHED,
     HedraBatchError,
 )
-from hedra_batch.job import Job
+from hedra_batch.job import NAMED_LIMIT, Job
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.planning.selection import Pair
 from hedra_batch.state import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, State
@@ -24,24 +24,26 @@ from hedra_batch.state import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, State
 LINGERING = frozenset({State.OVERDUE, State.READY})
 
 
-#: Jobs of each kind that are named.
-NAMED_LIMIT = 10
-
-
 @dataclass(slots=True)
 class RunResult:
     """The state of all selected jobs after a run, whatever was done in it."""
 
     counts: Counter[str] = field(default_factory=Counter)
     exit_code: int = EXIT_DONE
-    #: The first that a person must settle (held, or overdue for too long), and the first that failed.
+    #: The first that a person must settle (held, or overdue for too long), that failed, and that the next run ends.
     first_held: list[LatestAttempt] = field(default_factory=list)
     first_failed: list[LatestAttempt] = field(default_factory=list)
+    first_unfinished: list[LatestAttempt] = field(default_factory=list)
 
     @property
     def troubled(self) -> int:
         """Count all that failed or that a person must settle."""
         return self.counts["held"] + self.counts["overdue"] + self.counts["failed"]
+
+    @property
+    def unfinished(self) -> int:
+        """Count all that the next run goes on with."""
+        return sum(self.counts[state] for state in UNFINISHED)
 
     def add(self, job: Job | None, latest: LatestAttempt | None, overdue_before: str) -> None:
         """Take one job into account. A failed one that left the manifest does not count: nothing can be done for it."""
@@ -55,6 +57,8 @@ class RunResult:
         self.counts[public] += 1
         self.counts["overdue"] += is_overdue
         self.counts["changed"] += _is_changed(latest, job)
+        if public in UNFINISHED:
+            self.first_unfinished += [latest][: NAMED_LIMIT - len(self.first_unfinished)]
         if public == "held" or is_overdue:
             self.first_held += [latest][: NAMED_LIMIT - len(self.first_held)]
         elif public == "failed":

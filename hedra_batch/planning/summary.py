@@ -6,13 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from hedra_batch.inputs import PriceKey, find_price_key
+from hedra_batch.job import NAMED_LIMIT
 from hedra_batch.planning.plan import PlannedJob, Reason, Step
 from hedra_batch.state import PUBLIC_STATES
 
 #: What is not bought, in the order in which it is counted.
 REST = (Reason.RUNNING, Reason.DONE, Reason.CHANGED, Reason.FAILED, Reason.HELD)
-#: Edited jobs that are named.
-NAMED_LIMIT = 10
 
 
 @dataclass(slots=True)
@@ -32,6 +31,8 @@ class PlanSummary:
     #: Edited after they may have been paid for, and not bought again: how many, and the first of them.
     changed: int = 0
     first_changed: list[PlannedJob] = field(default_factory=list)
+    #: The first of those that failed.
+    first_failed: list[PlannedJob] = field(default_factory=list)
     #: What an earlier run sent and did not end: few beside all.
     sent: list[PlannedJob] = field(default_factory=list)
     #: How many planned jobs there are, and for how many of them the run does anything.
@@ -58,6 +59,8 @@ class PlanSummary:
         if planned.reason is Reason.CHANGED:
             self.changed += 1
             self.first_changed += [planned] if self.changed <= NAMED_LIMIT else []
+        elif planned.reason is Reason.FAILED:
+            self.first_failed += [planned][: NAMED_LIMIT - len(self.first_failed)]
         if planned.is_processed:
             self.processed += 1
             self.needs_models = self.needs_models or planned.job is not None

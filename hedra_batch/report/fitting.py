@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
+from hedra_batch.report.terminal import fill
+
 #: Stands for the rest of what was cut after a word.
 CUT = " …"
 
@@ -37,17 +39,11 @@ def choose(variants: Sequence[str], width: int) -> str:
 
 def wrap_words(text: str, width: int) -> Iterator[str]:
     """Wrap between words; one that is longer than a line is shortened, to what is left of its line if that is much."""
-    line = ""
-    for word in text.split():
-        room = width - cell_len(line) - 1
-        is_long = cell_len(word) > width
-        if not line or (cell_len(word) > room and not (is_long and room >= width // 2)):
-            if line:
-                yield line
-            line = shorten(word, width)
-        else:
-            line = f"{line} {shorten(word, room)}"
-    yield line
+
+    def squeeze(word: str, room: int) -> str:
+        return shorten(word, room) if cell_len(word) > width and room >= width // 2 else word
+
+    return fill(text.split(), width, measure=cell_len, squeeze=squeeze)
 
 
 def shorten(text: str, width: int) -> str:

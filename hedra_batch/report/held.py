@@ -11,6 +11,8 @@ from hedra_batch.sanitize import to_line
 from hedra_batch.state import HELD, State
 
 PROMPT_LENGTH = 80
+#: What is done about a job that a person has ordered to be sent again: a run sends it.
+SEND = "run"
 WORDS = {**dict.fromkeys(HELD, "held"), State.OVERDUE: "overdue", State.RESEND_ORDERED: "to be sent again"}
 
 
@@ -44,7 +46,11 @@ def write_choices(rows: Sequence[dict[str, Any]], write_command: Callable[[str],
     states = {row["state"] for row in rows}
     count = "1 job waits" if len(rows) == 1 else f"{len(rows)} jobs wait"
     yield f"{count} for your decision. Look into your account's history at Hedra, around the times above. Then choose:"
-    yield from _write_recheck(write_command, may_send=State.HELD_UNPROVEN in states)
+    if states - {State.RESEND_ORDERED}:
+        yield from _write_recheck(write_command, may_send=State.HELD_UNPROVEN in states)
+    if State.RESEND_ORDERED in states:
+        yield "What is to be sent again, by your order: the next run sends it, at its price."
+        yield f"    {write_command(SEND)}"
     if any(map(can_be_ordered, states)):
         yield (
             "Send it again under the same id: its price. It is looked for first, and not sent while the first request "

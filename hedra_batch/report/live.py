@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
@@ -17,6 +18,7 @@ from hedra_batch.money import Money
 from hedra_batch.progress import Cost, Pace, Running, Snapshot
 from hedra_batch.report.fitting import CUT, Part, choose, join_parts, shorten, wrap_words
 from hedra_batch.state import UNDER_WAY, State
+from hedra_batch.units import write_duration
 
 #: From this height on, blank lines stand between the parts of the view.
 SPACIOUS_LINES = 20
@@ -73,8 +75,8 @@ def _draw_head(name: str, snapshot: Snapshot, width: int) -> Iterator[Text]:
     yield join_parts(
         [
             (shorten(name, max(width - 18, 10)), "bold"),
-            (f"{describe_elapsed(snapshot.elapsed_seconds)} elapsed", ""),
-            *([(f"about {_describe_duration(left)} left", "dim")] if left else []),
+            (f"{write_clock(snapshot.elapsed_seconds)} elapsed", ""),
+            *([(f"about {write_duration(round(left))} left", "dim")] if left else []),
         ],
         width,
     )
@@ -127,19 +129,27 @@ def describe_waits(snapshot: Snapshot) -> Iterator[tuple[str, ...]]:
     if snapshot.closed_by:
         yield (f"not submitted: {snapshot.closed_by}",)
     if snapshot.pace and snapshot.pace.outage_seconds >= OUTAGE_SECONDS:
-        seconds = f"{snapshot.pace.outage_seconds:.0f} s"
+        duration, reason = write_duration(round(snapshot.pace.outage_seconds)), snapshot.pace.outage_reason
         yield (
-            f"the API has given no useful answer for {seconds}: it is tried again and again",
-            f"no useful answer of the API for {seconds}",
-            f"API not reachable for {seconds}",
+            f"no useful answer for {duration}: {reason}; it is tried again and again",
+            f"no useful answer for {duration}: {reason}",
+            f"{reason}: {duration}",
         )
     elif snapshot.pace and snapshot.pace.is_awaited:
         yield describe_wait(snapshot.pace)
-    elif snapshot.running:
-        yield (f"waiting: {_count(len(snapshot.running), 'generation')} to end",)
+    elif words := ", ".join(_describe_running(snapshot.running)):
+        yield f"waiting: {words}", words
     if lost := sum(running.state is State.UNKNOWN for running in snapshot.running):
         requests = _count(lost, "lost request")
         yield (f"quiet window of {requests}: looked for at the server", f"quiet window of {requests}")
+
+
+def _describe_running(running: Sequence[Running]) -> Iterator[str]:
+    """Count what the run waits for by the words of the rows; lost requests have a line of their own."""
+    counts = Counter(_WORDS[one.state] for one in running if one.state is not State.UNKNOWN)
+    if generating := counts.pop(_WORDS[State.ACCEPTED], 0):
+        yield f"{_count(generating, 'generation')} to end"
+    yield from (f"{count} {words}" for words, count in counts.items())
 
 
 def describe_wait(pace: Pace) -> tuple[str, ...]:
@@ -151,9 +161,9 @@ def describe_wait(pace: Pace) -> tuple[str, ...]:
             f"{pace.pause_reason}: {seconds} s",
             f"pause of {seconds} s",
         )
-    if pace.in_flight >= pace.places:
-        taken = f"{pace.in_flight} of {pace.places} places in flight are taken"
-        more = (f"waiting: {taken}, the API runs no more at once",) if pace.places < pace.configured_places else ()
+    if pace.in_flight >= pace.slots:
+        taken = f"{pace.in_flight} of {pace.slots} slots are taken"
+        more = (f"waiting: {taken}, the API runs no more at once",) if pace.slots < pace.configured_slots else ()
         return (*more, f"waiting: {taken}", taken)
     if pace.backlog:
         return (f"waiting: downloads go first, {pace.backlog} to begin",)
@@ -207,17 +217,8 @@ def _choose_told(told: Sequence[list[str]], rows: int) -> list[str]:
     return [*shown, last + CUT]
 
 
-# Durations
-
-
-def describe_elapsed(seconds: float) -> str:
+def write_clock(seconds: float) -> str:
+    """Write a time that runs, digit by digit."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def _describe_duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hedra_batch.errors import JobsChangedError
 from hedra_batch.inputs import FIELDS_BY_NAME
 
-#: Failures that are named under the last line.
-NAMED_LIMIT = 10
+#: How to go on, as the end of a sentence: by the same line, or, where that would buy or decide anew, by another.
+AGAIN = "run the same line again to go on"
+LATER = "the last lines say how to go on"
 #: Counts that the last line always has, in its order; the others only when there are any.
 ALWAYS = ("done", "failed", "running", "held")
 SOMETIMES = ("unknown", "new", "overdue", "changed")
@@ -56,17 +57,17 @@ class Remedy:
     command: str
 
 
-def describe_stop(counts: Counter[str]) -> str:
+def describe_stop(counts: Counter[str], way: str) -> str:
     """Say what becomes of a run that is being stopped."""
-    return f"What is being sent now is finished first, and nothing is lost. {describe_next(counts)}"
+    return f"What is being sent now is finished first, and nothing is lost. {describe_next(counts, way)}"
 
 
-def describe_next(counts: Counter[str]) -> str:
-    """Say what the next run goes on with."""
+def describe_next(counts: Counter[str], way: str) -> str:
+    """Say what the next run goes on with, and which way leads there."""
     if not counts["running"]:
-        return "Run the same line again to go on."
+        return f"{way[0].upper()}{way[1:]}."
     are = "is" if counts["running"] == 1 else "are"
-    return f"{count_videos(counts['running'])} {are} still at the server: run the same line again to go on."
+    return f"{count_videos(counts['running'])} {are} still at the server: {way}."
 
 
 def count_videos(count: int) -> str:
@@ -89,6 +90,14 @@ def write_remedies(remedies: list[Remedy], others: int, results_command: str) ->
     if others:
         yield f"  … and {others} more; all of them:"
         yield f"      {results_command}"
+
+
+def write_going_on(commands: Sequence[str], count: int, *, is_exact: bool, is_stopped: bool) -> Iterator[str]:
+    """Name what goes on with the jobs that a command has begun, where the same line would not do just that."""
+    begin = "Once that is put right, to go on" if is_stopped else "Not finished yet. To go on"
+    others = f" with these {count} jobs, and to make what is new among the same ids, each at its price"
+    yield f"  {begin}{'' if is_exact else others}:"
+    yield from (f"      {command}" for command in commands)
 
 
 def describe_trouble(trouble: Trouble) -> str:

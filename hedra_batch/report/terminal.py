@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TextIO
 
 #: The names of terminals that only print.
@@ -44,12 +43,12 @@ def is_foreground(stream: TextIO) -> bool:
         return True
 
 
-def read_size(stream: TextIO) -> os.terminal_size:
-    """Read the size as it is at this moment: a person may change it at any time."""
+def find_size(stream: TextIO) -> os.terminal_size | None:
+    """Find the size as it is at this moment: a person may change it at any time. None for what is no terminal."""
     try:
         columns, lines = os.get_terminal_size(stream.fileno())
-    except OSError:
-        return USUAL_SIZE
+    except (OSError, ValueError, AttributeError):
+        return None
     return os.terminal_size((columns or USUAL_SIZE.columns, lines or USUAL_SIZE.lines))
 
 
@@ -82,10 +81,8 @@ def fit(text: str, stream: TextIO) -> str:
 
 def find_width(stream: TextIO) -> int | None:
     """Find how many columns a terminal has; None for what is no terminal."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or USUAL_SIZE.columns
-    except (OSError, ValueError, AttributeError):
-        return None
+    size = find_size(stream)
+    return size.columns if size else None
 
 
 def wrap(line: str, width: int) -> str:
@@ -93,7 +90,35 @@ def wrap(line: str, width: int) -> str:
     if len(line) <= width or _COMMAND.match(line):
         return line
     label = _LABELLED.match(line)
-    indent = len(label[0]) if label else len(line) - len(line.lstrip()) + INDENT
-    tied = _QUOTED.sub(lambda quoted: quoted[0].replace(" ", _TIED), line)
-    lines = textwrap.wrap(tied, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(lines).replace(_TIED, " ")
+    start = label[0] if label else line[: len(line) - len(line.lstrip())]
+    indent = " " * (len(start) if label else len(start) + INDENT)
+    tied = _QUOTED.sub(lambda quoted: quoted[0].replace(" ", _TIED), line[len(start) :])
+    return "\n".join(fill(tied.split(" "), width, start=start, indent=indent)).replace(_TIED, " ")
+
+
+def _leave(word: str, _room: int) -> str:
+    return word
+
+
+def fill(
+    words: Iterable[str],
+    width: int,
+    *,
+    start: str = "",
+    indent: str = "",
+    measure: Callable[[str], int] = len,
+    squeeze: Callable[[str, int], str] = _leave,
+) -> Iterator[str]:
+    """Put words on lines; `squeeze` may make one shorter for the room that is left on its line."""
+    line, has_word = start, False
+    for word in words:
+        squeezed = squeeze(word, width - measure(line) - 1)
+        if has_word and measure(line) + 1 + measure(squeezed) <= width:
+            line = f"{line} {squeezed}"
+            continue
+        if has_word:
+            yield line
+            line = indent
+        line += squeeze(word, width - measure(line))
+        has_word = True
+    yield line

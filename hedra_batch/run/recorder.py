@@ -9,7 +9,7 @@ from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.ledger import Estimate, Ledger
 from hedra_batch.money import Money
 from hedra_batch.planning.plan import PlannedJob, Step
-from hedra_batch.run.recovery import Recovery
+from hedra_batch.run.restoration import Restoration
 
 logger = logging.getLogger(__name__)
 
@@ -17,10 +17,14 @@ logger = logging.getLogger(__name__)
 class Recorder:
     """Records attempts, each under a number that no lost ledger can have used for something else."""
 
-    def __init__(self, ledger: Ledger, estimate: Estimate, recovery: Recovery) -> None:
+    def __init__(self, ledger: Ledger, estimate: Estimate, restoration: Restoration) -> None:
         self._ledger = ledger
         self._estimate = estimate
-        self._recovery = recovery
+        self._restoration = restoration
+
+    async def settle_restore(self) -> bool:
+        """Return when it is known what a restored ledger does not have; tells whether plans may be outdated."""
+        return await self._restoration.settle()
 
     def price(self, planned: PlannedJob) -> Money | None:
         return self._estimate(planned.job.inputs.fields) if planned.job else None
@@ -30,7 +34,7 @@ class Recorder:
         added: list[tuple[PlannedJob, Job, int]] = []
         for planned in planned_jobs:
             if planned.step is Step.ADD and planned.job:
-                number = await self._recovery.choose_number(planned.job, planned.next_number)
+                number = await self._restoration.choose_number(planned.job, planned.next_number)
                 added += [] if number is None else [(planned, planned.job, number)]
         known = {one.latest.attempt_key: one for one in planned_jobs if one.latest and one.step is not Step.ADD}
         begun = await self._ledger.record([(job, number) for _, job, number in added], self._estimate)
@@ -41,7 +45,7 @@ class Recorder:
 
     async def record_next(self, ended: Attempt, job: Job) -> Attempt | None:
         """Record the attempt that follows one that ended; None where it cannot be told now which number is free."""
-        number = await self._recovery.choose_number(job, ended.number + 1)
+        number = await self._restoration.choose_number(job, ended.number + 1)
         if number is None:
             return None
         logger.warning(

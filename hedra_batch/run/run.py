@@ -16,7 +16,7 @@ from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.selection import Selection
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Pace, Progress
-from hedra_batch.run.recovery import Recovery
+from hedra_batch.run.restoration import Restoration
 from hedra_batch.run.runner import Runner, Station, choose_error
 from hedra_batch.run.stations.fetch import Fetcher
 from hedra_batch.state import State
@@ -44,7 +44,7 @@ class Run:
         ledger: Ledger,
         api: Api,
         fetcher: Fetcher,
-        recovery: Recovery,
+        restoration: Restoration,
         runner: Runner,
         wanted: Wanted,
         progress: Progress,
@@ -53,7 +53,7 @@ class Run:
         self._ledger = ledger
         self._api = api
         self._fetcher = fetcher
-        self._recovery = recovery
+        self._restoration = restoration
         self._runner = runner
         self._wanted = wanted
         self._progress = progress
@@ -77,6 +77,14 @@ class Run:
             self._asking.add_done_callback(lambda asking: asking.cancelled() or asking.exception())
         return self._asking
 
+    async def look_for_restored(self, wanted: Selection) -> None:
+        """Give rows to what was bought for a manifest in a time that a restored ledger does not have.
+
+        Raises StopRunError and UserError where key or address are not right.
+        """
+        await self.ask_models()
+        await self._restoration.look(wanted)
+
     async def quote(self, summary: PlanSummary) -> Quote:
         """Ask for the models and the balance when requests may have to be written, and price what is new.
 
@@ -97,7 +105,7 @@ class Run:
             return
         self._wanted.selection = selection
         self._progress.start()
-        await self._recovery.recover(selection, self._progress)
+        await self._restoration.recover(selection, self._progress)
         await self._runner.run(selection, summary.sent)
 
     async def restore(self, keys: Sequence[int]) -> list[State]:

@@ -122,6 +122,11 @@ class Runner:
             if self._concurrency.is_closed:
                 return
             fresh = [planned for planned in page if self._is_admitted(planned)]
+            if any(planned.state in UNSENT for planned in fresh) and await self._recorder.settle_restore():
+                # What was found meanwhile changes what is to be done.
+                async for one in self._admit(selection):
+                    yield one
+                return
             self._begun.update(planned.identity for planned in fresh)
             for attempt, planned in await self._recorder.record(fresh):
                 yield attempt, planned
@@ -170,7 +175,7 @@ class Runner:
         if self._concurrency.is_closed and attempt.state in UNSENT:
             raise SubmittingClosedError
         if planned.step is Step.REWRITE and planned.job:
-            attempt = await self._ledger.rewrite(attempt.key, planned.job)
+            attempt = await self._ledger.rewrite(attempt.key, planned.job, self._recorder.price(planned))
         reason = self._parking.budget_reason
         if reason and attempt.state is State.NEW and self._is_too_dear(planned):
             raise reason
@@ -198,9 +203,7 @@ class Runner:
     async def _follow_up(self, attempt: Attempt, planned: PlannedJob) -> None:
         """Begin a further attempt where the reason of the end may pass; the one that ended is on disk."""
         if attempt.error_code == "insufficient_balance":
-            raise OutOfCreditsError(
-                f"The account is out of credits: {attempt.error}. Add credits, then run the same line again."
-            )
+            raise OutOfCreditsError(f"The account is out of credits: {attempt.error}. Add credits to it.")
         if planned.job is None or not may_retry(attempt.state, attempt.error_code, attempt.number, self._attempts):
             return
         following = await self._recorder.record_next(attempt, planned.job)

@@ -36,7 +36,8 @@ class RunSettings:
     #: Cooldown of everybody after a 429 that names no time; those in a row double it, up to the longest.
     throttle_seconds: float = 5.0
     longest_throttle_seconds: float = 120.0
-    #: Bounds of the time from one read of a generation to the next.
+    #: Bounds of two times: how long a generation is left alone after a read, and how much later than that the next read
+    #: may come so that one request serves many. A long one is so read after at most twice the longest, 60 s.
     shortest_poll_seconds: float = 0.25
     longest_poll_seconds: float = 30.0
     #: Tries of one download in one run; after that the job waits for the next run.

@@ -23,6 +23,7 @@ from hedra_batch.run.pacing.rate import Backlog, Cooldown
 from hedra_batch.run.pacing.retrying import RetryingClient
 from hedra_batch.run.recorder import Recorder
 from hedra_batch.run.recovery import Recovery
+from hedra_batch.run.restoration import Restoration
 from hedra_batch.run.run import Run, Wanted
 from hedra_batch.run.runner import Runner, Station
 from hedra_batch.run.settings import RunSettings
@@ -33,7 +34,8 @@ from hedra_batch.run.stations.submit import Submitter
 from hedra_batch.run.stations.track import Tracker
 from hedra_batch.state import HELD, TO_SEND, State
 
-#: The models and the balance: whoever starts a run waits for them before anything is sent.
+#: As many reads of a run go without keeping the pace, whichever are the first. Mostly those are the models and the
+#: balance, which whoever starts a run waits for; a run that needs neither spends the turns on other reads.
 READS_BEFORE_FIRST_REQUEST = 2
 
 
@@ -87,9 +89,10 @@ class Lanes:
             pause_seconds=pause.remaining_seconds,
             pause_reason=pause.reason,
             outage_seconds=self._outage_guard.failing_seconds,
+            outage_reason=self._outage_guard.failure,
             in_flight=self.concurrency.taken,
-            places=self.concurrency.cap,
-            configured_places=self.concurrency.size,
+            slots=self.concurrency.cap,
+            configured_slots=self.concurrency.size,
             backlog=self.backlog.count,
         )
 
@@ -144,10 +147,10 @@ async def open_run(
         poller = Poller(api, settings, progress.on_fraction, ledger.record_missing)
         fetcher = Fetcher(ledger, api, media, folder, lanes.backlog, settings)
         tracker = Tracker(ledger, poller, folder.path, fetcher.on_link)
-        recovery = Recovery(ledger, api, settings)
+        restoration = Restoration(ledger, api, settings, Recovery(ledger, api, settings))
         runner = Runner(
             ledger,
-            Recorder(ledger, api.estimate, recovery),
+            Recorder(ledger, api.estimate, restoration),
             make_stations(ledger, api, fetcher, tracker, lanes, wanted, settings, settlement),
             poller,
             lanes.concurrency,
@@ -157,7 +160,7 @@ async def open_run(
             # Where a person settles jobs, nothing is bought but what the person has said.
             attempts=0 if settlement else settings.attempts,
         )
-        run = Run(ledger, api, fetcher, recovery, runner, wanted, progress, lanes.read_pace)
+        run = Run(ledger, api, fetcher, restoration, runner, wanted, progress, lanes.read_pace)
         try:
             yield run
         finally:

@@ -256,6 +256,7 @@ def run_child(library: ctypes.CDLL, order: dict[str, object]) -> None:
         folder = Path(str(order["folder"]))
         redirect_streams(folder)
         signal.alarm(LONGEST_RUN_SECONDS)
+        os.environ["XDG_STATE_HOME"] = str(folder / "state")
         arm(library, folder, order["strike"])
         options = RunOptions(
             folder / "batch.yaml", base_url=str(order["base_url"]), quiet_window_seconds=QUIET_WINDOW_SECONDS

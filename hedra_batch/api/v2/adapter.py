@@ -96,5 +96,8 @@ class HedraV2(Api):
     async def find_elsewhere(self, request: SentRequest) -> Acceptance | None:
         return await self._finder.find_elsewhere(request)
 
+    def list_since(self, instant: str | None) -> AsyncIterator[Reading]:
+        return self._finder.list_since(instant)
+
     async def find_link(self, remote_id: str, asset_id: str | None) -> str:
         return await self._finder.find_link(remote_id, asset_id)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import timedelta
+from typing import TypeVar
 
 from hedra_batch.api.protocol import Acceptance, Calls, Phase, Reading, SentRequest
 from hedra_batch.api.v2.client import HedraClient
@@ -14,11 +15,15 @@ from hedra_batch.decide import Deduplication
 from hedra_batch.errors import (
     DownloadError,
     JobError,
+    KeyRefusedError,
     NotFoundError,
+    OutOfCreditsError,
     ResultDeniedError,
     RetryError,
     UnfinishedError,
 )
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +31,8 @@ logger = logging.getLogger(__name__)
 CLOCK_TOLERANCE = timedelta(days=1)
 #: Pages of the account's list that are searched at most for the echo of one request.
 ECHO_PAGES_LIMIT = 100
+#: How often a list is tried where something else can be read in its place.
+LIST_TRIES = 3
 
 
 class Finder:
@@ -77,6 +84,37 @@ class Finder:
             raise DownloadError("The server has the result, but gives no link to it yet.")
         return link
 
+    async def list_since(self, instant: str | None) -> AsyncIterator[Reading]:
+        """Read the account's list to its end, by pages; a page that fails a few times running is given up.
+
+        Raises UnfinishedError where it cannot be read to its end, JobError where it is refused.
+        """
+        since = to_text(from_text(instant) - CLOCK_TOLERANCE) if instant else None
+        offset, unreadable = 0, 0
+        for _ in range(ECHO_PAGES_LIMIT):
+            page = await self._try(functools.partial(self._client.list_recent, since, offset))
+            for reading in page.generations:
+                yield reading
+            offset += page.item_count
+            unreadable += page.item_count - len(page.generations)
+            if not page.item_count:
+                break
+        if unreadable or page.item_count:
+            raise UnfinishedError(f"The account's list could not be searched to its end ({offset} were read).")
+
+    async def _try(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Read a list by a few tries. Raises UnfinishedError where it is broken, or closed to this key."""
+        for tries_left in reversed(range(LIST_TRIES)):
+            try:
+                return await self._calls.once(request)
+            except KeyRefusedError as error:
+                # A key that is refused altogether has been refused before.
+                raise UnfinishedError(f"The account's list is not shown ({str(error).rstrip('.')}).") from error
+            except (RetryError, OutOfCreditsError) as error:
+                if not tries_left:
+                    raise UnfinishedError(f"The account's list cannot be read ({str(error).rstrip('.')}).") from error
+        raise AssertionError("it is tried at least once")
+
     async def _find_listed_link(self, remote_id: str) -> str | None:
         """Look into the list once: where it cannot be read, the next place may have the link all the same."""
         try:
@@ -93,10 +131,10 @@ class Finder:
         return links.get(asset_id)
 
     async def _list(self, key: str) -> list[Reading]:
-        """Read a list; one that the server refuses has nothing in it, and the answer by id stands."""
+        """Read a list; one that the server refuses, or that is broken, has nothing in it: the answer by id stands."""
         try:
-            return await self._calls.until_answered(lambda: self._client.list_generations([key]))
-        except JobError:
+            return await self._try(lambda: self._client.list_generations([key]))
+        except (JobError, UnfinishedError):
             return []
 
     async def _find_echo(self, request: SentRequest) -> Reading | None:

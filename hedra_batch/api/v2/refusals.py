@@ -58,7 +58,9 @@ def read_refusal(status: int, headers: Mapping[str, str], text: str) -> HedraBat
     # First, whatever the body says: a gateway's answer tells nothing of what was done behind it.
     if status < 400 or status == 408 or status >= 500:
         said = f": {message}" if message else ""
-        return UnavailableError(f"The API answered HTTP {status}{said}", read_retry_after(headers))
+        unavailable = UnavailableError(f"The API answered HTTP {status}{said}", read_retry_after(headers))
+        unavailable.status = status
+        return unavailable
     message = message or f"HTTP {status} without a message"
     if status == 429:
         return _read_throttling(message, headers)
@@ -87,9 +89,7 @@ def _read_stop(status: int, code: str, message: str) -> StopRunError | None:
     if status == 401 or code == "unauthorized":
         return KeyRefusedError(f"The API refused the key: {message}. Check HEDRA_API_KEY or HEDRA_API_KEY_FILE.")
     if status == 402 or code == "insufficient_balance":
-        return OutOfCreditsError(
-            f"The account is out of credits: {message}. Add credits, then run the same line again."
-        )
+        return OutOfCreditsError(f"The account is out of credits: {message}. Add credits to it.")
     if status == 403 and not code.startswith("moderation"):
         return KeyRefusedError(
             f"The API refused the account: {message}. The plan may not include the API, or the account may have "

@@ -116,8 +116,8 @@ class SqliteBackend:
 
     def _fail(self, group: list[_Pending], error: Exception) -> None:
         self._broken = LedgerError(
-            f"The ledger could not be written ({error}). Nothing more is sent. Make room, or repair the disk, then run "
-            "the same line again: it goes on with what the ledger has."
+            f"The ledger could not be written ({error}). Nothing more is sent. Make room, or repair the disk: the "
+            "next run goes on with what the ledger has."
         )
         self._broken.__cause__ = error
         waiting, self._pending = group + self._pending, []

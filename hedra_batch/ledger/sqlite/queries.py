@@ -165,6 +165,23 @@ class SqliteReader:
         ).fetchone()
         return str(row[0]) if row else None
 
+    def read_last_entry_at(self) -> str | None:
+        row = self.connection.execute(
+            "SELECT max(at) FROM (SELECT * FROM (SELECT at FROM history ORDER BY rowid DESC LIMIT 1) "
+            "UNION ALL SELECT max(coalesce(ended_at, started_at)) FROM runs)"
+        ).fetchone()
+        return str(row[0]) if row[0] else None
+
+    def find_keys(self, keys: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(keys), PAGE_ROWS):
+            page = keys[start : start + PAGE_ROWS]
+            marks = ", ".join("?" * len(page))
+            for column in ("request_key", "remote_id"):
+                rows = self.connection.execute(f"SELECT {column} FROM attempts WHERE {column} IN ({marks})", page)
+                found.update(row[0] for row in rows)
+        return found
+
     def read_error(self, key: int) -> str:
         row = self.connection.execute("SELECT error FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
         return str(row[0] or "")

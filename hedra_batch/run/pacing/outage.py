@@ -13,6 +13,7 @@ from hedra_batch.errors import (
     NoAnswerError,
     NotSentError,
     ThrottledError,
+    UnavailableError,
 )
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.units import write_duration
@@ -27,6 +28,8 @@ class OutageGuard:
         self._settings = settings
         self._has_answered = False
         self._failing_since: float | None = None
+        #: What the API does instead of giving a useful answer, or did last.
+        self.failure = ""
 
     @property
     def failing_seconds(self) -> float:
@@ -43,6 +46,7 @@ class OutageGuard:
             self.on_answer()
             return
         now = asyncio.get_running_loop().time()
+        self.failure = _describe(error)
         self._has_answered = self._has_answered or not isinstance(error, NotSentError | NoAnswerError)
         limit_seconds = self._settings.outage_seconds if self._has_answered else self._settings.first_answer_seconds
         if self._failing_since is None:
@@ -58,12 +62,11 @@ class OutageGuard:
     def _find_advice(self) -> str:
         if self._has_answered:
             return (
-                "What was submitted goes on at the server and is not bought again: run the same line later, and it is "
-                "followed and fetched."
+                "What was submitted goes on at the server and is not bought again: the next run follows and fetches it."
             )
         return (
             "Nothing was bought by this run. Check the network, and the address if you have set one (--base-url or "
-            "HEDRA_BASE_URL), then run the same line again."
+            "HEDRA_BASE_URL)."
         )
 
 
@@ -73,6 +76,17 @@ def make_broken_contract(error: GarbledError) -> BrokenContractError:
         f"The API's answers are not as its documentation says. {_to_sentence(error)} Nothing more is sent. "
         "Check the address (--base-url, or HEDRA_BASE_URL), and whether there is a newer version of this program."
     )
+
+
+def _describe(failure: HedraBatchError) -> str:
+    if isinstance(failure, NotSentError):
+        return "the API cannot be reached"
+    if isinstance(failure, NoAnswerError):
+        return "the API does not answer"
+    if isinstance(failure, GarbledError):
+        return "the API's answers cannot be read"
+    status = f" ({failure.status})" if isinstance(failure, UnavailableError) and failure.status else ""
+    return f"the API answers with errors{status}"
 
 
 def _to_sentence(error: HedraBatchError) -> str:

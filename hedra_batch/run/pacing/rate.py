@@ -113,7 +113,7 @@ class RateLimiter:
     ) -> None:
         """Make a limiter; `since_last_seconds` is how long ago an earlier run sent its last request.
 
-        So many `free_turns` at the start are not held to the rate.
+        The first `free_turns`, whatever is sent in them, are not held to the rate; the gates count for them too.
         """
         self._configured = self._rate = rate
         self._name = name
@@ -132,27 +132,35 @@ class RateLimiter:
     async def wait(self) -> float:
         """Return when the next request may go: the time of its turn, on the event loop's clock."""
         async with self._turn:
-            if self._first_wait_seconds:
-                self._next_time = asyncio.get_running_loop().time() + self._first_wait_seconds
-                await asyncio.sleep(self._first_wait_seconds)
-                self._first_wait_seconds = 0.0
+            await self._wait_for_earlier_run()
             if self._free_turns:
                 await self._pass_gates()
                 self._free_turns -= 1
                 return asyncio.get_running_loop().time()
-            while True:
-                has_waited = await self._pass_gates()
-                await self._bucket.draw()
-                # A gate that closed meanwhile outlasts this turn, and a turn kept through it would be a burst after it.
-                if not self._is_held:
-                    break
-            if has_waited or self._bucket.rate != self._rate:
-                # From here on, one whole interval; a limiter that is in use takes no other rate.
-                self._bucket = _Bucket(self._rate)
-                await self._bucket.draw()
+            await self._keep_pace()
             turn_time = asyncio.get_running_loop().time()
             self._next_time = turn_time + self._rate.interval_seconds
             return turn_time
+
+    async def _wait_for_earlier_run(self) -> None:
+        """Keep the first request away from the last one of an earlier run."""
+        if self._first_wait_seconds:
+            self._next_time = asyncio.get_running_loop().time() + self._first_wait_seconds
+            await asyncio.sleep(self._first_wait_seconds)
+            self._first_wait_seconds = 0.0
+
+    async def _keep_pace(self) -> None:
+        """Return when both the rate and all gates let a request through."""
+        while True:
+            has_waited = await self._pass_gates()
+            await self._bucket.draw()
+            # A gate that closed meanwhile outlasts this turn, and a turn kept through it would be a burst after it.
+            if not self._is_held:
+                break
+        if has_waited or self._bucket.rate != self._rate:
+            # From here on, one whole interval; a limiter that is in use takes no other rate.
+            self._bucket = _Bucket(self._rate)
+            await self._bucket.draw()
 
     @property
     def rate(self) -> Rate:

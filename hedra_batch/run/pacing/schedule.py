@@ -99,7 +99,10 @@ class Schedule:
     longest_seconds: float
 
     def find_due(self, now: float, age_seconds: float, outlook: Outlook) -> Due:
-        """Find when to read a generation of an age next, on the clock of `now`."""
+        """Find when to read a generation of an age next, on the clock of `now`.
+
+        Each of its two spans is at most `longest_seconds`, so it is due within twice that.
+        """
         # Whatever was expected, it takes as long as it has taken already.
         resolution_seconds = self._bound(max(outlook.usual_seconds, age_seconds) * RESOLUTION_SHARE)
         late_seconds = max(age_seconds - outlook.latest_seconds, 0.0)

@@ -66,15 +66,17 @@ class Fetcher:
         async with self._take_turn():
             backoff = Backoff(self._settings.first_pause_seconds, self._settings.longest_pause_seconds)
             denial: ResultDeniedError | None = None
-            for _ in range(self._settings.download_tries):
+            for left in reversed(range(self._settings.download_tries)):
                 try:
                     return await self._fetch(attempt)
                 except (DownloadError, JobError) as error:
                     denial = error if isinstance(error, ResultDeniedError) else None
                     if denial:
                         attempt = await self._record_denial(attempt)
-                    logger.warning("%s: %s It is fetched again.", attempt.label, str(error).rstrip(".") + ".")
-                    await asyncio.sleep(backoff.next_seconds())
+                    again = " It is fetched again." if left else ""
+                    logger.warning("%s: %s.%s", attempt.label, str(error).rstrip("."), again)
+                    if left:
+                        await asyncio.sleep(backoff.next_seconds())
         if denial:
             return await self._on_denial(attempt, denial)
         raise UnfinishedError(
@@ -140,7 +142,7 @@ class Fetcher:
         except OSError as error:
             raise WriteError(
                 f"{self._folder.path / output} cannot be written: {error.strerror or error}. The video stays at the "
-                "server: once that is put right, the same line fetches it at no further cost."
+                "server: once that is put right, the next run fetches it at no further cost."
             ) from error
         finally:
             if not part.is_closed:

@@ -1,0 +1,199 @@
+"""Whether a run that would begin a folder would buy what another one holds: a manifest was renamed, a disk is away."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hedra_batch.batch.matching import matches
+from hedra_batch.batch.memory import RememberedBatch, list_batches
+from hedra_batch.batch.request import PlanRequest
+from hedra_batch.batch.workspace import Beginning, Workspace
+from hedra_batch.errors import ConfigurationError, HedraBatchError
+from hedra_batch.folder import RunFolder
+from hedra_batch.job import Job
+from hedra_batch.ledger.identity import Identity, fingerprint
+from hedra_batch.ledger.opening import open_reader
+from hedra_batch.ledger.reading import LedgerReader
+from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.planning.plan import FOLLOWED
+from hedra_batch.planning.selection import pair
+from hedra_batch.state import State
+
+logger = logging.getLogger(__name__)
+
+#: Sent, and not ended without a result.
+PAID = FOLLOWED | {State.DONE}
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Another run folder at the same API, and how much it holds of what is asked for."""
+
+    folder: RunFolder
+    batch_uuid: str
+    #: The manifest's name that it belongs to.
+    name: str
+    is_same_account: bool
+    #: Jobs that are asked for, and those of them that it holds.
+    asked: int
+    equal: int
+
+    @property
+    def is_half(self) -> bool:
+        return self.equal > 0 and 2 * self.equal >= self.asked
+
+
+async def check_beginning(workspace: Workspace, jobs: Iterable[Job], request: PlanRequest) -> Neighbour | None:
+    """Refuse to begin a folder where another one holds what would be bought, or must be there and is not.
+
+    A folder is begun once something was ready to be sent from it. Returns one that holds some of what is asked for,
+    which a person should be told. Raises ConfigurationError.
+    """
+    if workspace.beginning is Beginning.NEVER and not workspace.folder.is_used:
+        raise ConfigurationError(
+            f"There is no run folder {workspace.folder.path}, and --existing-folder begins none. Nothing was sent. If "
+            "it is on a disk that is not mounted, mount it. To begin, run the same line once without "
+            "--existing-folder."
+        )
+    if workspace.beginning is not Beginning.CAREFUL or workspace.start_api or _is_begun(workspace.folder):
+        return None
+    remembered = [batch for batch in list_batches(workspace.state_folder) if batch.is_at(workspace.base_url)]
+    places = [*_list_beside(workspace), *(Path(batch.folder) for batch in remembered)]
+    neighbours = list(_compare(workspace, _unique(workspace, places), jobs, request))
+    _require_unlike(workspace, neighbours)
+    known = {neighbour.batch_uuid for neighbour in neighbours}
+    _require_found(workspace, [batch for batch in remembered if batch.batch_uuid not in known])
+    others = [one for one in neighbours if one.equal and (one.is_same_account or one.is_half)]
+    return max(others, key=lambda one: one.equal, default=None)
+
+
+def _is_begun(folder: RunFolder) -> bool:
+    identity = Identity.load(folder.identity) if folder.is_used else None
+    return bool(identity.highest_attempt) if identity else folder.is_used
+
+
+def describe(neighbour: Neighbour) -> str:
+    """Say in a line what another folder holds."""
+    account = "" if neighbour.is_same_account else " (under another API key)"
+    return (
+        f"{neighbour.equal} of {neighbour.asked} videos that are asked for are already in {neighbour.folder.path}"
+        f"{account}. This run begins a new folder, where they are bought again."
+    )
+
+
+def _require_found(workspace: Workspace, remembered: Sequence[RememberedBatch]) -> None:
+    """Raise ConfigurationError where the same manifest was run into a folder that is not there now."""
+    manifest = workspace.manifest_file
+    if manifest is None:
+        return
+    lost = [batch for batch in remembered if batch.is_of_manifest(manifest) and not batch.is_there]
+    if not lost:
+        return
+    folder, name = lost[0].folder, lost[0].name
+    naming = f" Write 'name: {name}' into the manifest, since that was its name." if name != workspace.name else ""
+    raise ConfigurationError(
+        f"{manifest} was run before, into {folder}, which is not there now. Nothing was sent: in a new folder "
+        "everything is bought again. If it is on a disk that is not mounted, mount it, and run the same line again. If "
+        f"it was moved, add --folder and its new place.{naming} To buy everything anew, add --new-folder."
+    )
+
+
+def _require_unlike(workspace: Workspace, neighbours: Sequence[Neighbour]) -> None:
+    """Raise ConfigurationError where another folder of the account holds at least half of what is asked for."""
+    alike = [one for one in neighbours if one.is_same_account and one.is_half]
+    if not alike:
+        return
+    most = max(alike, key=lambda one: one.equal)
+    raise ConfigurationError(
+        f"This run would begin a new folder, {workspace.folder.path}, but {most.equal} of {most.asked} videos that are "
+        f"asked for are already in {most.folder.path}. Nothing was sent. To go on there, {_name_way(workspace, most)}. "
+        "To buy them again, add --new-folder."
+    )
+
+
+def _name_way(workspace: Workspace, neighbour: Neighbour) -> str:
+    """Say what leads to another folder."""
+    naming = f"write 'name: {neighbour.name}' into the manifest"
+    option = f"add --folder {shlex.quote(str(neighbour.folder.path))}"
+    if neighbour.name == workspace.name:
+        return option
+    manifest = workspace.manifest_file
+    parents = (manifest.parent, manifest.resolve().parent) if manifest and not workspace.is_folder_named else ()
+    is_beside = any(_is_same(neighbour.folder.path, parent / f"{neighbour.name}.out") for parent in parents)
+    return naming if is_beside else f"{naming} and {option}"
+
+
+def _list_beside(workspace: Workspace) -> Iterator[Path]:
+    """List the run folders beside the new one, and beside the manifest."""
+    parents = [workspace.folder.path.absolute().parent]
+    if workspace.manifest_file:
+        parents += [workspace.manifest_file.absolute().parent, workspace.manifest_file.resolve().parent]
+    for parent in dict.fromkeys(parents):
+        try:
+            with os.scandir(parent) as entries:
+                yield from filter(_is_run_folder, (Path(entry.path) for entry in entries))
+        except OSError as error:
+            logger.debug("what stands in %s cannot be read: %s", parent, error)
+
+
+def _is_run_folder(path: Path) -> bool:
+    try:
+        return RunFolder(path).is_used
+    except OSError as error:
+        logger.debug("%s cannot be looked into: %s", path, error)
+        return False
+
+
+def _unique(workspace: Workspace, places: Iterable[Path]) -> Iterator[RunFolder]:
+    seen = {os.path.realpath(workspace.folder.path)}
+    for place in places:
+        if (real := os.path.realpath(place)) not in seen:
+            seen.add(real)
+            yield RunFolder(place)
+
+
+def _compare(
+    workspace: Workspace, folders: Iterable[RunFolder], jobs: Iterable[Job], request: PlanRequest
+) -> Iterator[Neighbour]:
+    for folder in folders:
+        try:
+            identity = Identity.load(folder.identity)
+            if identity is None or not identity.highest_attempt or identity.base_url != workspace.base_url:
+                continue
+            with open_reader(folder.ledger) as reader:
+                asked, equal = _count(jobs, request, reader) if reader else (0, 0)
+        except (HedraBatchError, OSError) as error:
+            logger.debug("%s is not looked into: %s", folder.path, error)
+            continue
+        is_same = identity.key_fingerprint == fingerprint(identity.key_salt, workspace.api_key)
+        if asked:
+            yield Neighbour(folder, identity.batch_uuid, identity.manifest, is_same, asked, equal)
+
+
+def _count(jobs: Iterable[Job], request: PlanRequest, reader: LedgerReader) -> tuple[int, int]:
+    """Count what is asked for and what of it is held: of what is selected, or of all, whichever is more alike."""
+    selected, everything = [0, 0], [0, 0]
+    for job, latest in pair(jobs, reader):
+        is_selected = matches(job.id, request.ids) and (request.first is None or selected[0] < request.first)
+        for sums in (selected, everything) if is_selected else (everything,):
+            sums[0] += 1
+            sums[1] += _is_held(job, latest)
+    asked, equal = max(selected, everything, key=lambda sums: sums[1] / max(sums[0], 1))
+    return asked, equal
+
+
+def _is_held(job: Job, latest: LatestAttempt | None) -> bool:
+    """Tell whether what was paid for is what a job asks for."""
+    return latest is not None and latest.state in PAID and latest.digest == job.inputs.digest
+
+
+def _is_same(one: Path, another: Path) -> bool:
+    try:
+        return one.samefile(another)
+    except OSError:
+        return False
