@@ -289,9 +289,7 @@ class DocumentServer:
         asked = json.loads(await request.read())
         asset_id = self._make_id()
         self._assets[asset_id] = False
-        answer = self._say(
-            "CreateAssetResponse", id=asset_id, name=asked["name"], type=asked["type"], upload_url=None
-        )
+        answer = self._say("CreateAssetResponse", id=asset_id, name=asked["name"], type=asked["type"], upload_url=None)
         return self._upload_status, {"Content-Type": "application/json"}, _to_json(answer)
 
     async def _upload(self, request: web.Request) -> Any:
