@@ -190,7 +190,7 @@ class DocumentServer:
             except Exception as error:
                 self.faults.append(f"{what}: {error!r}")
                 raise
-            self.log.append(f"{self._now:9.2f} {what} -> {status} {body[:300]!r}")
+            self.log.append(f"{self._now:9.2f} {what} -> {status} {body[:600]!r}")
             return await self._transfer(request, status, headers, body)
 
         return handle
@@ -274,7 +274,7 @@ class DocumentServer:
     async def _list_models(self, _request: web.Request) -> Any:
         models = []
         for slug, name in (("fal/grok-video-t2v", "Grok T2V"), ("fal/grok-video-i2v", "Grok I2V")):
-            pricing = {"base_cost": None, "credits_per_second": 7, "modifiers": {}}
+            pricing: dict[str, Any] = {"base_cost": None, "credits_per_second": 7, "modifiers": {}}
             models.append(self._say("AIModel", slug=slug, name=name, type="video", pricing=pricing, eta_ms=40_000))
         if self._has("broken item"):
             models.insert(0, {"slug": None})
@@ -488,7 +488,12 @@ class DocumentServer:
 
     def _draw_asset(self, made: Made, links: dict[str, Any]) -> dict[str, Any]:
         inputs = made.request["generated_video_inputs"]
-        known = {"generated_video_inputs": inputs, "keyframe_start": None, "keyframe_end": None, "audio": None}
+        known: dict[str, Any] = {
+            "generated_video_inputs": inputs,
+            "keyframe_start": None,
+            "keyframe_end": None,
+            "audio": None,
+        }
         video = self._document.draw("GeneratedVideo", poster_url=None, **known, **links)
         return self._document.draw("Asset", id=made.asset_id, type="video", name="a video", asset=video)
 

@@ -111,6 +111,9 @@ FEATURES = {
 #: Codes that a run may end with: what is done, has failed, goes on, waits for a person, or was closed by the account.
 ENDED_CODES = (0, 1)
 WAITING_CODES = (3, 4)
+#: Where else than everywhere a link to a result stands. No result without any, so a list that has it must be readable.
+LINKS = ("list", "assets")
+#: What an error names beside its message.
 DETAILS = ("text_prompt", "seed", "too odd")
 #: Answers to a send after which nobody can tell what became of it.
 UNCLEAR = ("lost", "500", "page", "garbled")
@@ -137,27 +140,21 @@ def draw_script(seed: int, allowed: Iterable[str] = FEATURES) -> Script:
         stop=dice.choice(list(STOPS)),
         lag_seconds=dice.uniform(0, QUIET_WINDOW_SECONDS / 2),
     )
-    kind, links, uses_ids, echoes_ids = (
-        dice.choice(LISTS),
-        dice.choice(["list", "assets"]),
-        False,
-        dice.random() < 0.5,
+    script = replace(
+        script, uses_ids=False, echoes_ids=dice.random() < 0.5, list_kind=dice.choice(LISTS), links=dice.choice(LINKS)
     )
-    return _simplify(script, features, kind, links, uses_ids=uses_ids, echoes_ids=echoes_ids)
+    return _simplify(script)
 
 
-def _simplify(
-    script: Script, features: frozenset[str], list_kind: str, links: str, *, uses_ids: bool, echoes_ids: bool
-) -> Script:
+def _simplify(script: Script) -> Script:
     """Leave out of a script what its features do not have; what was drawn stays the same for all others."""
-    if links == "list" and list_kind not in READABLE_LISTS and "lists" in features:
-        links = "assets"
+    features = script.features
+    is_readable = script.list_kind in READABLE_LISTS or "lists" not in features
     return replace(
         script,
-        uses_ids=uses_ids or "ids" not in features,
-        echoes_ids=echoes_ids,
-        list_kind=list_kind if "lists" in features else "good",
-        links=links if "links" in features else "everywhere",
+        uses_ids="ids" not in features,
+        list_kind=script.list_kind if "lists" in features else "good",
+        links=(script.links if is_readable else "assets") if "links" in features else "everywhere",
         sends=script.sends if "sends" in features else {},
         refusals=script.refusals if "refusals" in features else {},
         failures=script.failures if "failures" in features else {},
