@@ -408,7 +408,7 @@ class DocumentServer:
 
     def _describe(self, made: Made) -> dict[str, Any]:
         """Say how a generation stands."""
-        told = {"id": made.id, "asset_id": made.asset_id, "type": "video"}
+        told: dict[str, Any] = {"id": made.id, "asset_id": made.asset_id, "type": "video"}
         told |= {"created_at": self._write_instant(made.accepted_time), "error": None, "error_message": None}
         age_share = (self._now - made.accepted_time) / made.seconds
         if age_share < 1:
