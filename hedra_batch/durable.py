@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 from pathlib import Path
 
@@ -27,6 +28,22 @@ def publish(part: Path, path: Path) -> None:
     """Give a synced file its final name, for good."""
     part.replace(path)
     sync_folder(path.parent)
+
+
+def make_folders(folder: Path, root: Path) -> None:
+    """Make the folders of a file below a root, each readable by the owner only and on disk."""
+    if folder.exists():
+        return
+    for level in reversed([folder, *folder.parents]):
+        if level.is_relative_to(root) and not level.exists():
+            level.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(level.parent)
+
+
+def move_aside(path: Path) -> None:
+    """Keep a file that is not the result, under a name that nothing has."""
+    names = (path.with_name(f"{path.name}.old{count or ''}") for count in itertools.count())
+    path.rename(next(name for name in names if not os.path.lexists(name)))
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,8 +6,7 @@ translated at the seam that calls them and raised `from` their cause.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 #: Exit code and meaning, in the order of `--help`. Codes of 64 and above follow sysexits.h.
 EXIT_CODES: tuple[tuple[str, str], ...] = (
@@ -136,6 +135,10 @@ class KeyRefusedError(StopRunError):
     exit_code = 77
 
 
+class ForbiddenError(KeyRefusedError):
+    """The API refuses a request to the account itself (403); where one read alone is refused, others may do."""
+
+
 class OutOfCreditsError(StopRunError):
     """The account has no credits left (402): submitting stops, following and fetching go on."""
 
@@ -152,31 +155,6 @@ class DamagedFilesError(HedraBatchError):
     """Results are not on disk as they were when they were done."""
 
     exit_code = EXIT_LOOK
-
-
-@dataclass(frozen=True, slots=True)
-class JobChange:
-    """What was sent for a job, and what the manifest asks for now, field by field."""
-
-    job_id: str
-    label: str
-    sent: Mapping[str, object]
-    wanted: Mapping[str, object]
-
-
-class JobsChangedError(StopRunError):
-    """Jobs were edited after they were paid for, and a new purchase was not asked for.
-
-    `changes` has the first of them; `count` is how many there are.
-    """
-
-    exit_code = EXIT_LOOK
-
-    def __init__(self, count: int, changes: Sequence[JobChange]) -> None:
-        jobs = "1 job that is" if count == 1 else f"{count} jobs that are"
-        super().__init__(f"You edited {jobs} already paid for, or may be. Nothing was sent.")
-        self.count = count
-        self.changes = tuple(changes)
 
 
 # Fail this job: the server's answer ends the attempt.
@@ -197,7 +175,7 @@ class JobError(HedraBatchError):
 
 
 class RefusedError(JobError):
-    """The server refused the request as it stands (400, 404, 422, moderation): nothing was charged."""
+    """The server refused the request as it stands (400, 404, 410, 412, 422, moderation): nothing was charged."""
 
 
 class UploadGoneError(RefusedError):
@@ -209,12 +187,7 @@ class UploadGoneError(RefusedError):
 
 
 class NotFoundError(JobError):
-    """The server does not know what was asked for.
-
-    `is_from_service` says whether the service itself says so, and not a gateway before it.
-    """
-
-    is_from_service = False
+    """The server itself, and not a gateway before it, says that it does not know what was asked for."""
 
 
 class ResultDeniedError(JobError):
@@ -268,6 +241,15 @@ class UnavailableError(RetryError):
     status = 0
 
 
+class ForeignAnswerError(UnavailableError):
+    """Something before the API answered in its place (a gateway's page): what is asked may be told later.
+
+    `is_unknown_route` says whether it is what a service says of a route that it does not have.
+    """
+
+    is_unknown_route = False
+
+
 class GarbledError(RetryError):
     """A read got an answer that the published document does not allow."""
 
@@ -295,6 +277,10 @@ class UnfinishedError(HedraBatchError):
 
 
 class UnknownOutcomeError(HedraBatchError):
-    """A paid request was sent and its outcome cannot be told; the job is UNKNOWN until reading settles it."""
+    """A paid request was sent and its outcome cannot be told; the job is UNKNOWN until reading settles it.
+
+    `throttling` is the wish to slow down that came with it, if one did.
+    """
 
     exit_code = EXIT_UNFINISHED
+    throttling: ThrottledError | None = None

@@ -29,13 +29,15 @@ This folder belongs to hedra-batch. It holds what has been paid for.
   videos/           the videos; a file here is whole and checked, but for those that end in .part
   ledger.sqlite3    what was sent, what it cost and what became of it; so are files of that name with -wal and -shm
   identity.json     the ids of this batch come from it; keep it with the ledger
+  renames.jsonl     which videos count for jobs of other names now; keep it with the ledger
   summary.json      how the last run ended
   logs/             one log a run, the last {kept}
   simulator/        only in a trial with --simulate: the state of the simulated API
 
 DELETING THIS FOLDER MEANS PAYING AGAIN: without the ledger the next run buys every video anew.
-Back up ledger.sqlite3* and identity.json together, while no run is going.
+Back up ledger.sqlite3*, identity.json and renames.jsonl together, while no run is going.
 A video that is missing or damaged can be downloaded again at no cost: hedra-batch fetch.
+A file that ends in .moving is a video that is being renamed; the next run gives it its name.
 A file that ends in .part is not a video yet; it may be deleted while no run is going.
 """
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 #: Stands before every digest, so that a later way of taking it never makes all jobs look changed.
 DIGEST_VERSION = "v1"
@@ -191,6 +192,34 @@ class Inputs:
     def digest(self) -> str:
         """Tells whether two sets of inputs ask for the same: `v1:` and a SHA-256 in hex."""
         return find_digest(self.fields)
+
+
+class Spellings:
+    """The names that lists of models have had for one and the same; more are learnt when a list is read."""
+
+    def __init__(self, slugs: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.learn(slugs)
+
+    def learn(self, slugs: Mapping[str, str]) -> None:
+        """Take over what each spelling stands for."""
+        #: By each spelling, without regard to case.
+        self._slugs = {spelling.casefold(): slug for spelling, slug in slugs.items()}
+        self._spellings: dict[str, list[str]] = {}
+        for spelling, slug in slugs.items():
+            self._spellings.setdefault(slug, [slug]).append(spelling)
+
+    def __bool__(self) -> bool:
+        return bool(self._slugs)
+
+    def find(self, written: str | None) -> Sequence[str]:
+        """Find all names of the model that is written so; none where no list had it."""
+        slug = self._slugs.get(written.casefold()) if written else None
+        return self._spellings[slug] if slug else ()
+
+
+def respell(fields: FieldValues, model: str) -> FieldValues:
+    """Name the model otherwise."""
+    return {**fields, "model": model}
 
 
 def find_digest(fields: Mapping[str, FieldValue]) -> str:

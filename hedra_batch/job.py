@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hedra_batch.inputs import FieldValues, Inputs, find_request_kind
+from hedra_batch.inputs import FieldValues, Inputs, find_digest, find_request_kind, respell
 from hedra_batch.money import Money
 from hedra_batch.state import State
 
@@ -24,6 +25,16 @@ class Job:
     #: The manifest's name of the prompt and of the image, empty where there is none.
     prompt_id: str = ""
     image_id: str = ""
+    #: What all variations of one wish share.
+    family: str = ""
+    #: Other names of its model.
+    model_names: Sequence[str] = ()
+
+    @property
+    def sent_digests(self) -> frozenset[str]:
+        """The digests of its inputs under every name that a request can have had for its model."""
+        fields = self.inputs.fields
+        return frozenset([self.inputs.digest, *(find_digest(respell(fields, name)) for name in self.model_names)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,10 @@ class Attempt:
     charged: Money | None = None
     error_code: str | None = None
     error: str | None = None
+    #: Of the fields with the model as the request names it.
+    sent_digest: str = ""
+    #: Of other inputs that a person has said this video counts for.
+    kept_digest: str | None = None
 
     @property
     def label(self) -> str:

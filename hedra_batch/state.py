@@ -152,6 +152,8 @@ IN_FLIGHT = UNDER_WAY | {State.UNKNOWN, State.ACCEPTED}
 HELD = frozenset({State.HELD_UNPROVEN, State.HELD_UNKNOWN, State.HELD_MISSING, State.HELD_LOST})
 #: Sent and not ended: followed by every run, whatever the manifest says now.
 OPEN = UNSETTLED | {State.ACCEPTED, State.OVERDUE, State.READY}
+#: Paid for, or perhaps: a result came of these, or can still come.
+PAID = OPEN | HELD | {State.DONE}
 #: Ended without a result; only a new attempt can change that.
 ENDED_BADLY = frozenset({State.REFUSED, State.FAILED, State.ABANDONED})
 #: Nothing leaves these.

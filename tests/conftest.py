@@ -132,6 +132,7 @@ class Desk:
         environment: dict[str, str],
         *,
         file_limit_bytes: int | None = None,
+        stdin: int = asyncio.subprocess.DEVNULL,
         stderr: int = asyncio.subprocess.PIPE,
     ) -> asyncio.subprocess.Process:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("HEDRA_")}
@@ -139,7 +140,7 @@ class Desk:
             *(sys.executable, "-m", "hedra_batch", *words),
             cwd=self.folder,
             env={**inherited, **self.environment, **environment},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             preexec_fn=functools.partial(limit_files, file_limit_bytes) if file_limit_bytes else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +30,23 @@ ROUTES = {
     "assets": ("GET", "/assets"),
     "announce": ("POST", "/assets"),
     "upload": ("POST", "/assets/{id}/upload"),
+}
+
+
+#: The class of error that the service gives with a status.
+CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHORIZED",
+    402: "INSUFFICIENT_BALANCE",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ALREADY_EXISTS",
+    410: "GONE",
+    412: "FAILED_PRECONDITION",
+    422: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
 }
 
 
@@ -90,13 +108,27 @@ def _answer_by(service: Service, name: str, script: Script) -> Callable[[web.Req
         service.counts[name] += 1
         service.queries.append(dict(request.query))
         told = script(request)
+        if inspect.isawaitable(told):
+            told = await told
         if isinstance(told, web.Response):
             return told
         if isinstance(told, int):
-            return web.json_response({"messages": ["No."]}, status=told)
+            return web.json_response(refuse(told), status=told)
         return web.json_response(told)
 
     return answer
+
+
+def refuse(status: int, message: str = "No.") -> dict[str, Any]:
+    """Write a refusal as the service itself does."""
+    code = CODES.get(status, "UNKNOWN")
+    return {"code": code, "error_code": code, "messages": [message]}
+
+
+def make_page(status: int) -> web.Response:
+    """Answer as a gateway does that stands before the service."""
+    text = f"<html><head><title>{status} Gateway</title></head><body>Sorry.</body></html>"
+    return web.Response(status=status, text=text, content_type="text/html")
 
 
 def make_item(remote_id: str, status: str = "processing", **fields: Any) -> dict[str, Any]:

@@ -104,13 +104,13 @@ async def test_failures_that_the_same_helps_share_a_command(desk: Desk) -> None:
     assert finished.err.endswith("\n      hedra-batch retry batch.yaml --id a --id b\n")
 
 
-async def test_to_buy_edited_jobs_anew_the_same_jobs_are_selected(desk: Desk) -> None:
+async def test_what_is_said_of_edited_jobs_is_for_these_alone(desk: Desk) -> None:
     desk.write_manifest("jobs:\n  - {id: sea, prompt: A calm sea}\n  - {id: new, prompt: Not yet}")
     await desk.run_here(ids=("sea",))
     desk.write_manifest("jobs:\n  - {id: sea, prompt: A wild sea}\n  - {id: new, prompt: Not yet}")
     finished = await desk.call("run", "batch.yaml", "--id", "s*")
-    assert "You edited 1 job that is already paid for, or may be. Nothing was sent.\n" in finished.err
-    assert "\n      hedra-batch run batch.yaml --id 's*' --rebuy-changed\n" in finished.err
+    assert "1 job was edited after it was paid for, or may have been, and waits for you to choose:\n" in finished.err
+    assert "\n      hedra-batch run batch.yaml --id sea --rebuy-changed\n" in finished.err
 
 
 def read_advised(finished: Finished, name: str) -> list[str]:

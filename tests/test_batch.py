@@ -23,7 +23,7 @@ from hedra_batch.batch.verification import Condition, inspect_files, list_unfetc
 from hedra_batch.batch.workspace import Workspace
 from hedra_batch.cli.signals import STOPPING
 from hedra_batch.decide import Settlement
-from hedra_batch.errors import ConfigurationError, JobsChangedError, LockedError, UsageError, WriteError
+from hedra_batch.errors import ConfigurationError, LockedError, UsageError, WriteError
 from hedra_batch.folder import RunFolder
 from hedra_batch.manifest.loading import load_manifest
 from hedra_batch.money import Money
@@ -179,17 +179,16 @@ async def test_a_request_selects_jobs(desk: Desk) -> None:
     assert (await run_once(desk, PlanRequest(ids=("sec*",))), count_states(desk)) == (0, {"done": 2})
 
 
-async def test_edited_jobs_are_an_error_that_has_what_was_sent_and_what_is_wanted(desk: Desk) -> None:
+async def test_edited_jobs_wait_and_can_be_read_with_what_was_sent_and_what_is_wanted(desk: Desk) -> None:
     desk.write_manifest("jobs: [{id: scene, prompt: A calm sea}]")
     await run_once(desk)
     desk.write_manifest("jobs: [{id: scene, prompt: A wild sea}]")
     async with open_desk_batch(desk) as batch:
-        with pytest.raises(JobsChangedError) as raised:
-            await batch.plan()
-        finished = await batch.finish(raised.value)
-    [change] = raised.value.changes
-    assert (change.label, change.sent["prompt"], change.wanted["prompt"]) == ("scene", "A calm sea", "A wild sea")
-    assert (raised.value.count, finished.result.exit_code) == (1, 4)
+        edits = await batch.read_edits(await batch.plan())
+        finished = await batch.finish()
+    [edit] = edits.first
+    assert (edit.label, edit.sent["prompt"], edit.wanted["prompt"]) == ("scene", "A calm sea", "A wild sea")
+    assert (edits, finished.result.exit_code) == (finished.edits, 4)
 
 
 async def test_the_budget_is_the_manifests_and_what_was_spent_can_be_read(desk: Desk) -> None:

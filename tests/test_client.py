@@ -100,7 +100,7 @@ async def test_an_asset_is_found_with_a_fresh_link(client: HedraClient, simulato
     while (await client.read_status(submission.remote_id)).phase is not Phase.COMPLETE:
         pass
     assert submission.asset_id
-    links = await client.list_asset_links(submission.asset_id)
+    links, _ = await client.list_asset_links(submission.asset_id)
     assert (links[submission.asset_id] or "").startswith(simulator.media_url)
 
 

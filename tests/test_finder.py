@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from conftest import SPEED
-from scripted import make_item, make_list, open_api, open_scripted
+from scripted import make_item, make_list, make_page, open_api, open_scripted
 
 from hedra_batch import errors
 from hedra_batch.api.protocol import SentRequest
@@ -94,13 +94,15 @@ async def test_what_was_sent_at_an_unknown_time_is_searched_in_all_there_is() ->
     assert "created_after" not in service.queries[-1]
 
 
-async def test_a_list_that_is_refused_has_nothing_in_it() -> None:
-    async with open_scripted(list=lambda _: 422) as (api, _):
+@pytest.mark.parametrize("status", [403, 422])
+async def test_a_list_that_is_refused_has_nothing_in_it(status: int) -> None:
+    async with open_scripted(list=lambda _: status) as (api, _):
         assert await api.find(PROVEN) is None
 
 
-async def test_a_search_that_is_refused_tells_nothing() -> None:
-    async with open_scripted(list=lambda request: make_list() if "ids" in request.query else 422) as (api, _):
+@pytest.mark.parametrize("status", [403, 422])
+async def test_a_search_that_is_refused_tells_nothing(status: int) -> None:
+    async with open_scripted(list=lambda request: make_list() if "ids" in request.query else status) as (api, _):
         with pytest.raises(errors.RefusedError):
             await api.find(SENT)
         assert await api.find_elsewhere(SENT) is None
@@ -155,7 +157,21 @@ def complete(request: web.Request) -> dict[str, Any]:
         {"status": complete, "list": lambda _: make_list(), "assets": lambda _: [{"id": "a1", "asset": {"url": LINK}}]},
         # The list is refused, or out of order.
         {"status": complete, "list": lambda _: 422, "assets": lambda _: [{"id": "a1", "asset": {"url": LINK}}]},
-        {"status": complete, "list": lambda _: 503, "assets": lambda _: [{"id": "a1", "asset": {"url": LINK}}]},
+        *(
+            {"status": complete, "list": answer, "assets": lambda _: [{"id": "a1", "asset": {"url": LINK}}]}
+            for answer in (
+                *(lambda _, status=status: status for status in (401, 402, 403, 404, 500, 503)),
+                *(lambda _, status=status: make_page(status) for status in (200, 302, 401, 403, 404, 502)),
+                lambda _: {"data": [{"id": 7}, None]},
+                lambda _: {"data": "none"},
+            )
+        ),
+        # Only the list names the asset.
+        {
+            "status": lambda _: make_item(KEY, "complete"),
+            "list": lambda _: make_list(7, make_item(KEY, "complete", asset={"id": "A3"})),
+            "assets": lambda _: [None, {"id": "x"}, {"id": "a3", "asset": {"url": LINK}}],
+        },
         # Only the acceptance named the asset.
         {"status": lambda _: make_item(KEY, "complete"), "assets": lambda _: [{"id": "a2", "asset": {"url": LINK}}]},
     ],
@@ -172,6 +188,11 @@ async def test_a_link_is_found_in_any_of_three_places(scripts: dict[str, Callabl
         # Not complete any more.
         {"status": lambda _: make_item(KEY, asset_id="a1"), "assets": lambda _: []},
         {"status": lambda _: make_item(KEY, "complete")},
+        # Other assets than that which was asked for, or one that cannot be read, which may be it.
+        {"status": complete, "assets": lambda _: [{"id": "b1", "asset": {"url": LINK}}]},
+        {"status": complete, "assets": lambda _: [{"id": None}]},
+        # A word that nobody knows, and a link before the end.
+        {"status": lambda _: make_item(KEY, "polishing", url=LINK)},
     ],
 )
 async def test_a_result_without_a_link_is_not_denied(scripts: dict[str, Callable[[web.Request], Any]]) -> None:
@@ -180,17 +201,20 @@ async def test_a_result_without_a_link_is_not_denied(scripts: dict[str, Callable
             await api.find_link(KEY, None)
 
 
-@pytest.mark.parametrize("scripts", [{}, {"status": complete, "list": lambda _: 503, "assets": lambda _: []}])
+@pytest.mark.parametrize(
+    "scripts", [{}, {"status": lambda _: 410}, {"status": complete, "list": lambda _: 503, "assets": lambda _: []}]
+)
 async def test_a_result_that_the_service_itself_does_not_have_is_denied(
     scripts: dict[str, Callable[[web.Request], Any]],
 ) -> None:
     async with open_scripted(**scripts) as (api, _):
         with pytest.raises(errors.ResultDeniedError) as denied:
             await api.find_link(KEY, "a1")
-    assert denied.value.code == "not_found"
+    assert denied.value.code in {"not_found", "gone"}
 
 
-async def test_assets_that_are_refused_deny_nothing() -> None:
-    async with open_scripted(status=complete, assets=lambda _: 422) as (api, _):
+@pytest.mark.parametrize("status", [403, 410, 422])
+async def test_assets_that_are_refused_deny_nothing(status: int) -> None:
+    async with open_scripted(status=complete, assets=lambda _: status) as (api, _):
         with pytest.raises(errors.RefusedError):
             await api.find_link(KEY, None)

@@ -24,6 +24,7 @@ PURPOSES = {
     "failed jobs of this edition": {"retry"},
     "Buy more than 10 videos": {"run", "retry"},
     "Buy jobs anew that were edited": {"run"},
+    "count for the edited jobs": {"run"},
     "Give them up": {"resolve"},
     "Print nothing": {"fetch"},
     "For cron": {"run", "retry", "resolve"},

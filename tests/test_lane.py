@@ -24,10 +24,10 @@ AWAY = errors.NotSentError("The connection was refused")
 
 def make_lanes(settings: RunSettings = SETTINGS, rate: Rate = Rate(10, 1)) -> tuple[Lane, Lane]:
     """Make the lanes of submissions and of reads, both of the same rate."""
-    guard, cooldown = OutageGuard(settings), Cooldown()
+    guard = OutageGuard(settings)
     return (
-        Lane("submit", rate, settings, guard, cooldown, own_cooldown=Cooldown("submissions")),
-        Lane("poll", rate, settings, guard, cooldown, own_cooldown=Cooldown("reads")),
+        Lane("submit", rate, settings, guard, Cooldown("submissions")),
+        Lane("poll", rate, settings, guard, Cooldown("reads")),
     )
 
 
@@ -59,27 +59,27 @@ def test_a_read_that_cannot_be_sent_pauses_nobody_since_it_is_repeated_with_paus
     assert run_virtually(work) == 0.0
 
 
-def test_a_429_pauses_all_requests_and_halves_the_rate_of_its_own_kind() -> None:
+def test_a_429_pauses_its_own_kind_only_and_halves_its_rate() -> None:
     async def work() -> tuple[list[float], list[float]]:
         submissions, reads = make_lanes()
         submissions.on_failed(errors.ThrottledError("Too many", 10.0), await submissions.wait())
-        return await measure_turns(submissions, 5), await measure_turns(reads, 5)
+        return await measure_turns(reads, 5), await measure_turns(submissions, 5)
 
-    submitted, read = run_virtually(work)
-    assert min(*submitted, *read) >= 10.0
+    read, submitted = run_virtually(work)
+    assert (min(submitted) >= 10.0, max(read) < 1.0) == (True, True)
     assert measure_gaps(submitted) == pytest.approx([0.2] * 4, abs=0.001)
     assert measure_gaps(read) == pytest.approx([0.1] * 4, abs=0.001)
 
 
-def test_a_429_of_what_takes_no_turn_pauses_all_and_halves_nothing() -> None:
+def test_a_429_of_what_takes_no_turn_pauses_its_kind_and_halves_nothing() -> None:
     async def work() -> list[float]:
         submissions, reads = make_lanes()
         reads.on_failed(TOO_MANY, None)
         return await measure_turns(submissions, 3) + await measure_turns(reads, 3)
 
     turns = run_virtually(work)
-    assert min(turns) >= 5.0
-    assert measure_gaps(turns[:3]) == measure_gaps(turns[3:]) == pytest.approx([0.1] * 2, abs=0.001)
+    assert (max(turns[:3]) < 1.0, min(turns[3:]) >= 5.0) == (True, True)
+    assert [*measure_gaps(turns[:3]), *measure_gaps(turns[3:])] == pytest.approx([0.1] * 4, abs=0.001)
 
 
 @pytest.mark.parametrize(
@@ -112,11 +112,11 @@ def test_those_that_were_refused_together_make_the_pause_grow_once() -> None:
         submissions, reads = make_lanes()
         for _ in range(3):
             submissions.on_failed(TOO_MANY, None)
-        first = await measure_pause(reads)
+        first = await measure_pause(submissions)
         submissions.on_failed(TOO_MANY, None)
-        return [first, await measure_pause(reads)]
+        return [first, await measure_pause(submissions), await measure_pause(reads)]
 
-    assert run_virtually(work) == [5.0, 10.0]
+    assert run_virtually(work) == [5.0, 10.0, 0.0]
 
 
 @pytest.mark.parametrize("refusal", [TOO_MANY, AWAY])
@@ -168,7 +168,7 @@ def test_a_window_that_is_used_up_pauses_its_own_kind_only() -> None:
     async def work() -> tuple[list[float], float]:
         submissions, reads = make_lanes()
         submissions.on_used_up(30.0)
-        read, pause = await measure_turns(reads, 3), await measure_pause(submissions)
+        read, pause = await measure_turns(reads, 3), await measure_pause(reads)
         return [read[-1], *await measure_turns(submissions, 1)], pause
 
     [read, submitted], pause = run_virtually(work)
@@ -185,3 +185,17 @@ def test_a_pause_that_grows_by_little_is_told_once(caplog: pytest.LogCaptureFixt
         run_virtually(work)
     reason = "the API says that it takes no more for now (X-RateLimit-Remaining: 0)"
     assert caplog.messages == [f"submissions pause for {seconds} s: {reason}" for seconds in (10, 20)]
+
+
+@pytest.mark.parametrize("refusal", [TOO_MANY, errors.ThrottledError("Too many", 3000.0), AWAY])
+def test_what_is_refused_to_one_kind_pauses_no_other(refusal: errors.HedraBatchError) -> None:
+    async def work() -> list[float]:
+        lanes = make_lanes()
+        pauses = []
+        for refused, other in (lanes, lanes[::-1]):
+            refuse(refused, refusal)
+            pauses.append(await measure_pause(other))
+            await measure_pause(refused)
+        return pauses
+
+    assert run_virtually(work) == [0.0, 0.0]

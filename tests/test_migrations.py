@@ -19,6 +19,7 @@ from test_ledger import apply, begin_send, make_job, opened
 from hedra_batch.clock import CLOCK
 from hedra_batch.decide import Deduplication
 from hedra_batch.errors import ConfigurationError
+from hedra_batch.inputs import Inputs
 from hedra_batch.job import Attempt
 from hedra_batch.ledger import events
 from hedra_batch.ledger.budget import Spending
@@ -31,7 +32,7 @@ from hedra_batch.money import Money
 from hedra_batch.state import LIABILITIES, State
 
 LEDGERS = Path(__file__).parent / "ledgers"
-SCHEMAS = range(1, 4)
+SCHEMAS = range(1, 5)
 #: Those of the public view that there were from the start.
 COLUMNS_OF_1 = [name for name in RESULT_COLUMNS if name not in ("formerly", "credits_refunded")]
 #: What the next run makes of what the killed one has left.
@@ -81,7 +82,7 @@ def test_every_attempt_is_in_the_state_that_says_its_whole_condition(tmp_path: P
     migrate_file(path)
     states = dict(read(path, "SELECT job_id, state FROM attempts WHERE number = 1"))
     assert states == {job_id: name_state(job_id) for job_id in states}
-    assert len(set(states.values())) == {1: 16, 2: 18, 3: 18}[schema]
+    assert len(set(states.values())) == {1: 16, 2: 18, 3: 18, 4: 19}[schema]
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -119,7 +120,7 @@ def test_the_public_view_says_what_it_said(tmp_path: Path, schema: int) -> None:
     migrate_file(path)
     changed = {old[0]: (old[2], new[2]) for old, new in zip(before, read(path, query), strict=True) if old != new}
     # A lost send that is to be sent again was shown as new, which it never was.
-    again = {"resend-due", "resend-ordered"} & {row[0] for row in before}
+    again = {"resend-due", "resend-ordered"} & {row[0] for row in before if schema < 4}
     assert changed == dict.fromkeys(again, ("new", "unknown"))
 
 
@@ -147,7 +148,7 @@ async def test_keys_are_those_that_this_version_derives_too(tmp_path: Path, sche
             assert (attempt.remote_id is None) is (attempt.accepted_at is None)
 
 
-@pytest.mark.parametrize("schema", [2, 3])
+@pytest.mark.parametrize("schema", [2, 3, 4])
 async def test_the_id_of_a_server_stands_beside_the_key_of_the_stored_request(tmp_path: Path, schema: int) -> None:
     take(schema, tmp_path)
     async with opened(tmp_path, is_moved=True) as ledger:
@@ -157,7 +158,7 @@ async def test_the_id_of_a_server_stands_beside_the_key_of_the_stored_request(tm
 
 
 @pytest.mark.parametrize(
-    ("schema", "verdict"), [(1, Deduplication.PROVEN), (2, Deduplication.NONE), (3, Deduplication.NONE)]
+    ("schema", "verdict"), [(1, Deduplication.PROVEN), *((later, Deduplication.NONE) for later in (2, 3, 4))]
 )
 async def test_what_is_known_of_the_server_is_about_videos(tmp_path: Path, schema: int, verdict: Deduplication) -> None:
     take(schema, tmp_path)
@@ -198,7 +199,7 @@ async def test_jobs_go_on_from_where_they_stood(tmp_path: Path, schema: int) -> 
     assert (resent.state, resent.resends, rewritten.state) == (State.RESENDING, 2, State.NEW)
 
 
-@pytest.mark.parametrize("schema", [2, 3])
+@pytest.mark.parametrize("schema", [2, 3, 4])
 async def test_what_a_person_has_ordered_is_sent(tmp_path: Path, schema: int) -> None:
     take(schema, tmp_path)
     async with opened(tmp_path, is_moved=True, budget=None) as ledger:
@@ -280,6 +281,18 @@ def test_every_row_of_the_mapping_has_its_case() -> None:
     tried = {(before, after) for before, *_, after in CASES}
     assert {(before, after) for before, _, after in STATES_OF_4} | set(WORDS_OF_4.items()) <= tried
     assert {after for *_, after in CASES} == set(State) - {State.HELD_LOST}
+
+
+async def test_what_was_sent_under_another_name_of_its_model_is_known_by_it(tmp_path: Path) -> None:
+    take(4, tmp_path)
+    async with opened(tmp_path, is_moved=True) as ledger:
+        spelled = await find(ledger, "done-elsewhere")
+        models = await ledger.look(lambda reader: reader.read_models())
+    prompt, slug = "The market, done-elsewhere", "fal/grok-video-t2v"
+    assert (spelled.digest, spelled.sent_digest) == tuple(
+        Inputs(prompt, model=model).digest for model in ("Grok Video T2V", slug)
+    )
+    assert models == {"grok video t2v": slug}
 
 
 def test_a_resend_that_was_only_planned_does_not_count(tmp_path: Path) -> None:
@@ -365,8 +378,9 @@ def test_it_can_be_looked_at_before_a_run_has_brought_it_up_to_date(tmp_path: Pa
         told = (reader.count_states()["held"], {row["state"] for row in reader.held()}, reader.sum_credits("june"))
     # The first schema knew no order that has not gone out yet.
     ordered = {State.RESEND_ORDERED} if schema > 1 else set()
-    settleable = {State.HELD_MISSING, State.HELD_UNKNOWN, State.HELD_UNPROVEN, State.OVERDUE} | ordered
-    assert told == (3, settleable, {"estimated": 60, "charged": 65, "may_be_charged": 65, "unpriced": 0})
+    lost = {State.HELD_LOST} if schema > 3 else set()
+    settleable = {State.HELD_MISSING, State.HELD_UNKNOWN, State.HELD_UNPROVEN, State.OVERDUE} | ordered | lost
+    assert told == (3 + len(lost), settleable, {"estimated": 60, "charged": 65, "may_be_charged": 65, "unpriced": 0})
     assert path.read_bytes() == before
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from conftest import SPEED
-from scripted import make_item, make_list, open_api, open_scripted
+from scripted import make_item, make_list, make_page, open_api, open_scripted
 
 from hedra_batch import errors
 from hedra_batch.api.protocol import Api, Phase, Reading
@@ -189,6 +189,35 @@ async def test_a_key_that_is_refused_ends_the_reading() -> None:
     async with open_scripted(list=lambda _: 401) as (api, _):
         with pytest.raises(errors.KeyRefusedError):
             await read(api, [A])
+
+
+async def test_a_list_that_alone_is_forbidden_ends_nothing() -> None:
+    async with open_scripted(list=lambda _: 403, status=answer_status) as (api, _):
+        assert (await read(api, [A, B]), api.reads_together) == ({}, 1)
+        assert isinstance((await read(api, [B]))[B], Reading)
+
+
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 502])
+async def test_a_page_of_a_gateway_is_no_word_of_the_service(status: int) -> None:
+    def page(_request: web.Request) -> web.Response:
+        return make_page(status)
+
+    async with open_scripted(list=page, status=page) as (api, _):
+        outcomes = await read(api, [A])
+    assert isinstance(outcomes[A], errors.UnavailableError)
+
+
+async def test_a_word_that_nobody_knows_is_told_once_and_followed(caplog: pytest.LogCaptureFixture) -> None:
+    words = {A: "Polishing", B: "polishing", C: "moderating"}
+    items = [make_item(remote_id, word) for remote_id, word in words.items()]
+    async with open_scripted(list=lambda _: make_list(*items, make_item("dddddddd", "other"))) as (api, _):
+        for _ in range(2):
+            outcomes = await read(api, words)
+    assert {found.phase for found in outcomes.values() if isinstance(found, Reading)} <= {Phase.RUNNING}
+    assert [message.split("'")[1] for message in caplog.messages if "its documents" in message] == [
+        "polishing",
+        "moderating",
+    ]
 
 
 async def test_one_status_that_cannot_be_read_keeps_nobody_else_waiting() -> None:

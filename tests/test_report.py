@@ -9,7 +9,6 @@ import pytest
 
 from hedra_batch.cli.advice import EDIT_CODES
 from hedra_batch.decide import TRANSIENT_CODES
-from hedra_batch.errors import JobChange, JobsChangedError
 from hedra_batch.ledger.events import GIVEN_UP, OVERDUE, RESULT_LOST, UNKNOWN_OUTCOME, UNPROVEN
 from hedra_batch.report.rows import to_csv, to_json_lines, to_table
 from hedra_batch.report.summary import (
@@ -17,9 +16,7 @@ from hedra_batch.report.summary import (
     MEANINGS,
     Remedy,
     Trouble,
-    describe_change,
     describe_stop,
-    write_changes,
     write_going_on,
     write_last_line,
     write_remedies,
@@ -68,28 +65,6 @@ def test_where_a_command_goes_on_with_more_than_was_begun_it_is_said() -> None:
         "  Not finished yet. To go on with these 12 jobs, and to make what is new among the same "
     )
     assert lines[1:] == ["      run all"]
-
-
-def test_a_change_is_said_field_by_field() -> None:
-    before: dict[str, str | int] = {"prompt": "a", "image": "sha256:1", "duration_ms": 5000}
-    after: dict[str, str | int] = {"prompt": "b", "image": "sha256:2", "model": "m"}
-    said = "prompt 'a' -> 'b'; image has other content; duration_ms '5000' -> (none); model (none) -> 'm'"
-    assert describe_change(before, after) == said
-
-
-def test_edited_jobs_are_named_with_what_can_be_done() -> None:
-    error = JobsChangedError(3, [JobChange("market", "market", {"prompt": "a"}, {"prompt": "b"})])
-    assert list(write_changes(error, "see plan", "buy anew")) == [
-        "You edited 3 jobs that are already paid for, or may be. Nothing was sent.",
-        "  market: prompt 'a' -> 'b'",
-        "  … and 2 more; all of them:",
-        "      see plan",
-        "Choose what you want:",
-        "  Keep the videos as they are, at no cost: undo the edits.",
-        "  Keep them and make the edited ones too, each at its price: give the edited jobs new ids.",
-        "  Buy the edited ones anew, each at its price; the files that are here stay:",
-        "      buy anew",
-    ]
 
 
 def test_a_table_leaves_out_columns_that_are_empty_everywhere() -> None:

@@ -56,6 +56,18 @@ def test_the_bytes_of_a_request_stay_what_they_were(fields: FieldValues, media: 
     assert write(fields, media).decode() == body
 
 
+@pytest.mark.parametrize(("kind", "is_named"), [("video", True), ("image", True), ("voice_clone", False)])
+def test_a_result_is_named_where_its_kind_has_names(kind: str, is_named: bool) -> None:
+    body = json.loads(write_request(KEY, {"prompt": "x", "type": kind}, {}, CATALOGUE.name_on_wire, "chair--turn"))
+    assert body.get("name") == ("chair--turn" if is_named else None)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "ä" * 300, "🎬" * 255])
+def test_a_name_is_cut_to_what_is_published(name: str) -> None:
+    body = json.loads(write_request(KEY, {"prompt": "x"}, {}, CATALOGUE.name_on_wire, name))
+    assert body["name"] == name[:255]
+
+
 def test_a_request_has_the_published_form() -> None:
     fields: FieldValues = {"prompt": "Wind", "aspect_ratio": "16:9", "resolution": "720p"}
     fields |= {"duration_ms": 5000, "image": "sha256:00", "model": "m"}

@@ -112,8 +112,8 @@ def test_what_is_not_paced_takes_no_turn_and_keeps_the_cooldown_all_the_same(
     is_paced: bool, distance_seconds: float
 ) -> None:
     async def work() -> list[float]:
-        lane, other = make_lanes()
-        other.on_failed(errors.ThrottledError("Too many", 10.0), None)
+        lane, _ = make_lanes()
+        lane.on_failed(errors.ThrottledError("Too many", 10.0), None)
         return await send_three(lane, is_paced=is_paced)
 
     times = run_virtually(work)

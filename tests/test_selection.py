@@ -14,7 +14,8 @@ from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.manifest.jobs import Jobs
 from hedra_batch.manifest.loading import load_manifest
 from hedra_batch.planning.plan import Reason, Rules
-from hedra_batch.planning.selection import PAGE_JOBS, FixedSelection, ManifestSelection, page_through, summarize
+from hedra_batch.planning.recognition import PAGE_JOBS
+from hedra_batch.planning.selection import FixedSelection, ManifestSelection, page_through, summarize
 from hedra_batch.state import State
 
 PROMPTS, VARIATIONS = 19, 53
@@ -83,7 +84,7 @@ async def test_only_what_is_selected_is_looked_at(
 
 async def test_a_choice_stays_the_same_whatever_becomes_of_what_was_chosen(ledger: Ledger, jobs: Jobs) -> None:
     chosen = await accept(ledger, next(iter(jobs)))
-    selection = FixedSelection(lambda reader: make_selection(jobs, first=1).planned_jobs(reader))
+    selection = FixedSelection(jobs, lambda reader: make_selection(jobs, first=1).planned_jobs(reader))
     before = await summarize(selection, ledger)
     await fail(ledger, chosen)
     again = await summarize(selection, ledger)

@@ -66,7 +66,7 @@ async def test_where_three_run_at_once_no_more_are_kept_in_flight(tmp_path: Path
     assert 1 <= posts.count(429) <= 5 + 30 / 5
     assert "the API runs no more than 3 generations at once now: the next is submitted when one ends" in log
     assert "4 generations at once are tried now: 5 in a row were accepted" in log
-    assert ("pace goes" in log, "all requests pause" in log) == (False, False)
+    assert ("pace goes" in log, "submissions pause" in log) == (False, False)
 
 
 async def test_whoever_waits_for_an_end_that_is_not_ours_asks_again_after_a_pause(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_whoever_waits_for_an_end_that_is_not_ours_asks_again_after_a_paus
         async with HedraClient(simulator.url, "key-of-the-tests") as somebody:
             await somebody.submit(make_body(1))
         assert (await desk.run_here(), len(list_charged(simulator))) == (0, 2)
-    assert "all requests pause for 0.1 s: the API runs other generations of this account" in read_log(desk)
+    assert "submissions pause for 0.1 s: the API runs other generations of this account" in read_log(desk)
 
 
 async def test_a_window_that_is_used_up_is_waited_for(tmp_path: Path) -> None:
@@ -122,6 +122,11 @@ async def test_a_pace_that_was_cut_comes_back(tmp_path: Path) -> None:
         ({"Retry-After": "soon", "X-RateLimit-Reset": "9"}, 9.0),
         ({"X-RateLimit-Reset": f"{NOON + 30}", **AT_NOON}, 30.0),
         ({"X-RateLimit-Reset": f"{NOON - 30}", **AT_NOON}, 0.0),
+        ({"X-RateLimit-Reset": f"{NOON + 30}000", **AT_NOON}, 30.0),
+        ({"X-RateLimit-Reset": f"{NOON + 30}500.0", **AT_NOON}, 30.5),
+        ({"X-RateLimit-Reset": f"{NOON + 30}000000", **AT_NOON}, 30.0),
+        ({"X-RateLimit-Reset": f"{NOON - 30}000", **AT_NOON}, 0.0),
+        ({"X-RateLimit-Reset": "inf"}, 3600.0),
         ({"X-RateLimit-Reset": "99999"}, 3600.0),
         ({"X-RateLimit-Reset": "nan"}, None),
         ({"Retry-After": "Fri, 99 Foo 2027 08:00:00 GMT"}, None),
@@ -144,6 +149,7 @@ def test_the_window_of_a_limit_says_nothing_of_an_outage() -> None:
     [
         ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "12"}, 12.0),
         ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{NOON + 9}", **AT_NOON}, 9.0),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{NOON + 9}000", **AT_NOON}, 9.0),
         ({"X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "12"}, None),
         ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{NOON - 9}", **AT_NOON}, None),
         ({"X-RateLimit-Remaining": "0"}, None),

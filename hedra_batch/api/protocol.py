@@ -64,6 +64,8 @@ class Reading:
 
     remote_id: str
     phase: Phase
+    #: The server's word for how far it is, where that is none that is known.
+    unknown_word: str | None = None
     #: From 0 to 1.
     progress: float = 0.0
     asset_id: str | None = None
@@ -111,6 +113,12 @@ class Api(Protocol):
     def check_models(self, written: Mapping[str | None, str]) -> None:
         """Refuse names that no one model has, each with a job that asks for it. Raises ManifestError."""
 
+    def spell_models(self) -> Mapping[str, str]:
+        """Return every name that the list has for a model, each with the one that stands for all of them."""
+
+    def name_model(self, written: str) -> str:
+        """Name a model as a request names it."""
+
     def estimate(self, fields: FieldValues) -> Money | None:
         """Say what a request would cost; None where the list does not tell."""
 
@@ -120,14 +128,18 @@ class Api(Protocol):
     async def read_balance(self) -> Money | None:
         """Read what is left, by one try; None where that is not told now."""
 
-    async def upload(self, medium: Medium, name: str, content: bytes) -> Upload:
-        """Bring a file to the server. Costs nothing, so it is repeated until it is there.
+    async def upload(self, medium: Medium, name: str, content: bytes, wanted_id: str = "") -> Upload:
+        """Bring a file to the server, under an id of ours where the server takes one.
 
+        Costs nothing, so it is repeated until it is there.
         Raises JobError where the file is refused, UnfinishedError where the server lost it on the way.
         """
 
-    def write_request(self, key: str, fields: FieldValues, media: Mapping[str, str]) -> bytes:
-        """Write the body of a paid request; `media` has the handle or the URL of each media field."""
+    def write_request(self, key: str, fields: FieldValues, media: Mapping[str, str], name: str = "") -> bytes:
+        """Write the body of a paid request; `media` has the handle or the URL of each media field.
+
+        `name` is for the eyes of whoever looks at the account's results, where there is room for it.
+        """
 
     async def submit(self, body: bytes) -> Acceptance:
         """Send a paid request once, on a connection of its own.

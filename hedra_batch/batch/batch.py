@@ -6,7 +6,7 @@ What the command line adds is words, questions and signals.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -20,24 +20,26 @@ from hedra_batch.errors import (
     EXIT_DONE,
     ConfigurationError,
     HedraBatchError,
-    JobChange,
-    JobsChangedError,
     UsageError,
 )
 from hedra_batch.folder import RunFolder
+from hedra_batch.inputs import PriceKey, Spellings
 from hedra_batch.ledger import events
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.manifest.jobs import Jobs
 from hedra_batch.manifest.loading import Manifest
 from hedra_batch.money import Money
+from hedra_batch.planning.edits import Edits, describe_edits
 from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.quote import Quote
-from hedra_batch.planning.selection import Selection, summarize
+from hedra_batch.planning.recognition import Recognition
+from hedra_batch.planning.selection import ManifestSelection, Selection, page_through, summarize
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Cost, Snapshot
+from hedra_batch.run.renaming import rename_results
 from hedra_batch.run.run import Run
 from hedra_batch.run.settings import RunSettings
-from hedra_batch.state import IN_FLIGHT, TO_SEND, UNSENT, State
+from hedra_batch.state import IN_FLIGHT, PAID, TO_SEND, UNSENT, State
 
 #: What a run goes on with, most likely.
 UNENDED = UNSENT | TO_SEND | IN_FLIGHT | {State.READY}
@@ -46,9 +48,10 @@ UNENDED = UNSENT | TO_SEND | IN_FLIGHT | {State.READY}
 class Batch:
     """A manifest at work in its run folder, for one plan and one run of it. Make it by `open_batch`."""
 
-    def __init__(self, session: Session, manifest: Manifest) -> None:
+    def __init__(self, session: Session, manifest: Manifest, spellings: Spellings) -> None:
         self.session = session
         self.manifest = manifest
+        self._spellings = spellings
         self._request = PlanRequest()
         self._selection: Selection | None = None
         self._run: Run | None = None
@@ -59,25 +62,48 @@ class Batch:
     async def plan(self, request: PlanRequest | None = None) -> PlanSummary:
         """Work out what is to be done.
 
-        Raises UsageError where the ids select nothing, and JobsChangedError rather than buy jobs again in silence that
-        were edited after they were paid for.
+        Jobs that were edited after they may have been paid for wait, unless the request says what becomes of them; what
+        it keeps is written into the ledger. Raises UsageError where the ids select nothing.
         """
         self._request = request = request or PlanRequest()
         ledger = self.session.ledger
         lost_attempts = ledger.loss.highest_attempt if ledger.loss else 0
         rules = Rules(attempts=self.session.settings.attempts, lost_attempts=lost_attempts)
-        self._selection = make_selection(self.manifest.jobs, request, rules)
         await self._look_for_restored(rules)
         await self._ask_models_early()
-        summary = await summarize(self._selection, ledger)
+        summary = await self._recognize(request, rules)
+        if (summary.edits.count or summary.bought) and await self._lacks_models():
+            await self._learn_models()
+            summary = await self._recognize(request, rules)
         try:
             require_selected(summary, self.manifest.jobs, request)
         except UsageError as error:
             await self.session.end(error.exit_code)
             raise
-        if summary.changed:
-            raise JobsChangedError(summary.changed, await self._read_changes(summary))
+        if summary.kept:
+            await self._keep()
         self.session.progress.begin(summary.states)
+        return summary
+
+    async def _recognize(self, request: PlanRequest, rules: Rules) -> PlanSummary:
+        """Have what was paid for count for the jobs that ask for it now, then add up what is to be done.
+
+        Where all jobs are selected, and nothing moves, they are gone through once.
+        """
+        ledger, jobs = self.session.ledger, self.manifest.jobs
+        recognition, summary = Recognition(jobs), None
+        self._selection = make_selection(jobs, request, rules)
+        if isinstance(self._selection, ManifestSelection) and request.selects_all:
+            summary = await summarize(self._selection, ledger, recognition)
+        else:
+            await ledger.look(recognition.look)
+        recognized = await ledger.look(recognition.settle)
+        if recognized:
+            await rename_results(ledger, self.session.workspace.folder, recognized.reassignment)
+            self._selection = make_selection(jobs, request, rules, recognized.committed())
+            summary = None
+        summary = summary or await summarize(self._selection, ledger)
+        summary.note_twins(recognition.twins)
         return summary
 
     async def quote(self, summary: PlanSummary) -> Quote:
@@ -86,6 +112,7 @@ class Batch:
         It is also the first sign that key and address are right. Raises StopRunError and UserError where they are not.
         """
         quote = await (await self._connect()).quote(summary)
+        self._spellings.learn(await self.session.ledger.look(lambda reader: reader.read_models()))
         self._is_priced = True
         before = await self.read_spending()
         self._expected = Spending(
@@ -97,6 +124,11 @@ class Batch:
         """Read what all runs of this edition may have cost so far."""
         return await self.session.ledger.read_spending(self.manifest.jobs.edition)
 
+    async def read_edits(self, summary: PlanSummary) -> Edits:
+        """Read what differs in the edited jobs that wait for a person, and price them as they are now."""
+        quote = self._price(summary.edits.price_keys)
+        return await self.session.ledger.look(lambda reader: describe_edits(summary.edits, quote, reader))
+
     async def run(self, summary: PlanSummary) -> None:
         """Process what was planned as far as it goes. Raises StopRunError when it cannot go on.
 
@@ -106,6 +138,14 @@ class Batch:
             await self.quote(summary)
         if self._selection:
             await (await self._connect()).process(self._selection, summary)
+
+    async def follow(self, summary: PlanSummary) -> None:
+        """Follow and fetch what an earlier run sent, and buy nothing: what a run does that may not buy.
+
+        Raises StopRunError when it cannot go on.
+        """
+        if self._selection:
+            await (await self._connect()).follow(self._selection, summary)
 
     async def take_snapshot(self) -> Snapshot:
         """Look at the run as it is at this moment, for whoever shows it."""
@@ -139,7 +179,7 @@ class Batch:
         reasons = Reasons(stopped_by, closed_by, signal_number)
         jobs = self.manifest.jobs
         selection = self._selection or make_selection(jobs, self._request, Rules())
-        return await record_end(self.session, self.manifest.name, jobs.edition, selection, reasons)
+        return await record_end(self.session, self.manifest.name, jobs.edition, selection, reasons, self._price)
 
     async def _look_for_restored(self, rules: Rules) -> None:
         """Look for what a ledger that was put back does not know, before it is said what is to be bought."""
@@ -155,18 +195,39 @@ class Batch:
             # To survey a large batch takes longer than the answer, which is then there when it is wanted.
             (await self._connect()).ask_models()
 
+    async def _lacks_models(self) -> bool:
+        """Tell whether what was sent may have been spelled otherwise, without any list of models that tells."""
+        is_offline = self._request.settlement is Settlement.ABANDON
+        return (
+            not is_offline
+            and not self._spellings
+            and await self.session.ledger.look(lambda reader: reader.has_any(PAID))
+        )
+
+    async def _learn_models(self) -> None:
+        await (await self._connect()).learn_models()
+        self._spellings.learn(await self.session.ledger.look(lambda reader: reader.read_models()))
+
     async def _connect(self) -> Run:
         if self._run is None:
             self._run = await self.session.connect(self._request.settlement)
         return self._run
 
-    async def _read_changes(self, summary: PlanSummary) -> list[JobChange]:
-        changes = []
-        for planned in summary.first_changed:
-            if planned.job and planned.latest:
-                attempt = await self.session.ledger.attempt(planned.latest.attempt_key)
-                changes.append(JobChange(planned.job.id, planned.label, attempt.fields, planned.job.inputs.fields))
-        return changes
+    def _price(self, price_keys: Mapping[PriceKey, int]) -> Quote:
+        """Price some jobs by the list, if there was a reason to ask for it."""
+        return Quote(self._run.price(price_keys) if self._run else {None: sum(price_keys.values())})
+
+    async def _keep(self) -> None:
+        """Note for each edited job that what was bought for it counts for what it asks for now."""
+        assert self._selection, "it was planned"
+        async for page in page_through(self._selection, self.session.ledger):
+            await self.session.ledger.keep(
+                [
+                    (one.latest.attempt_key, one.job.inputs.digest)
+                    for one in page
+                    if one.is_kept and one.job and one.latest
+                ]
+            )
 
 
 @asynccontextmanager
@@ -187,7 +248,8 @@ async def open_batch(
     if neighbour and on_neighbour:
         await on_neighbour(neighbour)
     async with open_session(workspace, settings) as session:
-        yield Batch(session, manifest)
+        spellings = Spellings(await session.ledger.look(lambda reader: reader.read_models()))
+        yield Batch(session, replace(manifest, jobs=manifest.jobs.with_spellings(spellings)), spellings)
 
 
 def apply_manifest(manifest: Manifest, settings: RunSettings | None = None) -> RunSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -11,9 +11,12 @@ from hedra_batch import __version__
 from hedra_batch.batch.session import Session
 from hedra_batch.clock import CLOCK, to_text
 from hedra_batch.errors import HedraBatchError, WriteError
+from hedra_batch.inputs import PriceKey
 from hedra_batch.ledger.opening import open_reader
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.planning.edits import Edits, describe_edits
+from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.result import RunResult, judge
 from hedra_batch.planning.selection import Selection
 
@@ -42,9 +45,18 @@ class FinishedRun:
     reasons: Reasons
     #: The first jobs that are held or failed, each with what the ledger says of why.
     troubles: Sequence[tuple[LatestAttempt, str]] = field(default_factory=list)
+    #: The jobs that were edited after they may have been paid for.
+    edits: Edits = field(default_factory=Edits)
 
 
-async def record_end(session: Session, name: str, edition: str, selection: Selection, reasons: Reasons) -> FinishedRun:
+async def record_end(
+    session: Session,
+    name: str,
+    edition: str,
+    selection: Selection,
+    reasons: Reasons,
+    price: Callable[[Mapping[PriceKey, int]], Quote],
+) -> FinishedRun:
     """Judge the selected jobs as they stand now, and write it down, whatever ended the run.
 
     What cannot be written becomes the reason of the end. Raises LedgerError where the ledger cannot even be read.
@@ -55,6 +67,7 @@ async def record_end(session: Session, name: str, edition: str, selection: Selec
         result = _judge(session, selection, reader, reasons)
         latest_attempts = [*result.first_held, *result.first_failed] if reader else []
         troubles = [(latest, reader.read_error(latest.attempt_key)) for latest in latest_attempts if reader]
+        edits = describe_edits(result.edits, price(result.edits.price_keys), reader) if reader else Edits()
         try:
             await session.end(result.exit_code)
         except WriteError as error:
@@ -65,7 +78,7 @@ async def record_end(session: Session, name: str, edition: str, selection: Selec
         except WriteError as error:
             reasons = replace(reasons, stopped_by=reasons.stopped_by or error)
             result = _judge(session, selection, reader, reasons)
-    return FinishedRun(result, reasons, troubles)
+    return FinishedRun(result, reasons, troubles, edits)
 
 
 def _judge(session: Session, selection: Selection, reader: LedgerReader | None, reasons: Reasons) -> RunResult:

@@ -20,14 +20,11 @@ from hedra_batch.ledger.identity import Identity, fingerprint
 from hedra_batch.ledger.opening import open_reader
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import LatestAttempt
-from hedra_batch.planning.plan import FOLLOWED
+from hedra_batch.planning.plan import counts_for
 from hedra_batch.planning.selection import pair
-from hedra_batch.state import State
+from hedra_batch.state import PAID
 
 logger = logging.getLogger(__name__)
-
-#: Sent, and not ended without a result.
-PAID = FOLLOWED | {State.DONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +186,7 @@ def _count(jobs: Iterable[Job], request: PlanRequest, reader: LedgerReader) -> t
 
 def _is_held(job: Job, latest: LatestAttempt | None) -> bool:
     """Tell whether what was paid for is what a job asks for."""
-    return latest is not None and latest.state in PAID and latest.digest == job.inputs.digest
+    return latest is not None and latest.state in PAID and counts_for(job, latest)
 
 
 def _is_same(one: Path, another: Path) -> bool:

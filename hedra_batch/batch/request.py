@@ -11,7 +11,8 @@ from hedra_batch.decide import Settlement
 from hedra_batch.errors import UsageError
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.planning.plan import PlannedJob, Rules, judge_retry, judge_settled
-from hedra_batch.planning.selection import FixedSelection, JobSource, ManifestSelection, Selection, pair
+from hedra_batch.planning.recognition import JobSource, Recognized
+from hedra_batch.planning.selection import FixedSelection, ManifestSelection, pair
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.state import HELD, SETTLEABLE, State
 
@@ -29,21 +30,30 @@ class PlanRequest:
     first: int | None = None
     #: Whether jobs that were edited after they may have been paid for are bought anew.
     rebuys_changed: bool = False
+    #: Whether what was bought for such jobs counts for them as they are now.
+    keeps_changed: bool = False
     #: Patterns for the error codes of failed jobs, which alone are made anew; None to retry none.
     retried_codes: tuple[str, ...] | None = None
     #: What a person has decided about held and overdue jobs, which alone are processed; None where nothing is decided.
     settlement: Settlement | None = None
 
+    @property
+    def selects_all(self) -> bool:
+        """Whether it is about every job of the manifest."""
+        return not self.ids and self.first is None and self.retried_codes is None and self.settlement is None
 
-def make_selection(jobs: JobSource, request: PlanRequest, rules: Rules) -> Selection:
+
+def make_selection(
+    jobs: JobSource, request: PlanRequest, rules: Rules, recognized: Recognized | None = None
+) -> ManifestSelection | FixedSelection:
     if request.settlement is not None:
         settlement = request.settlement
-        return FixedSelection(lambda reader: _choose_settled(jobs, request.ids, settlement, reader))
+        return FixedSelection(jobs, lambda reader: _choose_settled(jobs, request.ids, settlement, reader))
     if request.retried_codes is not None:
         codes = request.retried_codes
-        return FixedSelection(lambda reader: _choose_retried(jobs, request, codes, rules, reader))
-    rules = replace(rules, rebuys_changed=request.rebuys_changed)
-    return ManifestSelection(jobs, rules, lambda job_id: matches(job_id, request.ids), request.first)
+        return FixedSelection(jobs, lambda reader: _choose_retried(jobs, request, codes, rules, reader))
+    rules = replace(rules, rebuys_changed=request.rebuys_changed, keeps_changed=request.keeps_changed)
+    return ManifestSelection(jobs, rules, lambda job_id: matches(job_id, request.ids), request.first, recognized)
 
 
 def require_selected(summary: PlanSummary, jobs: JobSource, request: PlanRequest) -> None:

@@ -13,6 +13,7 @@ from hedra_batch.decide import Settlement
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.records import ResultFile
 from hedra_batch.progress import Progress
+from hedra_batch.run.renaming import finish_renames
 from hedra_batch.run.run import Run
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.run.wiring import Account, open_run
@@ -74,6 +75,7 @@ async def open_session(workspace: Workspace, settings: RunSettings) -> AsyncIter
         # From here on something may be paid for, whatever ends the process.
         memory.remember(workspace, ledger.identity)
         stack.callback(lambda: memory.forget_unpaid(workspace, ledger.identity))
+        await finish_renames(ledger, folder)
         session = Session(workspace, settings, ledger)
         stack.push_async_callback(session.disconnect)
         yield session

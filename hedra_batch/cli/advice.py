@@ -67,8 +67,9 @@ def name_these(options: RunOptions, ids: Sequence[str], count: int) -> list[str]
 
 
 def repeat_selection(options: RunOptions) -> list[str]:
-    """Select the same jobs again, for `run` or `plan` after one of them."""
-    return [*name_jobs(options.ids), *(["--first", str(options.first)] if options.first else [])]
+    """Select the same jobs again, for `run` or `plan`; of a `retry`, whose --first counts other jobs, all its ids."""
+    first = options.first if is_repeatable(options) else None
+    return [*name_jobs(options.ids), *(["--first", str(first)] if first else [])]
 
 
 def is_repeatable(options: RunOptions) -> bool:
@@ -79,6 +80,11 @@ def is_repeatable(options: RunOptions) -> bool:
 def find_way(options: RunOptions) -> str:
     """Say, at the end of a sentence, how a person goes on after the command at hand."""
     return AGAIN if is_repeatable(options) else LATER
+
+
+def select_edited(options: RunOptions, count: int, ids: tuple[str, ...]) -> list[str]:
+    """Select edited jobs alone, by their ids; where they are more than are named, the same jobs again."""
+    return name_jobs(ids) if len(ids) == count else repeat_selection(options)
 
 
 def write_command(options: RunOptions, name: str, *further: str, edition: str | None = None) -> str:

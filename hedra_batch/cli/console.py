@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from hedra_batch.batch.ending import FinishedRun
@@ -17,8 +18,8 @@ from hedra_batch.cli.advice import (
     advise,
     is_repeatable,
     name_jobs,
-    name_these,
     repeat_selection,
+    select_edited,
     write_command,
 )
 from hedra_batch.cli.logs import admit, log_to, make_line_handler, make_warning_handler, redact
@@ -27,8 +28,6 @@ from hedra_batch.cli.workspace import describe_path
 from hedra_batch.errors import (
     EXIT_DONE,
     EXIT_UNFINISHED,
-    HedraBatchError,
-    JobsChangedError,
     UnconfirmedError,
     UnfinishedError,
     UserError,
@@ -37,16 +36,17 @@ from hedra_batch.job import NAMED_LIMIT
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.money import Money
+from hedra_batch.planning.edits import Edits
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.result import RunResult
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import TakeSnapshot
+from hedra_batch.report.edits import EditCommands, EditNotice, write_edits, write_question
 from hedra_batch.report.summary import (
     AGAIN,
     Remedy,
     Trouble,
     describe_next,
-    write_changes,
     write_going_on,
     write_last_line,
     write_remedies,
@@ -62,6 +62,17 @@ logger = logging.getLogger(__name__)
 QUIET_CODES = (EXIT_DONE, EXIT_UNFINISHED)
 #: Its records go to the log file only: the terminal has them already.
 transcript = logging.getLogger("hedra_batch.transcript")
+
+
+class Choice(Enum):
+    """What a person can choose for edited jobs."""
+
+    KEEP = auto()
+    BUY = auto()
+    WAIT = auto()
+
+
+_CHOICES = {"k": Choice.KEEP, "keep": Choice.KEEP, "b": Choice.BUY, "buy": Choice.BUY}
 
 
 class Console:
@@ -109,23 +120,37 @@ class Console:
         if budget is not None and spending is not None:
             parts.append(f"budget {budget} ({spending.spent.amount} spent)")
         line = f"{self._name}: {', '.join(parts)}"
-        self._write_line(line if summary.processed or summary.changed else f"{line}: nothing to do")
+        self._write_line(line if summary.processed or summary.edits.count else f"{line}: nothing to do")
+        for twins in summary.describe_twins():
+            self._write_line(f"{self._name}: {twins}")
 
     async def confirm(self, quote: Quote) -> None:
         """Ask on a terminal whether to buy that much. Raises UnconfirmedError elsewhere, UnfinishedError after a no."""
-        if not _is_asked():
+        if not _can_ask():
             raise UnconfirmedError(
                 f"{quote.count} new videos need your consent: add a line such as 'budget: 500 credits' to the "
                 "manifest, or --budget 500, or --yes. Nothing was bought."
             )
-        print(f"Buy {quote.describe()}? [y/N] ", end="", file=sys.stderr, flush=True)
+        if await self._ask(f"Buy {quote.describe()}? [y/N] ") not in ("y", "yes"):
+            raise UnfinishedError("Nothing was bought, since you did not say yes.")
+
+    async def choose(self, edits: Edits) -> Choice:
+        """Ask on a terminal what becomes of all edited jobs; elsewhere, and without a clear answer, they wait."""
+        if not edits.count or not _can_ask():
+            return Choice.WAIT
+        for line in write_question(_make_notice(edits)):
+            self.say(line)
+        answer = await self._ask("Keep, buy or wait? [k/b/W] ")
+        return _CHOICES.get(answer, Choice.WAIT)
+
+    async def _ask(self, question: str) -> str:
+        """Ask for a word; an empty one is also the end of the input."""
+        print(question, end="", file=sys.stderr, flush=True)
         try:
-            answer = await _read_answer()
+            return (await _read_answer()).strip().casefold()
         except asyncio.CancelledError:
             self.say("\nNothing was bought.")
             raise
-        if answer.strip().casefold() not in ("y", "yes"):
-            raise UnfinishedError("Nothing was bought, since you did not say yes.")
 
     def write_end(self, finished: FinishedRun, *, is_stopped: bool) -> None:
         """Say why it ended, the last line, and under it what a person may want to settle."""
@@ -135,13 +160,15 @@ class Console:
         # With --quiet, what closed submitting has not been printed yet.
         for reason in (reasons.stopped_by, reasons.closed_by if self._options.is_quiet else None):
             if reason:
-                self.say(f"hedra-batch: {self._describe_reason(reason)}")
+                self.say(f"hedra-batch: {reason}")
         videos = describe_path(self._folder.path / "videos")
         self.say(write_last_line(self._name, result.counts, result.exit_code, videos))
         remedies = self._find_remedies(finished.troubles[:NAMED_LIMIT])
         others = result.troubled - len(finished.troubles[:NAMED_LIMIT])
         for line in write_remedies(remedies, others, write_command(self._options, "results")):
             self.say(line)
+        if finished.edits.count:
+            self._write_edits(finished.edits)
         for line in self._write_next(finished, is_stopped=is_stopped):
             self.say(line)
 
@@ -159,24 +186,21 @@ class Console:
         if self._screen and not self._screen.close():
             logger.warning("the terminal takes nothing, so what it has not shown stands here only")
 
-    def _describe_reason(self, reason: HedraBatchError) -> str:
-        if not isinstance(reason, JobsChangedError):
-            return str(reason)
-        selection = self._select_changed(reason)
-        plan_command = write_command(self._options, "plan", *selection)
-        rebuy_command = write_command(self._options, "run", *selection, "--rebuy-changed")
-        return "\n".join(write_changes(reason, plan_command, rebuy_command))
-
-    def _select_changed(self, reason: JobsChangedError) -> list[str]:
-        if is_repeatable(self._options):
-            return repeat_selection(self._options)
-        return name_these(self._options, [change.job_id for change in reason.changes], reason.count)
+    def _write_edits(self, edits: Edits) -> None:
+        edited = select_edited(self._options, edits.count, tuple(edit.job_id for edit in edits.first))
+        commands = EditCommands(
+            plan=write_command(self._options, "plan", *repeat_selection(self._options)),
+            keep=write_command(self._options, "run", *edited, "--keep-changed"),
+            rebuy=write_command(self._options, "run", *edited, "--rebuy-changed"),
+        )
+        for line in write_edits(_make_notice(edits), commands):
+            self.say(line)
 
     def _write_next(self, finished: FinishedRun, *, is_stopped: bool) -> Iterator[str]:
         """Say how to go on, unless there is nothing to go on with or something else must be decided first."""
         result, stopped_by = finished.result, finished.reasons.stopped_by
         reason = stopped_by or finished.reasons.closed_by
-        if isinstance(stopped_by, UserError | UnfinishedError | JobsChangedError):
+        if isinstance(stopped_by, UserError | UnfinishedError):
             return
         if not reason and not is_stopped and result.exit_code != EXIT_UNFINISHED:
             return
@@ -226,15 +250,19 @@ async def confirm_neighbour(line: str, *, is_confirmed: bool) -> None:
     Raises UnfinishedError after a no. There is no log yet: what is said here comes before the run folder.
     """
     say(line)
-    if is_confirmed or not _is_asked():
+    if is_confirmed or not _can_ask():
         return
     print("Begin a new folder all the same? [y/N] ", end="", file=sys.stderr, flush=True)
     if (await _read_answer()).strip().casefold() not in ("y", "yes"):
         raise UnfinishedError("Nothing was sent, since you did not say yes.")
 
 
-def _is_asked() -> bool:
-    """Tell whether there is a person to answer."""
+def _make_notice(edits: Edits) -> EditNotice:
+    changes = [(edit.label, edit.sent, edit.wanted) for edit in edits.first]
+    return EditNotice(edits.count, edits.unended, ", ".join(edits.quote.describe_price()), changes)
+
+
+def _can_ask() -> bool:
     return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
 
 

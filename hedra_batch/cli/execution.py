@@ -5,20 +5,22 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hedra_batch import __version__
 from hedra_batch.batch.batch import Batch, apply_manifest, open_batch
 from hedra_batch.batch.neighbours import describe
+from hedra_batch.batch.request import PlanRequest
 from hedra_batch.batch.workspace import Workspace
 from hedra_batch.cli.advice import find_way
-from hedra_batch.cli.console import Console, confirm_neighbour
+from hedra_batch.cli.console import Choice, Console, confirm_neighbour
 from hedra_batch.cli.loop import name_loop, run_on_loop
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.cli.signals import Stop
 from hedra_batch.cli.workspace import TRIAL_SPEED, describe_path, find_edition, find_workspace
-from hedra_batch.errors import HedraBatchError, LockedError, UsageError
+from hedra_batch.errors import HedraBatchError, LockedError, ManifestError, UnconfirmedError, UsageError
 from hedra_batch.manifest.loading import Manifest, load_manifest
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.report.summary import describe_stop
@@ -145,15 +147,28 @@ class _Execution:
 
     async def _plan_and_run(self) -> None:
         batch = self._batch
-        summary = await batch.plan(self._options.request)
-        await self._stop.guard(self._offer(summary))
-        if not self._stop.is_stopped:
-            async with self._console.show(batch.take_snapshot):
-                await self._stop.guard(batch.run(summary))
+        planned = await batch.plan(self._options.request)
+        try:
+            summary = await self._stop.guard(self._offer(planned))
+        except (ManifestError, UnconfirmedError):
+            # A person must do something before anything is bought; what was bought needs nobody for that.
+            if planned.sent:
+                logger.info("Nothing is bought now. What was bought before is followed and fetched first.")
+            await self._process(batch.follow(planned))
+            raise
+        if summary and not self._stop.is_stopped:
+            await self._process(batch.run(summary))
 
-    async def _offer(self, summary: PlanSummary) -> None:
-        """Say what would be bought and for how much, and have it confirmed where nothing else bounds it."""
+    async def _process(self, work: Coroutine[Any, Any, None]) -> None:
+        async with self._console.show(self._batch.take_snapshot):
+            await self._stop.guard(work)
+
+    async def _offer(self, summary: PlanSummary) -> PlanSummary:
+        """Say what will be bought and for how much, and have it confirmed where nothing else bounds it."""
         quote = await self._batch.quote(summary)
+        if request := await self._ask_about_edits(summary):
+            summary = await self._batch.plan(request)
+            quote = await self._batch.quote(summary)
         session = self._batch.session
         budget = session.settings.budget
         spending = await self._batch.read_spending() if budget is not None else None
@@ -161,3 +176,14 @@ class _Execution:
         is_bounded = budget is not None or self._options.is_confirmed or session.workspace.is_local
         if quote.count > UNCONFIRMED_LIMIT and not is_bounded:
             await self._console.confirm(quote)
+        return summary
+
+    async def _ask_about_edits(self, summary: PlanSummary) -> PlanRequest | None:
+        """Return what is requested now that a person has chosen for the edited jobs; None where they wait."""
+        request = self._options.request
+        if request.retried_codes is not None or request.settlement is not None:
+            return None
+        choice = await self._console.choose(await self._batch.read_edits(summary))
+        if choice is Choice.WAIT:
+            return None
+        return replace(request, keeps_changed=choice is Choice.KEEP, rebuys_changed=choice is Choice.BUY)

@@ -67,6 +67,7 @@ class RunOptions:
     #: Whether a person has said that any number may be bought.
     is_confirmed: bool = False
     rebuys_changed: bool = False
+    keeps_changed: bool = False
     #: Error codes of the failed jobs to retry; None for a command that retries none.
     retried_codes: tuple[str, ...] | None = None
     #: What a person has decided about held jobs; None for a command that settles none.
@@ -84,7 +85,9 @@ class RunOptions:
     def request(self) -> PlanRequest:
         from hedra_batch.batch.request import PlanRequest
 
-        return PlanRequest(self.ids, self.first, self.rebuys_changed, self.retried_codes, self.settlement)
+        return PlanRequest(
+            self.ids, self.first, self.rebuys_changed, self.keeps_changed, self.retried_codes, self.settlement
+        )
 
 
 def combine(options: list[Callable[[F], F]]) -> Callable[[F], F]:
@@ -166,8 +169,25 @@ def first_option(help_text: str) -> Callable[[F], F]:
     return click.option("--first", type=COUNT, metavar="N", help=help_text)
 
 
-def rebuy_option(help_text: str) -> Callable[[F], F]:
-    return click.option("--rebuy-changed", "rebuys_changed", is_flag=True, help=help_text)
+def _refuse_both(context: click.Context, param: click.Parameter, value: bool) -> bool:
+    """Take one of the two choices about edited jobs."""
+    other = {"keeps_changed": "rebuys_changed", "rebuys_changed": "keeps_changed"}[param.name or ""]
+    if value and context.params.get(other):
+        raise click.UsageError(
+            "--keep-changed and --rebuy-changed exclude each other: say one of them, with --id for the jobs it is for."
+        )
+    return value
+
+
+def changed_options(keep_help: str, rebuy_help: str) -> Callable[[F], F]:
+    """What becomes of jobs that were edited after they may have been paid for."""
+    flags = (("--keep-changed", "keeps_changed", keep_help), ("--rebuy-changed", "rebuys_changed", rebuy_help))
+    return combine(
+        [
+            click.option(flag, name, is_flag=True, callback=_refuse_both, help=help_text)
+            for flag, name, help_text in flags
+        ]
+    )
 
 
 def simulate_option(help_text: str) -> Callable[[F], F]:

@@ -11,12 +11,12 @@ import click
 from hedra_batch.cli.help import show_examples
 from hedra_batch.cli.options import (
     RunOptions,
+    changed_options,
     edition_option,
     first_option,
     folder_option,
     ids_option,
     manifest_argument,
-    rebuy_option,
     simulate_option,
 )
 from hedra_batch.errors import EXIT_DONE
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 @edition_option("Plan a run of this edition")
 @ids_option
 @first_option("Only the first N jobs, in the order of the manifest.")
-@rebuy_option("Plan as for a run that buys jobs anew which were edited after they were paid for.")
+@changed_options(
+    "Plan as for a run that keeps the videos of jobs which were edited after they were paid for.",
+    "Plan as for a run that buys jobs anew which were edited after they were paid for.",
+)
 @folder_option
 @simulate_option("Plan a trial: its run folder is <name>.sim.")
 def plan(**flags: Any) -> int:
@@ -44,9 +47,11 @@ def plan(**flags: Any) -> int:
     """
     from hedra_batch.batch.request import make_selection, require_selected
     from hedra_batch.cli.workspace import check_folder, find_edition, find_folder
+    from hedra_batch.inputs import Spellings
     from hedra_batch.ledger.opening import open_reader
     from hedra_batch.manifest.loading import load_manifest
     from hedra_batch.planning.plan import Rules
+    from hedra_batch.planning.recognition import Recognition
     from hedra_batch.planning.summary import PlanSummary
     from hedra_batch.report.terminal import say
 
@@ -58,9 +63,15 @@ def plan(**flags: Any) -> int:
     with open_reader(folder.ledger) as reader:
         rules = Rules(attempts=manifest.attempts, lost_attempts=reader.read_lost_attempts() if reader else 0)
         summary = PlanSummary()
-        planned_jobs = make_selection(manifest.jobs, options.request, rules).planned_jobs(reader)
+        jobs = manifest.jobs.with_spellings(Spellings(reader.read_models() if reader else {}))
+        recognition = Recognition(jobs)
+        if reader:
+            recognition.look(reader)
+        recognized = recognition.settle(reader) if reader else None
+        planned_jobs = make_selection(jobs, options.request, rules, recognized).planned_jobs(reader)
         sys.stdout.writelines(_write_plan(planned_jobs, summary, manifest.jobs.edition))
     require_selected(summary, manifest.jobs, options.request)
+    summary.note_twins(recognition.twins)
     for line in _write_outcome(options, summary):
         say(line)
     if manifest.budget is not None:
@@ -73,18 +84,31 @@ def _write_plan(planned_jobs: Iterable[PlannedJob], summary: PlanSummary, editio
         summary.add(planned)
         left = "left the manifest" if planned.identity[0] == edition else "of another edition"
         note = "" if planned.job else f"  ({left})"
+        if planned.is_kept:
+            note = "  (edited; its video is kept for it)"
+        elif planned.is_beside:
+            note = "  (bought for an earlier wording and still followed)"
+        elif planned.formerly:
+            note = f"  (renamed from {planned.formerly})"
         yield f"{planned.reason:8} {planned.label}{note}\n"
 
 
 def _write_outcome(options: RunOptions, summary: PlanSummary) -> Iterator[str]:
     """Say what it comes to, and what a run leaves to a person."""
-    from hedra_batch.cli.advice import write_command
+    from hedra_batch.cli.advice import select_edited, write_command
     from hedra_batch.planning.plan import Reason
     from hedra_batch.planning.quote import Quote
 
     yield ", ".join([Quote({None: summary.bought}).describe_count(), *summary.describe_rest()])
-    if summary.changed:
-        yield "Jobs marked as changed were edited after they were paid for, so a run stops and says what you can do."
+    yield from summary.describe_twins()
+    if summary.edits.count:
+        named = tuple(job.id for job, _ in summary.edits.first)
+        edited = select_edited(options, summary.edits.count, named)
+        yield "Jobs marked as changed were edited after they were paid for. They wait, and all else goes on."
+        yield "To keep their videos for the edited jobs, 0 credits; undoing the edits costs nothing either:"
+        yield f"    {write_command(options, 'run', *edited, '--keep-changed')}"
+        yield "To buy them anew, each at its price; the files that are here stay:"
+        yield f"    {write_command(options, 'run', *edited, '--rebuy-changed')}"
     if summary.reasons[Reason.FAILED]:
         yield from _write_retry(options, summary)
     if summary.reasons[Reason.HELD]:

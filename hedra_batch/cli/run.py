@@ -9,12 +9,12 @@ import click
 from hedra_batch.cli.help import show_examples
 from hedra_batch.cli.options import (
     RunOptions,
+    changed_options,
     edition_option,
     first_option,
     ids_option,
     manifest_argument,
     purchase_options,
-    rebuy_option,
 )
 
 
@@ -29,14 +29,18 @@ from hedra_batch.cli.options import (
 @edition_option("Make all videos anew under this label, beside the others")
 @ids_option
 @first_option("Only the first N jobs, in the order of the manifest.")
-@rebuy_option("Buy jobs anew that were edited after they were paid for; without it a run stops and says which.")
+@changed_options(
+    "Have the videos of jobs that were edited after they were paid for count for the edited jobs, at no cost.",
+    "Buy jobs anew that were edited after they were paid for; with neither flag they wait, and all else goes on.",
+)
 @purchase_options
 def run(**flags: Any) -> int:
     """Make every video of MANIFEST that is not made yet.
 
     It says first how many videos it buys and for how much. The same line again goes on where the last run was, and pays
     for nothing twice: what is done is skipped, what is being made is followed, what is missing is downloaded. Jobs that
-    failed stay failed; `retry` makes them anew.
+    failed stay failed; `retry` makes them anew. Jobs that were edited after they were paid for wait for
+    you to choose.
     """
     from hedra_batch.cli.execution import execute
 

@@ -12,8 +12,12 @@ from hedra_batch.ledger.backend import ConflictError, Tables, TakenError
 from hedra_batch.ledger.events import UNKNOWN_OUTCOME, Event
 from hedra_batch.ledger.records import (
     ATTEMPT_COLUMNS,
+    Purchase,
+    Reassignment,
     evolve,
+    inputs_columns,
     job_columns,
+    label_columns,
     make_attempt,
     money_columns,
     to_attempt,
@@ -33,14 +37,33 @@ def fetch_many(tables: Tables, keys: Sequence[int]) -> list[Attempt]:
     return [to_attempt(row) for row in tables.find("attempts", ATTEMPT_COLUMNS, {"attempt_key": list(keys)})]
 
 
-def insert(tables: Tables, job: Job, number: int, state: State, columns: Mapping[str, object]) -> Attempt:
-    """Record a new attempt, which is its job's latest from now on."""
+def insert(tables: Tables, job: Job, purchase: Purchase, state: State, columns: Mapping[str, object]) -> Attempt:
+    """Record a new attempt, which its job stands by from now on."""
     job_identity = {"edition": job.edition, "job_id": job.id}
-    if number > 1:
-        tables.update("attempts", {**job_identity, "latest": True}, {"latest": 0})
-    own = {"bought_as": job.id, "number": number, "latest": 1, "state": state}
-    values = {**job_identity, **own, **job_columns(job), **columns}
-    return make_attempt(tables.insert("attempts", money_columns(values)), values, job)
+    tables.update("attempts", {**job_identity, "latest": True}, {"latest": 0})
+    own = {"bought_as": purchase.bought_as, "number": purchase.number, "latest": 1, "state": state}
+    inputs = inputs_columns(purchase.fields, purchase.digest, purchase.sent_digest)
+    values = {**job_identity, **own, **inputs, **label_columns(job), **columns}
+    return make_attempt(tables.insert("attempts", money_columns(values)), values, purchase.fields)
+
+
+def find_next_number(tables: Tables, job: Job, least: int) -> int:
+    """Find the number of a new attempt: above all that were ever bought under the id, whichever job they count for."""
+    bought = tables.find("attempts", ("number",), {"edition": job.edition, "bought_as": job.id})
+    return max([least, *(int(number) + 1 for (number,) in bought)])
+
+
+def reassign(tables: Tables, change: Reassignment) -> None:
+    """Have attempts count for other jobs; what they were bought under stays."""
+    for edition, job_id in change.standings:
+        tables.update("attempts", {"edition": edition, "job_id": job_id, "latest": True}, {"latest": 0})
+    for moved, job in change.moves:
+        tables.update(
+            "attempts", {"attempt_key": moved.attempt_key}, {"job_id": job.id, "latest": 0, **label_columns(job)}
+        )
+    for key in change.standings.values():
+        if key is not None:
+            tables.update("attempts", {"attempt_key": key}, {"latest": 1})
 
 
 def rewrite(tables: Tables, key: int, job: Job, now: str) -> Attempt:
@@ -127,10 +150,10 @@ def settle_interrupted(tables: Tables, clock: Clock) -> None:
             adds = {"unknown_sends": 1}
         if target is State.NEW:
             changes["body"] = None
-        tables.update("attempts", {"latest": True, "state": state}, changes, adds)
+        tables.update("attempts", {"state": state}, changes, adds)
 
 
 def restart_windows(tables: Tables, mark: str) -> None:
     """Begin the quiet windows anew where a time is not known in which the same request may have been sent again."""
     states = sorted(UNSETTLED | {State.HELD_UNPROVEN, State.HELD_UNKNOWN})
-    tables.update("attempts", {"latest": True, "state": states}, {"unknown_mark": mark})
+    tables.update("attempts", {"state": states}, {"unknown_mark": mark})

@@ -14,7 +14,7 @@ from hedra_batch.state import State
 
 T = TypeVar("T")
 
-Table = Literal["info", "runs", "attempts", "uploads", "deduplication"]
+Table = Literal["info", "runs", "attempts", "uploads", "deduplication", "models"]
 #: What rows must have: a value, one of several, None for nothing, and True for a column that is 1.
 Condition = Mapping[str, object]
 Changes = Mapping[str, object]

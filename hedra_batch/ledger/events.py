@@ -73,9 +73,17 @@ def _leading_to(target: State) -> frozenset[State]:
 _BEFORE_ACCEPTED = _leading_to(State.ACCEPTED)
 
 
-def reserve(request_key: str, body: bytes, price: Money | None, eta_seconds: float | None = None) -> Event:
+def reserve(
+    request_key: str,
+    body: bytes,
+    price: Money | None,
+    eta_seconds: float | None = None,
+    sent_digest: str | None = None,
+) -> Event:
     """Key, body and price are on disk before anything is sent."""
-    sets = {"request_key": request_key, "body": body, "estimated": price, "eta_seconds": eta_seconds}
+    sets: dict[str, object] = {"request_key": request_key, "body": body, "estimated": price, "eta_seconds": eta_seconds}
+    if sent_digest:
+        sets["sent_digest"] = sent_digest
     return Event(_from(State.NEW), State.RESERVED, sets, guard=Guard.RESERVE)
 
 

@@ -170,8 +170,8 @@ class Identity:
             raise ConfigurationError(
                 f"Two manifests have the name '{self.manifest}': {first}, which this run folder belongs to, and "
                 f"{binding.manifest_file}. Nothing was sent. Write another name into the second one, as in "
-                f"'name: {to_yaml(self.manifest + '-2')}'; all of it is bought then. If it takes the place of the first, move the "
-                "first one away."
+                f"'name: {to_yaml(self.manifest + '-2')}'; all of it is bought then. If it takes the place of the "
+                "first, move the first one away."
             )
 
     def _require_account(self, binding: Binding, given: str, *, same_account: bool) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from hedra_batch import __version__
@@ -25,7 +26,8 @@ from hedra_batch.ledger.events import RESTORED, UNKNOWN_OUTCOME, Event, Guard
 from hedra_batch.ledger.identity import Binding, Identity
 from hedra_batch.ledger.opening import open_pair
 from hedra_batch.ledger.reading import LedgerReader
-from hedra_batch.ledger.records import Loss, Restore
+from hedra_batch.ledger.records import Loss, Purchase, Reassignment, Restore
+from hedra_batch.ledger.renames import Rename, Renames
 from hedra_batch.ledger.uploads import Uploads
 from hedra_batch.money import CREDITS, Money
 from hedra_batch.state import State
@@ -51,6 +53,7 @@ class Ledger:
         self._backend = backend
         self._identity = identity
         self._identity_path = identity_path
+        self._renames = Renames(identity_path.with_name("renames.jsonl"))
         self._batch_uuid = uuid.UUID(identity.batch_uuid)
         self._budget = Budget(budget)
         self._clock = clock
@@ -116,6 +119,7 @@ class Ledger:
                 "the server what was bought."
             )
         self._note_restore(tables, is_new=is_put_back or counter < last_run)
+        self._settle_renames(tables)
         now = self._clock.now_text()
         self.run_number = counter + 1
         tables.update("info", {"key": "run_counter"}, {"value": str(self.run_number)})
@@ -150,7 +154,7 @@ class Ledger:
 
     def _note_shown(self, tables: Tables, keys: set[str], *, is_settled: bool) -> None:
         if self.restore:
-            unknown = keys - tables.reader().find_keys(sorted(keys))
+            unknown = keys - tables.reader().find_requests(sorted(keys))
             shown = self.restore.shown | unknown
             self._write_restore(tables, replace(self.restore, shown=shown, is_settled=is_settled))
 
@@ -175,6 +179,13 @@ class Ledger:
         """Derive the key that an attempt of this job had in a ledger that was lost."""
         return self._derive_key(job.edition, job.id, job.inputs.digest, number)
 
+    async def derive_upload_id(self, medium: str, sha256: str) -> str:
+        """Derive the id that a file is to have at the server; each upload of the same content has another one."""
+        return self._derive_key("upload", medium, sha256, await self.uploads.count(medium, sha256))
+
+    def derive_purchase_key(self, edition: str, purchase: Purchase) -> str:
+        return self._derive_key(edition, purchase.bought_as, purchase.digest, purchase.number)
+
     def _derive_key(self, *parts: str | int) -> str:
         return str(uuid.uuid5(self._batch_uuid, _write_json(parts)))
 
@@ -192,38 +203,128 @@ class Ledger:
 
     # Recording jobs
 
-    async def record(self, jobs: Iterable[tuple[Job, int]], estimate: Estimate = lambda _: None) -> list[Attempt]:
-        """Record attempts, each job with the number of its new attempt, all or none.
+    async def record(
+        self, jobs: Iterable[tuple[Job, int | Purchase]], estimate: Estimate = lambda _: None
+    ) -> list[Attempt]:
+        """Record attempts, each job with what makes the key of its new attempt, all or none.
 
-        They are NEW, but for numbers that a lost ledger may have used: what became of those is UNKNOWN.
+        A number is the least that it may have: those that were ever used under the id are passed over. They are NEW,
+        but for numbers that a lost ledger may have used: what became of those is UNKNOWN.
         """
         chosen = list(jobs)
         return await self._backend.transact(
             lambda tables: [self._insert(tables, job, number, estimate) for job, number in chosen]
         )
 
-    def _insert(self, tables: Tables, job: Job, number: int, estimate: Estimate) -> Attempt:
+    def _insert(self, tables: Tables, job: Job, number: int | Purchase, estimate: Estimate) -> Attempt:
+        if isinstance(number, int):
+            number = attempts.find_next_number(tables, job, number)
+            purchase = Purchase(job.id, number, job.inputs.fields, job.inputs.digest, job.inputs.digest)
+        else:
+            purchase = number
         now = self._clock.now_text()
-        state = first_state(number, self.loss.highest_attempt if self.loss else 0)
+        state = first_state(purchase.number, self.loss.highest_attempt if self.loss else 0)
         columns: dict[str, object] = {"changed_at": now}
         if self.loss and state is State.UNKNOWN:
             error = "The ledger was lost, so it may have been bought before."
-            columns |= self._describe_lost(job, number, self.loss.mark, error, estimate)
-        elif self.restore and self.is_shown(job, number):
+            columns |= self._describe_lost(job.edition, purchase, self.loss.mark, error, estimate)
+        elif self.restore and self.derive_purchase_key(job.edition, purchase) in self.restore.shown:
             state = State.UNKNOWN
-            self._raise_identity(highest_attempt=number)
-            columns |= self._describe_lost(job, number, self.restore.mark, RESTORED, estimate)
-        return attempts.insert(tables, job, number, state, columns)
+            self._raise_identity(highest_attempt=purchase.number)
+            columns |= self._describe_lost(job.edition, purchase, self.restore.mark, RESTORED, estimate)
+        return attempts.insert(tables, job, purchase, state, columns)
 
-    def _describe_lost(self, job: Job, number: int, mark: str, error: str, estimate: Estimate) -> dict[str, object]:
+    async def find_next_number(self, job: Job, least: int) -> int:
+        """Find the number that a new attempt would have."""
+        return await self._backend.transact(lambda tables: attempts.find_next_number(tables, job, least))
+
+    # Recognised work
+
+    async def reassign(self, change: Reassignment, names: Mapping[int, str] = MappingProxyType({})) -> None:
+        """Have attempts count for other jobs, and claim new names for their files, in one commit.
+
+        Which attempt counts for which job is on disk in `renames.jsonl` before that.
+        """
+
+        def operation(tables: Tables) -> None:
+            if change.moves:
+                lines = [
+                    Rename(one.edition, one.bought_as, one.number, one.digest, job.id) for one, job in change.moves
+                ]
+                self._note_renames(tables, self._renames.append(lines))
+            attempts.reassign(tables, change)
+            for key, name in names.items():
+                tables.update("attempts", {"attempt_key": key}, {"moving_to": name, "is_staged": 0, "part_tag": None})
+
+        await self._backend.transact(operation)
+
+    async def record_staged(self, keys: Sequence[int]) -> None:
+        """Record that files that are renamed together have all left their old names."""
+
+        def operation(tables: Tables) -> None:
+            for key in keys:
+                tables.update("attempts", {"attempt_key": key}, {"is_staged": 1})
+
+        await self._backend.transact(operation)
+
+    async def record_moved(self, names: Mapping[int, str]) -> None:
+        """Record that files have their new names."""
+
+        def operation(tables: Tables) -> None:
+            # Two that swap their names must not have the same one in between.
+            for key in names:
+                tables.update("attempts", {"attempt_key": key}, {"output": None})
+            for key, name in names.items():
+                tables.update("attempts", {"attempt_key": key}, {"output": name, "moving_to": None, "is_staged": 0})
+
+        await self._backend.transact(operation)
+
+    def read_renames(self) -> list[Rename]:
+        """Read which attempts ever counted for another job than the one that they were bought for, in order."""
+        return self._renames.read()
+
+    def _settle_renames(self, tables: Tables) -> None:
+        """Take back what was noted of moves that were never committed: the run was killed in between."""
+        rows = tables.find("info", ("value",), {"key": "renames"})
+        noted = int(rows[0][0]) if rows else 0
+        if (size := self._renames.read_size()) == noted:
+            return
+        undone = []
+        for rename in self._renames.read(noted):
+            bought = {"edition": rename.edition, "bought_as": rename.bought_as, "number": rename.number}
+            for job_id, digest in tables.find("attempts", ("job_id", "digest"), bought):
+                if job_id != rename.job_id:
+                    undone.append(replace(rename, job_id=job_id, digest=digest))
+        self._note_renames(tables, self._renames.append(undone) if undone else size)
+
+    def _note_renames(self, tables: Tables, size: int) -> None:
+        if not tables.update("info", {"key": "renames"}, {"value": str(size)}):
+            tables.insert("info", {"key": "renames", "value": str(size)})
+
+    async def record_models(self, slugs: Mapping[str, str]) -> None:
+        """Remember what each spelling of a model stands for, without regard to case."""
+
+        def operation(tables: Tables) -> None:
+            known = dict(tables.find("models", ("spelling", "slug"), {}))
+            for spelling, slug in {spelling.casefold(): slug for spelling, slug in slugs.items()}.items():
+                if spelling not in known:
+                    tables.insert("models", {"spelling": spelling, "slug": slug})
+                elif known[spelling] != slug:
+                    tables.update("models", {"spelling": spelling}, {"slug": slug})
+
+        await self._backend.transact(operation)
+
+    def _describe_lost(
+        self, edition: str, purchase: Purchase, mark: str, error: str, estimate: Estimate
+    ) -> dict[str, object]:
         """Write the columns of an attempt that was sent, or may have been, by a run that this ledger does not know."""
         return {
-            "request_key": self.derive_lost_key(job, number),
+            "request_key": self.derive_purchase_key(edition, purchase),
             "sends": 1,
             "unknown_sends": 1,
             "unknown_at": self._clock.now_text(),
             "unknown_mark": mark,
-            "estimated": estimate(job.inputs.fields),
+            "estimated": estimate(purchase.fields),
             "error_code": UNKNOWN_OUTCOME,
             "error": error,
         }
@@ -246,6 +347,15 @@ class Ledger:
         self._raise_identity(highest_attempt=attempt.number)
         event = events.find_sent(self.derive_lost_key(job, attempt.number), price, self.restore.mark)
         return attempts.change(tables, attempt, event, self._clock)
+
+    async def keep(self, kept: Sequence[tuple[int, str]]) -> None:
+        """Note that what was bought counts for other inputs too, by the keys of attempts and the digests of those."""
+
+        def operation(tables: Tables) -> None:
+            for key, digest in kept:
+                tables.update("attempts", {"attempt_key": key}, {"kept_digest": digest})
+
+        await self._backend.transact(operation)
 
     # Events
 

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from hedra_batch.ledger.records import JobIdentity, LatestAttempt, ResultFile
+from hedra_batch.inputs import FieldValues
+from hedra_batch.ledger.records import ClaimedFile, FileMove, JobIdentity, LatestAttempt, ResultFile
 from hedra_batch.state import Liability, State
 
 
@@ -26,22 +27,46 @@ class LedgerReader(Protocol):
         """Find how some jobs stand, in no order; those that the ledger does not know are left out."""
 
     def find_in_states(self, states: Iterable[State]) -> Iterator[LatestAttempt]:
-        """Find the jobs in some states, in the order of recording; all at once, so it should be states of few jobs."""
+        """Find the attempts in some states, in the order of recording, also those that no job stands by.
+
+        All at once, so it should be states of few.
+        """
+
+    def find_keys(self, keys: Sequence[int]) -> Iterator[LatestAttempt]:
+        """Find how some attempts stand, in no order."""
+
+    def find_beside(self, identities: Sequence[JobIdentity]) -> Iterator[LatestAttempt]:
+        """Find the attempts of some jobs that those do not stand by."""
+
+    def find_paid(self, edition: str, digests: Sequence[str]) -> Iterator[LatestAttempt]:
+        """Find what may be paid for and was written, sent or kept for some digests, in the order of recording."""
+
+    def find_claimed(self, keys: Sequence[int]) -> Iterator[ClaimedFile]:
+        """Find the file names of some attempts; those that have none are left out."""
+
+    def find_owner(self, output: str) -> int | None:
+        """Find the attempt that has a file name."""
+
+    def find_moves(self) -> list[FileMove]:
+        """Find the files that are being renamed."""
+
+    def read_models(self) -> dict[str, str]:
+        """Read the one name that each spelling of a model stands for, by the lists of models that were seen."""
 
     def has_any(self, states: Iterable[State]) -> bool:
-        """Tell whether any job is in one of some states."""
+        """Tell whether any attempt is in one of some states."""
 
     def count_states(self) -> Counter[str]:
-        """Count the jobs in each public state."""
+        """Count the jobs in each public state, and what is open beside what they stand by."""
 
     def open_jobs(self, limit: int) -> list[dict[str, Any]]:
-        """Read the jobs that are not ended, those that need a person first, then in the order of recording."""
+        """Read the attempts that are not ended, those that need a person first, then in the order of recording."""
 
     def results(self, *, has_all_attempts: bool) -> Results:
         """Return every job with its latest attempt, or every attempt, in the order of recording."""
 
     def held(self) -> Iterator[dict[str, Any]]:
-        """Yield what is known of each job that a person can settle."""
+        """Yield what is known of each attempt that a person can settle."""
 
     def files(self) -> Iterator[ResultFile]:
         """Yield every result that is here, ready to be fetched or lost, those of earlier attempts too."""
@@ -64,8 +89,11 @@ class LedgerReader(Protocol):
     def read_last_entry_at(self) -> str | None:
         """Read when anything was written last; None where nothing was."""
 
-    def find_keys(self, keys: Sequence[str]) -> set[str]:
+    def find_requests(self, keys: Sequence[str]) -> set[str]:
         """Find which of some request keys and remote ids an attempt has."""
+
+    def read_fields(self, key: int) -> FieldValues:
+        """Read the canonical inputs that an attempt was made for."""
 
     def read_error(self, key: int) -> str:
         """Read why an attempt ended badly or is held."""

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from hedra_batch.errors import LedgerError
+from hedra_batch.inputs import FieldValues
 from hedra_batch.job import Attempt, Job, to_label
 from hedra_batch.money import Money
 from hedra_batch.state import State
@@ -18,7 +19,7 @@ ATTEMPT_COLUMNS = (
     "attempt_key", "edition", "job_id", "bought_as", "number", "state", "digest", "fields", "wanted_output",
     "request_key", "remote_id", "asset_id", "body", "sends", "unknown_sends", "resends", "unknown_mark",
     "submitted_at", "accepted_at", "accepted_mark", "missing_at", "eta_seconds", "output", "sha256",
-    "estimated", "charged", "error_code", "error", "unit",
+    "estimated", "charged", "error_code", "error", "sent_digest", "kept_digest", "unit",
 )  # fmt: skip
 
 #: The columns of `results`, in its order; the view, the JSON and the CSV have the same.
@@ -83,11 +84,16 @@ class LatestAttempt(NamedTuple):
     digest: str
     accepted_at: str | None
     error_code: str | None
+    bought_as: str = ""
+    sent_digest: str = ""
+    kept_digest: str | None = None
+    #: 1 where its job stands by it, else 0.
+    latest: int = 1
 
     @classmethod
     def of(cls, attempt: Attempt) -> LatestAttempt:
         """Take from a whole attempt what planning needs."""
-        return cls(attempt.key, *(getattr(attempt, name) for name in cls._fields[1:]))
+        return cls(attempt.key, *(getattr(attempt, name) for name in cls._fields[1:-1]))
 
     @classmethod
     def read(cls, row: Sequence[Any]) -> LatestAttempt:
@@ -100,6 +106,45 @@ class LatestAttempt(NamedTuple):
     @property
     def label(self) -> str:
         return to_label(self.edition, self.job_id)
+
+
+class Purchase(NamedTuple):
+    """What makes the key of an attempt, beside its edition, and what it asked for."""
+
+    bought_as: str
+    number: int
+    fields: FieldValues
+    digest: str
+    sent_digest: str
+
+
+class FileMove(NamedTuple):
+    """A file that is given another name, with the others of the same move."""
+
+    attempt_key: int
+    #: Both relative to the run folder.
+    output: str
+    moving_to: str
+    #: Whether all of them have left their old names.
+    is_staged: bool
+
+
+class ClaimedFile(NamedTuple):
+    """The file name that an attempt has, and the one that its job wanted."""
+
+    attempt_key: int
+    state: State
+    output: str
+    wanted_output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reassignment:
+    """Which attempts count for other jobs from now on, and which attempt each of those jobs stands by."""
+
+    moves: Sequence[tuple[LatestAttempt, Job]]
+    #: The key of the attempt; None where a job has none any more.
+    standings: Mapping[JobIdentity, int | None]
 
 
 class ResultFile(NamedTuple):
@@ -140,18 +185,24 @@ def evolve(attempt: Attempt, changes: Mapping[str, Any]) -> Attempt:
     return Attempt(*values)
 
 
-def make_attempt(key: int, values: Mapping[str, Any], job: Job) -> Attempt:
+def make_attempt(key: int, values: Mapping[str, Any], given: FieldValues) -> Attempt:
     own = {name: values[name] for name in values.keys() & _PLACES.keys()}
-    return Attempt(key=key, **own | {"fields": job.inputs.fields})
+    return Attempt(key=key, **own | {"fields": given})
 
 
 def job_columns(job: Job) -> dict[str, object]:
     """Write what an attempt takes over from its job."""
+    return inputs_columns(job.inputs.fields, job.inputs.digest, job.inputs.digest) | label_columns(job)
+
+
+def inputs_columns(fields: FieldValues, digest: str, sent_digest: str) -> dict[str, object]:
+    return {"digest": digest, "sent_digest": sent_digest, "fields": _write_json(fields)}
+
+
+def label_columns(job: Job) -> dict[str, object]:
+    """Write what an attempt takes over from whichever job it counts for."""
     image = job.inputs.get_media("image")
     return {
-        "digest": job.inputs.digest,
-        "sent_digest": job.inputs.digest,
-        "fields": _write_json(job.inputs.fields),
         "prompt_id": job.prompt_id,
         "image_id": job.image_id,
         "image": image.source if image else None,

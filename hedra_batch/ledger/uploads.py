@@ -20,6 +20,11 @@ class Uploads:
         now = self._clock.now_text()
         return next((str(handle) for handle, expires_at in rows if expires_at is None or expires_at > now), None)
 
+    async def count(self, kind: str, sha256: str) -> int:
+        """Count how often a file of a kind with this content was uploaded."""
+        content = {"kind": kind, "sha256": sha256}
+        return len(await self._backend.transact(lambda tables: tables.find("uploads", ("handle",), content)))
+
     async def record(self, kind: str, sha256: str, handle: str, *, name: str, expires_at: str | None = None) -> None:
         """Record that a file is uploaded, whole; it takes the place of one that has expired."""
         now = self._clock.now_text()

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hedra_batch.inputs import MEDIA_FIELDS, Inputs, MediaInput
+from hedra_batch.inputs import MEDIA_FIELDS, Inputs, MediaInput, Spellings
 from hedra_batch.job import Job
 from hedra_batch.manifest.document import Tree
 from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, render_key, shown, suggestion
@@ -33,6 +33,11 @@ class Jobs:
     _specs: Mapping[str, JobSpec]
     _outputs: Mapping[str, str]
     _media: Mapping[str, MediaInput]
+    _spellings: Spellings = field(default_factory=Spellings)
+
+    def with_spellings(self, spellings: Spellings) -> Jobs:
+        """Return the same jobs with all names of their models that are known."""
+        return replace(self, _spellings=spellings)
 
     def __len__(self) -> int:
         return len(self._specs)
@@ -53,7 +58,8 @@ class Jobs:
         return iter(self._outputs.items())
 
     def _make(self, job_id: str, spec: JobSpec, inputs: Inputs) -> Job:
-        return Job(job_id, self.edition, inputs, self._outputs[job_id], spec.prompt_id, spec.image_id)
+        names = self._spellings.find(inputs.model)
+        return Job(job_id, self.edition, inputs, self._outputs[job_id], spec.prompt_id, spec.image_id, spec.id, names)
 
     def _make_inputs(self, spec: JobSpec) -> Inputs:
         own = {"prompt": spec.prompt, "image": spec.image or None}

@@ -36,7 +36,7 @@ class Quote:
         """Say it as `240 new videos, about 7200 credits (30 each), balance 9120`."""
         parts = [self.describe_count()]
         if self.count:
-            parts += self._describe_price()
+            parts += self.describe_price()
             parts.append("balance unknown" if self.balance is None else f"balance {self.balance.amount}")
         return ", ".join(parts)
 
@@ -46,7 +46,7 @@ class Quote:
             text = f"at most {text} ({self.searched} looked for first, since the ledger was lost)"
         return text
 
-    def _describe_price(self) -> list[str]:
+    def describe_price(self) -> list[str]:
         known = [price for price in self.prices if price]
         if not known:
             return ["price unknown"]

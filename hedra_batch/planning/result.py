@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hedra_batch.decide import is_possibly_paid
 from hedra_batch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -17,6 +16,8 @@ from hedra_batch.errors import (
 )
 from hedra_batch.job import NAMED_LIMIT, Job
 from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.planning.edits import EditTally
+from hedra_batch.planning.plan import is_changed, is_outdated
 from hedra_batch.planning.selection import Pair
 from hedra_batch.state import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, State
 
@@ -34,6 +35,8 @@ class RunResult:
     first_held: list[LatestAttempt] = field(default_factory=list)
     first_failed: list[LatestAttempt] = field(default_factory=list)
     first_unfinished: list[LatestAttempt] = field(default_factory=list)
+    #: The jobs that were edited after they may have been paid for.
+    edits: EditTally = field(default_factory=EditTally)
 
     @property
     def troubled(self) -> int:
@@ -52,11 +55,13 @@ class RunResult:
             return
         if latest.state in ENDED_BADLY and job is None:
             return
-        public = PUBLIC_STATES[latest.state]
+        if job and is_changed(job, latest):
+            self.counts["changed"] += 1
+            self.edits.add(job, latest)
+        public = "new" if job and is_outdated(job, latest) else PUBLIC_STATES[latest.state]
         is_overdue = latest.state in LINGERING and (latest.accepted_at or "") < overdue_before
         self.counts[public] += 1
         self.counts["overdue"] += is_overdue
-        self.counts["changed"] += _is_changed(latest, job)
         if public in UNFINISHED:
             self.first_unfinished += [latest][: NAMED_LIMIT - len(self.first_unfinished)]
         if public == "held" or is_overdue:
@@ -84,11 +89,6 @@ def judge(
         outcome.counts, stopped_by=stopped_by, closed_by=closed_by, signal_number=signal_number
     )
     return outcome
-
-
-def _is_changed(latest: LatestAttempt, job: Job | None) -> bool:
-    """Tell whether what was sent, and may be paid for, is not what the manifest asks for now."""
-    return job is not None and is_possibly_paid(latest.state) and latest.digest != job.inputs.digest
 
 
 def find_exit_code(

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Protocol
 
 from hedra_batch.job import Job
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.reading import LedgerReader
-from hedra_batch.ledger.records import JobIdentity, LatestAttempt
-from hedra_batch.planning.plan import FOLLOWED, PlannedJob, Rules, judge, judge_left
+from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.planning.plan import FOLLOWED, PlannedJob, Rules, judge, judge_beside, judge_left
+from hedra_batch.planning.recognition import PAGE_JOBS, JobSource, Recognition, Recognized
 from hedra_batch.planning.summary import PlanSummary
-
-#: Jobs that are looked up together.
-PAGE_JOBS = 500
 
 #: A job of the manifest, if it has it, and how it stands, if the ledger knows it.
 Pair = tuple[Job | None, LatestAttempt | None]
-
-
-class JobSource(Protocol):
-    """The jobs of a manifest, for one edition."""
-
-    @property
-    def edition(self) -> str:
-        """The edition of all of them."""
-
-    def __iter__(self) -> Iterator[Job]: ...
-
-    def find(self, job_id: str) -> Job | None:
-        """Find one by its id."""
 
 
 class Selection(Protocol):
@@ -45,43 +31,79 @@ class Selection(Protocol):
     def find_job(self, job_id: str) -> Job | None:
         """Find a selected job that the manifest asks for."""
 
+    def find_any(self, job_id: str) -> Job | None:
+        """Find a job that the manifest asks for, whether it is selected or not."""
+
 
 class ManifestSelection:
     """What the manifest asks for, as far as it is selected, and what was sent for jobs that it does not have."""
 
     def __init__(
-        self, jobs: JobSource, rules: Rules, is_selected: Callable[[str], bool], first: int | None = None
+        self,
+        jobs: JobSource,
+        rules: Rules,
+        is_selected: Callable[[str], bool],
+        first: int | None = None,
+        recognized: Recognized | None = None,
     ) -> None:
         self._jobs = jobs
+        self._recognized = Recognized() if recognized is None else recognized
+        self._moved = {moved.attempt_key for moved, _ in self._recognized.moves}
         self._rules = rules
         self._is_selected = is_selected
         #: Only so many jobs, and nothing that the manifest does not have.
         self._first = first
         self._first_ids = {job.id for job in self._selected()} if first is not None else frozenset[str]()
-        self._left: set[JobIdentity] = set()
+        #: Attempts of jobs that the manifest does not have, and those that their job does not stand by.
+        self._left: set[int] = set()
 
     def planned_jobs(self, reader: LedgerReader | None) -> Iterator[PlannedJob]:
         """Yield each selected job, then what the manifest does not have and is followed all the same."""
-        for job, latest in pair(self._selected(), reader):
-            yield judge(job, latest, self._rules)
-        if self._first is not None or reader is None:
-            return
+        yield from self._judge_all(pair(self._selected(), reader))
+        if self._first is None and reader is not None:
+            yield from self._plan_left(reader)
+
+    def watch(self, recognition: Recognition, reader: LedgerReader) -> Iterator[PlannedJob]:
+        """Yield the same, while every job that is come to is looked at for what it can take over."""
+        yield from self._judge_all(recognition.pair(self._selected(), reader))
+        yield from self._plan_left(reader)
+
+    def _judge_all(self, pairs: Iterable[tuple[Job, LatestAttempt | None]]) -> Iterator[PlannedJob]:
+        known = self._recognized
+        for job, own in pairs:
+            identity = (job.edition, job.id)
+            planned = judge(job, known.standings.get(identity, own) if known.standings else own, self._rules)
+            formerly = known.formerly.get(identity) if known.formerly else None
+            yield replace(planned, formerly=formerly) if formerly else planned
+
+    def _plan_left(self, reader: LedgerReader) -> Iterator[PlannedJob]:
         for latest in reader.find_in_states(FOLLOWED):
-            is_left = latest.edition != self._jobs.edition or self._jobs.find(latest.job_id) is None
-            planned = judge_left(latest) if is_left and self._is_selected(latest.job_id) else None
-            if planned:
-                self._left.add(latest.identity)
+            is_looked_at = self._is_selected(latest.job_id) and latest.attempt_key not in self._moved
+            if is_looked_at and (planned := self._judge_other(latest)):
+                self._left.add(latest.attempt_key)
                 yield planned
+
+    def _judge_other(self, latest: LatestAttempt) -> PlannedJob | None:
+        """Plan to follow what no job of the manifest stands by; None for what one does stand by."""
+        if latest.edition != self._jobs.edition or self._jobs.find(latest.job_id) is None:
+            return judge_left(latest)
+        own = latest if latest.latest else None
+        standing = self._recognized.standings.get(latest.identity, own)
+        is_standing = standing is not None and standing.attempt_key == latest.attempt_key
+        return None if is_standing else judge_beside(latest)
 
     def review(self, reader: LedgerReader | None) -> Iterator[Pair]:
         """Yield the same jobs as they stand now; those that the manifest does not have, as they were found first."""
         yield from pair(self._selected(), reader)
         if reader:
-            yield from ((None, latest) for latest in reader.find_all(sorted(self._left)))
+            yield from ((None, latest) for latest in reader.find_keys(sorted(self._left)))
 
     def find_job(self, job_id: str) -> Job | None:
         is_selected = job_id in self._first_ids if self._first is not None else self._is_selected(job_id)
         return self._jobs.find(job_id) if is_selected else None
+
+    def find_any(self, job_id: str) -> Job | None:
+        return self._jobs.find(job_id)
 
     def _selected(self) -> Iterator[Job]:
         return islice((job for job in self._jobs if self._is_selected(job.id)), self._first)
@@ -90,7 +112,8 @@ class ManifestSelection:
 class FixedSelection:
     """Jobs that were chosen by how they stood at first: what becomes of them changes nothing in the choice."""
 
-    def __init__(self, choose: Callable[[LedgerReader | None], Iterable[PlannedJob]]) -> None:
+    def __init__(self, source: JobSource, choose: Callable[[LedgerReader | None], Iterable[PlannedJob]]) -> None:
+        self._source = source
         self._choose = choose
         self._chosen: list[PlannedJob] | None = None
         self._jobs: dict[str, Job] = {}
@@ -102,14 +125,20 @@ class FixedSelection:
         return iter(self._chosen)
 
     def review(self, reader: LedgerReader | None) -> Iterator[Pair]:
-        jobs = {planned.identity: planned.job for planned in self._chosen or ()}
+        chosen = self._chosen or ()
+        jobs = {planned.identity: planned.job for planned in chosen if not planned.is_beside}
         if reader:
+            beside = [planned.latest.attempt_key for planned in chosen if planned.is_beside and planned.latest]
+            yield from ((None, latest) for latest in reader.find_keys(beside))
             for latest in reader.find_all(list(jobs)):
                 yield jobs.pop(latest.identity), latest
         yield from ((job, None) for job in jobs.values())
 
     def find_job(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
+
+    def find_any(self, job_id: str) -> Job | None:
+        return self._source.find(job_id)
 
 
 def pair(jobs: Iterable[Job], reader: LedgerReader | None) -> Iterator[tuple[Job, LatestAttempt | None]]:
@@ -121,23 +150,32 @@ def pair(jobs: Iterable[Job], reader: LedgerReader | None) -> Iterator[tuple[Job
         yield from ((job, latest_attempts.get((job.edition, job.id))) for job in page)
 
 
-async def page_through(selection: Selection, ledger: Ledger) -> AsyncIterator[list[PlannedJob]]:
-    """Yield the entries in pages, each judged in the ledger's thread when it is asked for."""
+async def page_through(
+    selection: Selection, ledger: Ledger, recognition: Recognition | None = None
+) -> AsyncIterator[list[PlannedJob]]:
+    """Yield the entries in pages, each judged in the ledger's thread when it is asked for.
+
+    With a recognition, which takes the whole manifest, all jobs are looked at by it too.
+    """
     planned_jobs: Iterator[PlannedJob] | None = None
 
     def read_page(reader: LedgerReader) -> list[PlannedJob]:
         nonlocal planned_jobs
-        planned_jobs = planned_jobs or selection.planned_jobs(reader)
+        if planned_jobs is None:
+            if recognition and isinstance(selection, ManifestSelection):
+                planned_jobs = selection.watch(recognition, reader)
+            else:
+                planned_jobs = selection.planned_jobs(reader)
         return list(islice(planned_jobs, PAGE_JOBS))
 
     while page := await ledger.look(read_page):
         yield page
 
 
-async def summarize(selection: Selection, ledger: Ledger) -> PlanSummary:
+async def summarize(selection: Selection, ledger: Ledger, recognition: Recognition | None = None) -> PlanSummary:
     """Add up what a scope comes to."""
     summary = PlanSummary()
-    async for page in page_through(selection, ledger):
+    async for page in page_through(selection, ledger, recognition):
         for planned in page:
             summary.add(planned)
     return summary

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hedra_batch.inputs import PriceKey, find_price_key
-from hedra_batch.job import NAMED_LIMIT
+from hedra_batch.job import NAMED_LIMIT, Job
+from hedra_batch.planning.edits import EditTally
 from hedra_batch.planning.plan import PlannedJob, Reason, Step
+from hedra_batch.planning.recognition import TWINS_LIMIT
 from hedra_batch.state import PUBLIC_STATES
 
 #: What is not bought, in the order in which it is counted.
@@ -28,9 +31,10 @@ class PlanSummary:
     models: dict[str | None, str] = field(default_factory=dict)
     #: Jobs that are looked for first, since the ledger that would know them was lost.
     searched: int = 0
-    #: Edited after they may have been paid for, and not bought again: how many, and the first of them.
-    changed: int = 0
-    first_changed: list[PlannedJob] = field(default_factory=list)
+    #: The jobs that were edited after they may have been paid for, and are neither kept nor bought again.
+    edits: EditTally = field(default_factory=EditTally)
+    #: Those of them whose video counts for the edited job from this plan on.
+    kept: int = 0
     #: The first of those that failed.
     first_failed: list[PlannedJob] = field(default_factory=list)
     #: What an earlier run sent and did not end: few beside all.
@@ -44,26 +48,37 @@ class PlanSummary:
     states: Counter[str] = field(default_factory=Counter)
     #: Jobs that the manifest does not have, by their edition, and the edition of those that it has.
     left: Counter[str] = field(default_factory=Counter)
+    #: Attempts that are followed though their jobs stand by others.
+    beside: int = 0
+    #: Jobs whose paid work counted for another one until now.
+    renamed: int = 0
+    #: The first jobs that are bought though another one asks for the same, by their ids.
+    twins: dict[str, str] = field(default_factory=dict)
+    #: The first job of each wish that is bought, by what it asks for; of variations what they have in common.
+    _wishes: dict[int, str] = field(default_factory=dict)
     edition: str | None = None
 
     def add(self, planned: PlannedJob) -> None:
         self.selected += 1
         self.states[PUBLIC_STATES[planned.state]] += 1
-        if planned.job is None:
+        self.renamed += bool(planned.formerly)
+        if planned.is_beside:
+            self.beside += 1
+        elif planned.job is None:
             self.left[planned.identity[0]] += 1
         else:
             self.reasons[planned.reason] += 1
             self.edition = planned.job.edition
         if planned.is_bought:
             self._add_bought(planned)
-        if planned.reason is Reason.CHANGED:
-            self.changed += 1
-            self.first_changed += [planned] if self.changed <= NAMED_LIMIT else []
+        self.kept += planned.is_kept
+        if planned.reason is Reason.CHANGED and planned.job and planned.latest:
+            self.edits.add(planned.job, planned.latest)
         elif planned.reason is Reason.FAILED:
             self.first_failed += [planned][: NAMED_LIMIT - len(self.first_failed)]
         if planned.is_processed:
             self.processed += 1
-            self.needs_models = self.needs_models or planned.job is not None
+            self.needs_models = self.needs_models or planned.is_wanted
             self.sent += [planned] if planned.is_sent else []
 
     def _add_bought(self, planned: PlannedJob) -> None:
@@ -72,6 +87,23 @@ class PlanSummary:
         if planned.job:
             self.price_keys[find_price_key(planned.job.inputs.fields)] += 1
             self.models.setdefault(planned.job.inputs.model, planned.label)
+            self._note_twin(planned.job)
+
+    def _note_twin(self, job: Job) -> None:
+        """Notice a copied photo: variations of one job are meant to ask for the same."""
+        other = self._wishes.setdefault(hash(job.inputs.digest), job.family)
+        if other != job.family and (len(self.twins) < TWINS_LIMIT):
+            self.twins.setdefault(job.family, other)
+
+    def note_twins(self, others: Mapping[str, str]) -> None:
+        """Take over those that are bought of the jobs that ask for what is paid for already."""
+        self.twins = {**others, **self.twins} if self.bought else self.twins
+
+    def describe_twins(self) -> list[str]:
+        """Point out what is bought though another job asks for the same."""
+        return [
+            f"2 jobs ask for the same: {other} and {job_id} (a copied photo?)" for job_id, other in self.twins.items()
+        ]
 
     @property
     def bought(self) -> int:
@@ -82,9 +114,15 @@ class PlanSummary:
         counts = self.reasons - self.bought_reasons
         counts[Reason.RUNNING] += counts.pop(Reason.UNKNOWN, 0)
         parts = [f"{counts[reason]} {reason}" for reason in REST if counts[reason]]
+        if self.kept:
+            parts.append(f"{self.kept} kept, 0 credits")
         left = 0 if self.edition is None else self.left[self.edition]
         if left:
             parts.append(f"{left} left the manifest")
         if others := self.left.total() - left:
             parts.append(f"{others} of other editions")
+        if self.beside:
+            parts.append(f"{self.beside} bought for an earlier wording and still followed")
+        if self.renamed:
+            parts.append(f"{self.renamed} renamed, 0 credits")
         return parts

@@ -1,13 +1,10 @@
-"""The end of a run in words: how it stops, the last line, failures with what helps them, and edited jobs. Pure."""
+"""The end of a run in words: how it stops, the last line, and failures with what helps them. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-from hedra_batch.errors import JobsChangedError
-from hedra_batch.inputs import FIELDS_BY_NAME
 
 #: How to go on, as the end of a sentence: by the same line, or, where that would buy or decide anew, by another.
 AGAIN = "run the same line again to go on"
@@ -105,37 +102,3 @@ def describe_trouble(trouble: Trouble) -> str:
     meaning = MEANINGS.get(trouble.code)
     what = f"{meaning} ({trouble.code})" if meaning else trouble.code
     return f"{trouble.label}: {what}: {trouble.message}"
-
-
-def write_changes(error: JobsChangedError, plan_command: str, rebuy_command: str) -> Iterator[str]:
-    """Name each job that was edited after it was paid for with what differs, and what each way out costs."""
-    yield str(error)
-    for change in error.changes:
-        yield f"  {change.label}: {describe_change(change.sent, change.wanted)}"
-    if others := error.count - len(error.changes):
-        yield f"  … and {others} more; all of them:"
-        yield f"      {plan_command}"
-    yield "Choose what you want:"
-    yield "  Keep the videos as they are, at no cost: undo the edits."
-    yield "  Keep them and make the edited ones too, each at its price: give the edited jobs new ids."
-    yield "  Buy the edited ones anew, each at its price; the files that are here stay:"
-    yield f"      {rebuy_command}"
-
-
-def describe_change(before: Mapping[str, object], after: Mapping[str, object]) -> str:
-    """Say what differs between the inputs that were paid for and those of the manifest."""
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return "; ".join(_describe_field(name, before.get(name), after.get(name)) for name in names)
-
-
-def _describe_field(name: str, before: object, after: object) -> str:
-    if FIELDS_BY_NAME[name].medium and before is not None and after is not None:
-        return f"{name} has other content"
-    return f"{name} {_clip(before)} -> {_clip(after)}"
-
-
-def _clip(value: object) -> str:
-    if value is None:
-        return "(none)"
-    text = str(value)
-    return repr(text if len(text) <= 50 else text[:49] + "…")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import threading
 from io import BufferedReader, FileIO
-from pathlib import Path
 
-from hedra_batch.durable import hash_file, open_own, publish, sync, sync_folder
+from hedra_batch.durable import hash_file, make_folders, move_aside, open_own, publish, sync
 from hedra_batch.folder import RunFolder
 from hedra_batch.run.container import check_container
 
@@ -53,7 +51,7 @@ class PartFile:
                 check_container(file)
             content_hash = self._hash.hexdigest()
             if os.path.lexists(self._path) and not (self._path.is_file() and hash_file(self._path) == content_hash):
-                _move_aside(self._path)
+                move_aside(self._path)
             publish(self._part, self._path)
             self.is_closed = True
             return content_hash
@@ -76,22 +74,6 @@ class PartFile:
             raise ValueError("the download was given up")
         if self._file is None:
             self._folder.require_inside(self._path)
-            _make_folder(self._path.parent, self._folder.path)
+            make_folders(self._path.parent, self._folder.path)
             self._file = FileIO(self._part, "w+", opener=open_own)
         return self._file
-
-
-def _make_folder(folder: Path, root: Path) -> None:
-    """Make the folders of a file, each readable by the owner only and on disk."""
-    if folder.exists():
-        return
-    for level in reversed([folder, *folder.parents]):
-        if level.is_relative_to(root) and not level.exists():
-            level.mkdir(mode=0o700, exist_ok=True)
-            sync_folder(level.parent)
-
-
-def _move_aside(path: Path) -> None:
-    """Keep a file that is not the result, under a name that nothing has."""
-    names = (path.with_name(f"{path.name}.old{count or ''}") for count in itertools.count())
-    path.rename(next(name for name in names if not name.exists()))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.ledger import Estimate, Ledger
+from hedra_batch.ledger.records import Purchase
 from hedra_batch.money import Money
 from hedra_batch.planning.plan import PlannedJob, Step
 from hedra_batch.run.restoration import Restoration
@@ -31,10 +32,10 @@ class Recorder:
 
     async def record(self, planned_jobs: Sequence[PlannedJob]) -> list[tuple[Attempt, PlannedJob]]:
         """Return planned jobs with their attempts; new ones are recorded in one commit."""
-        added: list[tuple[PlannedJob, Job, int]] = []
+        added: list[tuple[PlannedJob, Job, int | Purchase]] = []
         for planned in planned_jobs:
             if planned.step is Step.ADD and planned.job:
-                number = await self._restoration.choose_number(planned.job, planned.next_number)
+                number = await self._restoration.choose_purchase(planned.job, planned.next_number)
                 added += [] if number is None else [(planned, planned.job, number)]
         known = {one.latest.attempt_key: one for one in planned_jobs if one.latest and one.step is not Step.ADD}
         begun = await self._ledger.record([(job, number) for _, job, number in added], self._estimate)
@@ -45,11 +46,14 @@ class Recorder:
 
     async def record_next(self, ended: Attempt, job: Job) -> Attempt | None:
         """Record the attempt that follows one that ended; None where it cannot be told now which number is free."""
-        number = await self._restoration.choose_number(job, ended.number + 1)
-        if number is None:
+        purchase = await self._restoration.choose_purchase(job, ended.number + 1)
+        if purchase is None:
             return None
+        [following] = await self._ledger.record([(job, purchase)], self._estimate)
         logger.warning(
-            "%s: attempt %d begins and costs again: a failure like '%s' may pass", ended.label, number, ended.error_code
+            "%s: attempt %d begins and costs again: a failure like '%s' may pass",
+            ended.label,
+            following.number,
+            ended.error_code,
         )
-        [following] = await self._ledger.record([(job, number)], self._estimate)
         return following

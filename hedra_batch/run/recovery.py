@@ -7,20 +7,68 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 
 from hedra_batch.api.protocol import Api, SentRequest
 from hedra_batch.decide import Deduplication
 from hedra_batch.errors import JobError, UnfinishedError
+from hedra_batch.inputs import FieldValues, Spellings, find_digest, respell
 from hedra_batch.job import Job
 from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.ledger.records import Purchase
+from hedra_batch.ledger.renames import Rename
 from hedra_batch.planning.plan import Step
 from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
 from hedra_batch.run.settings import RunSettings
+from hedra_batch.run.stations.reserve import find_sent_digest
 from hedra_batch.state import State
 from hedra_batch.units import write_duration
 
 logger = logging.getLogger(__name__)
+
+FindJob = Callable[[str], Job | None]
+#: What a lost ledger may have bought for a job: its inputs as they may have been written, by their digests.
+Wishes = dict[str, FieldValues]
+
+
+class Transfers:
+    """What counts for another job than the one that it was bought for, as the file beside the identity has it."""
+
+    def __init__(self, renames: Sequence[Rename], list_wishes: Callable[[Job], Wishes]) -> None:
+        self._list_wishes = list_wishes
+        self._by_purchase: defaultdict[tuple[str, str, int], list[Rename]] = defaultdict(list)
+        self._by_job: defaultdict[tuple[str, str], dict[tuple[str, str, int], Rename]] = defaultdict(dict)
+        for rename in renames:
+            purchase = (rename.edition, rename.bought_as, rename.number)
+            self._by_purchase[purchase].append(rename)
+            self._by_job[rename.edition, rename.job_id][purchase] = rename
+
+    def __bool__(self) -> bool:
+        return bool(self._by_purchase)
+
+    def is_own(self, job: Job, number: int, find: FindJob) -> bool:
+        """Tell whether what was bought under the id of a job with this number is no other job's."""
+        renames = self._by_purchase.get((job.edition, job.id, number))
+        return renames is None or self._find_claimant(renames, find) == job.id
+
+    def find_moved(self, job: Job, find: FindJob) -> list[Rename]:
+        """Find what was bought under other ids and counts for a job now, the newest first."""
+        moved = self._by_job.get((job.edition, job.id), {})
+        return [
+            rename
+            for purchase, rename in reversed(moved.items())
+            if rename.bought_as != job.id and self._find_claimant(self._by_purchase[purchase], find) == job.id
+        ]
+
+    def _find_claimant(self, renames: Sequence[Rename], find: FindJob) -> str | None:
+        """Find the last job that it counted for and that still asks for it."""
+        for job_id in (*(rename.job_id for rename in reversed(renames)), renames[0].bought_as):
+            job = find(job_id)
+            if job and renames[-1].digest in self._list_wishes(job):
+                return job_id
+        return None
 
 
 class Recovery:
@@ -32,43 +80,111 @@ class Recovery:
         self._settings = settings
         #: The highest number that a lost attempt may have.
         self._highest = ledger.loss.highest_attempt if ledger.loss else 0
+        renames = ledger.read_renames() if self._highest else []
+        self._transfers = Transfers(renames, self._list_wishes)
+        self._find_job: FindJob = lambda _: None
+        self._spellings: Spellings | None = None
 
     async def recover(self, selection: Selection, progress: Progress) -> None:
         """Record each selected job that a lost ledger may have known, under the latest number that the server shows."""
         if not self._highest:
             return
-        await self._wait_for_late_arrivals()
+        self._find_job = selection.find_any
+        if self._highest > 1 or self._transfers:
+            await self._wait_for_late_arrivals()
         async for page in page_through(selection, self._ledger):
             lost = [planned.job for planned in page if planned.step is Step.RECOVER and planned.job]
-            numbered = [(job, number) for job in lost if (number := await self.choose_number(job, 1)) is not None]
-            for attempt in await self._ledger.record(numbered, self._api.estimate):
+            found = [(job, purchase) for job in lost for purchase in await self._find_purchases(job)]
+            for attempt in await self._ledger.record(found, self._api.estimate):
                 progress.on_change(attempt.key, attempt.label, State.NEW, attempt.state)
 
-    async def choose_number(self, job: Job, least: int) -> int | None:
-        """Choose the number of a job's next attempt: the latest that the server has without a row here, else the least.
+    async def choose_purchase(self, job: Job, least: int) -> int | Purchase | None:
+        """Choose what a job's next attempt is: the latest that the server has without a row here, else a new one.
 
-        The least itself needs no look: where it may be lost, it begins as an unknown outcome, which is looked for
-        anyway. None where the server does not tell now.
+        None where the server does not tell now.
         """
+        if not self._highest:
+            return least
+        least = await self._ledger.find_next_number(job, least)
+        found = await self._find_any(job, list(self._list_own(job, least)))
+        return None if found is None else found
+
+    async def _find_purchases(self, job: Job) -> Sequence[int | Purchase]:
+        """Find what a lost ledger had for a job; nothing where the server does not tell now."""
+        moved = [
+            self._make_purchase(rename.bought_as, rename.number, rename.digest, self._list_wishes(job)[rename.digest])
+            for rename in self._transfers.find_moved(job, self._find_job)
+        ]
+        own = list(self._list_own(job, 1))
+        if not moved:
+            found = await self._find_any(job, own)
+            return [] if found is None else [found]
         try:
-            for number in range(self._highest, least, -1):
-                request = SentRequest(self._ledger.derive_lost_key(job, number), None, Deduplication.PROVEN)
-                if await self._api.find(request):
-                    return number
+            shown = [purchase for purchase in (*own, *moved) if await self._is_shown(job, purchase)]
         except (JobError, UnfinishedError) as error:
-            logger.warning("%s: not sent now: whether it was bought before cannot be read (%s)", job.id, error)
+            _warn(job, error)
+            return []
+        return shown or moved[:1]
+
+    async def _find_any(self, job: Job, purchases: Sequence[Purchase]) -> int | Purchase | None:
+        """Find the first of some purchases that the server shows, else the lowest number as the job is written now.
+
+        That needs no look where there is no other: it begins as an unknown outcome, which is looked for anyway.
+        """
+        if not purchases:
+            return self._highest + 1
+        least = min(purchases, key=lambda each: (each.number, each.digest != job.inputs.digest))
+        if len(purchases) == 1:
+            return least
+        try:
+            for purchase in purchases:
+                if await self._is_shown(job, purchase):
+                    return purchase
+            if await self._wait_for_late_arrivals():
+                return await self._find_any(job, purchases)
+        except (JobError, UnfinishedError) as error:
+            _warn(job, error)
             return None
         return least
 
-    async def _wait_for_late_arrivals(self) -> None:
-        """Look for later attempts only when none can still arrive that was sent before the ledger was lost."""
-        if self._ledger.loss is None or self._highest < 2:
-            return
+    async def _is_shown(self, job: Job, purchase: Purchase) -> bool:
+        key = self._ledger.derive_purchase_key(job.edition, purchase)
+        return bool(await self._api.find(SentRequest(key, None, Deduplication.PROVEN)))
+
+    def _list_own(self, job: Job, least: int) -> Iterator[Purchase]:
+        """List what may have been bought under the id of a job, the highest number first."""
+        for number in range(max(self._highest, least), least - 1, -1):
+            if self._transfers.is_own(job, number, self._find_job):
+                wishes = self._list_wishes(job) if number <= self._highest else {job.inputs.digest: job.inputs.fields}
+                for digest, fields in wishes.items():
+                    yield self._make_purchase(job.id, number, digest, fields)
+
+    def _make_purchase(self, bought_as: str, number: int, digest: str, fields: FieldValues) -> Purchase:
+        return Purchase(bought_as, number, fields, digest, find_sent_digest(fields, self._api))
+
+    def _list_wishes(self, job: Job) -> Wishes:
+        """List the inputs of a job with its model under each name that the list of models has for it."""
+        if self._spellings is None:
+            self._spellings = Spellings(self._api.spell_models())
+        fields = job.inputs.fields
+        others = [respell(fields, name) for name in self._spellings.find(job.inputs.model)]
+        return {job.inputs.digest: fields} | {find_digest(other): other for other in others}
+
+    async def _wait_for_late_arrivals(self) -> bool:
+        """Wait until none can still arrive that was sent before the ledger was lost; returns whether that took time."""
+        if self._ledger.loss is None:
+            return False
         passed_seconds = self._settings.clock.least_seconds_since(self._ledger.loss.mark)
         remaining_seconds = self._settings.quiet_window_seconds - passed_seconds
-        if remaining_seconds > 0:
-            logger.warning(
-                "The ledger was lost. A request sent before may still arrive, so nothing is sent for %s.",
-                write_duration(remaining_seconds),
-            )
-            await asyncio.sleep(remaining_seconds)
+        if remaining_seconds <= 0:
+            return False
+        logger.warning(
+            "The ledger was lost. A request sent before may still arrive, so nothing is sent for %s.",
+            write_duration(remaining_seconds),
+        )
+        await asyncio.sleep(remaining_seconds)
+        return True
+
+
+def _warn(job: Job, error: Exception) -> None:
+    logger.warning("%s: not sent now: whether it was bought before cannot be read (%s)", job.id, error)

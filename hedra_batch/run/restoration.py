@@ -18,7 +18,7 @@ from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.backend import TakenError
 from hedra_batch.ledger.ledger import Ledger
-from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.ledger.records import LatestAttempt, Purchase
 from hedra_batch.planning.plan import PlannedJob
 from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
@@ -85,13 +85,13 @@ class Restoration:
                     await self._ledger.note_shown((), is_settled=True)
         return True
 
-    async def choose_number(self, job: Job, least: int) -> int | None:
-        """Choose the number of a job's next attempt: the latest that was bought in the time that is not known.
+    async def choose_purchase(self, job: Job, least: int) -> int | Purchase | None:
+        """Choose what a job's next attempt is: the latest of those bought in the unknown time, else a new one.
 
         None where the server does not tell now.
         """
-        number = await self._recovery.choose_number(job, least)
-        if number is None or self._ledger.restore is None:
+        number = await self._recovery.choose_purchase(job, least)
+        if not isinstance(number, int) or self._ledger.restore is None:
             return number
         await self.settle()
         if self._is_over and await self._has_row(job, number):
@@ -195,6 +195,8 @@ def _find_least(latest: LatestAttempt | None) -> int | None:
     """Find the lowest number under which a job may have been bought since; None while it may not be bought again."""
     if latest is None:
         return 1
+    if latest.bought_as != latest.job_id:
+        return 1 if latest.state in ENDS else None
     if latest.state in UNSENT:
         return latest.number
     return latest.number + 1 if latest.state in ENDS else None

@@ -6,12 +6,15 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from hedra_batch.api.protocol import Api
-from hedra_batch.errors import BudgetReachedError, JobError, OutOfCreditsError, UnfinishedError
+from hedra_batch.errors import BudgetReachedError, HedraBatchError, JobError, OutOfCreditsError, UnfinishedError
+from hedra_batch.inputs import PriceKey
 from hedra_batch.job import Attempt
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.money import Money
+from hedra_batch.planning.plan import counts_for
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.selection import Selection
 from hedra_batch.planning.summary import PlanSummary
@@ -23,6 +26,9 @@ from hedra_batch.state import State
 
 logger = logging.getLogger(__name__)
 
+#: How long a run that buys nothing waits for the prices of what it could buy.
+PRICES_PATIENCE_SECONDS = 5.0
+
 
 class Wanted:
     """What the manifest still asks for, in this edition or another."""
@@ -33,7 +39,7 @@ class Wanted:
     def includes(self, attempt: Attempt) -> bool:
         """Tell whether an attempt was made for inputs that are still asked for under its id."""
         job = self.selection.find_job(attempt.job_id) if self.selection else None
-        return job is not None and job.inputs.digest == attempt.digest
+        return job is not None and counts_for(job, attempt)
 
 
 class Run:
@@ -85,19 +91,36 @@ class Run:
         await self.ask_models()
         await self._restoration.look(wanted)
 
+    async def learn_models(self) -> None:
+        """Ask for the models, and remember what each of their names stands for."""
+        await self.ask_models()
+        await self._ledger.record_models(self._api.spell_models())
+
     async def quote(self, summary: PlanSummary) -> Quote:
         """Ask for the models and the balance when requests may have to be written, and price what is new.
 
         Raises StopRunError and UserError where key or address are not right.
         """
         if not summary.needs_models:
+            await self._ask_prices(summary)
             return Quote()
-        await self.ask_models()
+        await self.learn_models()
         self._api.check_models(summary.models)
-        prices = Counter[Money | None]()
-        for price_key, count in summary.price_keys.items():
-            prices[self._api.estimate(dict(price_key))] += count
+        prices = self.price(summary.price_keys)
         return Quote(prices, await self._api.read_balance() if prices else None, summary.searched)
+
+    def price(self, price_keys: Mapping[PriceKey, int]) -> Counter[Money | None]:
+        """Price what decides prices, by the list as far as it was read."""
+        prices = Counter[Money | None]()
+        for price_key, count in price_keys.items():
+            prices[self._api.estimate(dict(price_key))] += count
+        return prices
+
+    async def _ask_prices(self, summary: PlanSummary) -> None:
+        """Ask what edited jobs would cost, where nothing else needs the list: it is good to know, and no more."""
+        if summary.edits.count:
+            with suppress(HedraBatchError, TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self.ask_models()), PRICES_PATIENCE_SECONDS)
 
     async def process(self, selection: Selection, summary: PlanSummary) -> None:
         """Process all jobs of a selection that was priced. Raises StopRunError when the run cannot go on."""
@@ -107,6 +130,13 @@ class Run:
         self._progress.start()
         await self._restoration.recover(selection, self._progress)
         await self._runner.run(selection, summary.sent)
+
+    async def follow(self, selection: Selection, summary: PlanSummary) -> None:
+        """Follow and fetch what an earlier run sent, and submit nothing. Raises StopRunError when it cannot go on."""
+        if summary.sent:
+            self._wanted.selection = selection
+            self._progress.start()
+            await self._runner.follow(selection, summary.sent)
 
     async def restore(self, keys: Sequence[int]) -> list[State]:
         """Fetch anew what is done, ready or lost, by its ids alone; returns the state of each then."""

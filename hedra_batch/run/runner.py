@@ -31,6 +31,9 @@ from hedra_batch.state import ENDED_BADLY, HELD, IN_FLIGHT, UNSENT, State
 
 logger = logging.getLogger(__name__)
 
+#: What the server is read about until it has ended it.
+FOLLOWED = frozenset({State.ACCEPTED, State.OVERDUE})
+
 #: Takes an attempt one step on and returns it as the ledger has it then.
 Station = Callable[[Attempt, Job | None], Awaitable[Attempt]]
 
@@ -62,8 +65,8 @@ class Runner:
         self._room = asyncio.Semaphore(room)
         self._parking = Parking(ledger)
         self._group = asyncio.TaskGroup()
-        #: The jobs that were begun in this run; each is begun once.
-        self._begun: set[JobIdentity] = set()
+        #: What was begun in this run; each is begun once.
+        self._begun: set[JobIdentity | int] = set()
         #: Attempts that keep the run going: neither at their end for this run, nor overdue.
         self._active: set[int] = set()
         self._is_admitting = False
@@ -77,8 +80,11 @@ class Runner:
     async def run(self, selection: Selection, sent: Sequence[PlannedJob]) -> None:
         """Process the jobs of a selection as far as they go, beginning with those that an earlier run sent.
 
+        What is in flight is read once before anything is submitted, which waits only so long for that.
         Raises StopRunError when it cannot go on.
         """
+        followed = [one.latest.attempt_key for one in sent if one.latest and one.state in FOLLOWED]
+        self._poller.first_read.begin(followed)
         polling = asyncio.create_task(self._poller.run(), name="poller")
         try:
             await self._process_all(sent, self._admit(selection))
@@ -88,12 +94,17 @@ class Runner:
             polling.cancel()
             await asyncio.wait({polling})
 
+    async def follow(self, selection: Selection, sent: Sequence[PlannedJob]) -> None:
+        """Process only the jobs that an earlier run sent, as far as they go without a further submission."""
+        await self._concurrency.close()
+        await self.run(selection, sent)
+
     # Admitting
 
     async def _process_all(self, sent: Sequence[PlannedJob], others: AsyncIterator[tuple[Attempt, PlannedJob]]) -> None:
         """Process what was sent before at once, all of it; others as there is room for them."""
         self._active = {planned.latest.attempt_key for planned in sent if planned.latest}
-        self._begun.update(planned.identity for planned in sent)
+        self._begun.update(planned.mark for planned in sent)
         self._poller.on_busy()
         self._is_admitting = True
         try:
@@ -127,12 +138,12 @@ class Runner:
                 async for one in self._admit(selection):
                     yield one
                 return
-            self._begun.update(planned.identity for planned in fresh)
+            self._begun.update(planned.mark for planned in fresh)
             for attempt, planned in await self._recorder.record(fresh):
                 yield attempt, planned
 
     def _is_admitted(self, planned: PlannedJob) -> bool:
-        if planned.identity in self._begun or planned.step in (Step.LEAVE, Step.RECOVER):
+        if planned.mark in self._begun or planned.step in (Step.LEAVE, Step.RECOVER):
             return False
         return planned.state is not State.NEW or not self._is_too_dear(planned)
 
@@ -168,6 +179,7 @@ class Runner:
             await self._concurrency.close()
         finally:
             await self._concurrency.leave(key)
+            self._poller.first_read.on_read(key)
             self._progress.on_parked(key)
             self._on_inactive(key)
 
@@ -204,7 +216,9 @@ class Runner:
         """Begin a further attempt where the reason of the end may pass; the one that ended is on disk."""
         if attempt.error_code == "insufficient_balance":
             raise OutOfCreditsError(f"The account is out of credits: {attempt.error}. Add credits to it.")
-        if planned.job is None or not may_retry(attempt.state, attempt.error_code, attempt.number, self._attempts):
+        if not (planned.job and planned.is_wanted) or not may_retry(
+            attempt.state, attempt.error_code, attempt.number, self._attempts
+        ):
             return
         following = await self._recorder.record_next(attempt, planned.job)
         if following is None:

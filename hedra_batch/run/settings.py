@@ -30,6 +30,8 @@ class RunSettings:
     #: How long an API is tried that has not answered at all yet, and one that has.
     first_answer_seconds: float = 30.0
     outage_seconds: float = 900.0
+    #: For how long submissions wait until what is in flight was read once.
+    first_read_seconds: float = 30.0
     #: First pause after a failed read, upload or download; it grows to `longest_pause_seconds`.
     first_pause_seconds: float = 0.5
     longest_pause_seconds: float = 30.0

@@ -19,7 +19,7 @@ from hedra_batch.run.pacing.concurrency import ConcurrencyLimit
 from hedra_batch.run.pacing.lane import Lane
 from hedra_batch.run.pacing.outage import OutageGuard
 from hedra_batch.run.pacing.poller import Poller
-from hedra_batch.run.pacing.rate import Backlog, Cooldown
+from hedra_batch.run.pacing.rate import Backlog, Cooldown, FirstRead
 from hedra_batch.run.pacing.retrying import RetryingClient
 from hedra_batch.run.recorder import Recorder
 from hedra_batch.run.recovery import Recovery
@@ -48,22 +48,22 @@ class Account:
 
 
 class Lanes:
-    """One lane for each group of requests, and what they share."""
+    """One lane for each group of requests, whose limits are its own, and what they share."""
 
     def __init__(self, settings: RunSettings, last_sent_at: str | None) -> None:
         limits, clock = settings.limits, settings.clock
         self._configured = limits.submit
-        self._outage_guard, cooldown = OutageGuard(settings), Cooldown()
+        self._outage_guard = OutageGuard(settings)
         self.concurrency = ConcurrencyLimit(limits.in_flight)
         #: Ready downloads go before new submissions.
         self.backlog = Backlog()
+        self.first_read = FirstRead(settings.first_read_seconds)
         self.reads = Lane(
             "poll",
             limits.poll,
             settings,
             self._outage_guard,
-            cooldown,
-            own_cooldown=Cooldown("reads"),
+            Cooldown("reads"),
             free_turns=READS_BEFORE_FIRST_REQUEST,
         )
         self.submissions = Lane(
@@ -71,16 +71,16 @@ class Lanes:
             limits.submit,
             settings,
             self._outage_guard,
-            cooldown,
+            Cooldown("submissions"),
+            self.first_read,
             self.concurrency,
             self.backlog,
-            own_cooldown=Cooldown("submissions"),
             since_last_seconds=clock.age_seconds(last_sent_at) if last_sent_at else None,
         )
 
     def read_pace(self) -> Pace:
         """Tell how fast submissions may go now, and what keeps the next one."""
-        limiter, pause = self.submissions.limiter, self.submissions.longest_pause
+        limiter, pause = self.submissions.limiter, self.submissions.cooldown
         return Pace(
             allowed=limiter.rate,
             configured=self._configured,
@@ -144,7 +144,7 @@ async def open_run(
     media = MediaClient(allows_private_hosts=is_loopback(account.base_url))
     async with client, media:
         api = HedraV2(client, RetryingClient(settings, lanes.reads))
-        poller = Poller(api, settings, progress.on_fraction, ledger.record_missing)
+        poller = Poller(api, settings, progress.on_fraction, ledger.record_missing, lanes.first_read)
         fetcher = Fetcher(ledger, api, media, folder, lanes.backlog, settings)
         tracker = Tracker(ledger, poller, folder.path, fetcher.on_link)
         restoration = Restoration(ledger, api, settings, Recovery(ledger, api, settings))

@@ -223,9 +223,8 @@ PLANTED = (
         (
             Edit(
                 "api/v2/refusals.py",
-                "    elif isinstance(refusal, UnavailableError) or not _is_clear(status, refusal):\n",
-                "    elif isinstance(refusal, UnavailableError):\n        return NotSentError(str(refusal))\n"
-                "    elif not _is_clear(status, refusal):\n",
+                "        return UnknownOutcomeError(str(refusal))\n",
+                "        return NotSentError(str(refusal))\n",
             ),
             Edit("api/v2/refusals.py", "    NotFoundError,\n", "    NotFoundError,\n    NotSentError,\n"),
         ),

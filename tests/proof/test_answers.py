@@ -27,7 +27,7 @@ from conftest import make_png
 
 from hedra_batch import errors
 from hedra_batch.api.protocol import Acceptance, Reading
-from hedra_batch.api.v2.answers import GenerationPage, Model
+from hedra_batch.api.v2.answers import AssetLinks, GenerationPage, Model
 from hedra_batch.api.v2.client import ANSWER_LIMIT_BYTES, HedraClient
 from hedra_batch.api.v2.pricing import Catalogue
 from hedra_batch.api.v2.requests import write_request
@@ -308,7 +308,7 @@ CALLS = (
     Call("GET generations", "GET", "/generations?", lambda client: client.list_generations([GENERATION_ID]), list),
     Call("GET generations", "GET", "/generations?", lambda client: client.list_recent(None), GenerationPage),
     Call("GET models", "GET", "/models?", lambda client: client.list_models(), list),
-    Call("GET assets", "GET", "/assets?", lambda client: client.list_asset_links(ASSET_ID), dict),
+    Call("GET assets", "GET", "/assets?", lambda client: client.list_asset_links(ASSET_ID), AssetLinks),
     Call("GET billing/credits", "GET", "/billing/credits", lambda client: client.read_balance(), Money | None),
     Call("POST assets", "POST", "/assets", lambda client: client.create_asset("a.png", "image"), str),
     Call("POST upload", "POST", UPLOAD_PATH, lambda client: client.upload_asset(ASSET_ID, b"x", "a.png"), NoneType),
@@ -321,8 +321,16 @@ BY_STATUS: dict[int, tuple[type[HedraBatchError], ...]] = {
     403: (errors.KeyRefusedError,),
     404: (errors.RefusedError,),
     409: (errors.AlreadyExistsError,),
+    410: (errors.RefusedError,),
+    412: (errors.RefusedError,),
     422: (errors.RefusedError,),
     429: (errors.ThrottledError,),
+}
+#: The enum of errors in the published document.
+PUBLISHED_CODES = {
+    *("UNKNOWN", "INVALID_ARGUMENT", "NOT_FOUND", "GONE", "ALREADY_EXISTS", "ALREADY_IN_PROGRESS", "UNAUTHORIZED"),
+    *("PERMISSION_DENIED", "INSUFFICIENT_BALANCE", "MODERATION_FAILED", "FAILED_PRECONDITION", "DEADLINE_EXCEEDED"),
+    *("RESOURCE_EXHAUSTED", "UNAVAILABLE", "INTERNAL"),
 }
 #: Parts of an answer that are stored, logged or shown.
 TOLD = frozenset({"remote_id", "asset_id", "request_id", "request_key", "error", "slug", "id", "name"})
@@ -338,25 +346,31 @@ BY_WORD = {
 def list_verdicts(answer: Answer) -> tuple[type, ...]:
     """List what may come of a paid request that is answered so."""
     unclear = errors.UnknownOutcomeError
-    if answer.status == 200:
+    if 200 <= answer.status < 300:
         return (Acceptance, unclear)
     if answer.status == 408 or not 400 <= answer.status < 500:
         return (unclear,)
     verdicts = BY_STATUS.get(answer.status, (unclear,))
-    if verdicts == (errors.RefusedError,) and not is_object(answer.body):
+    if answer.is_whole and not is_own(answer.body):
         # A gateway's page, and not the service itself.
-        verdicts = (unclear,)
+        return (unclear,)
     if answer.status == 429 or not answer.is_whole:
         return (*verdicts, unclear)
     body = answer.body.lower()
     return (*verdicts, *(kind for word, kind in BY_WORD.items() if word in body))
 
 
-def is_object(body: bytes) -> bool:
+def is_own(body: bytes) -> bool:
+    """Tell whether a refusal has what only the service itself writes: a published code, or a list of details."""
     try:
-        return isinstance(json.loads(body.decode("utf-8", "replace")), dict)
+        told = json.loads(body.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return False
+    if not isinstance(told, dict):
+        return False
+    error = told.get("error")
+    codes = [told.get("error_code"), told.get("code"), error.get("type") if isinstance(error, dict) else None]
+    return isinstance(told.get("detail"), list) or any(str(code).upper() in PUBLISHED_CODES for code in codes)
 
 
 def assert_harmless(text: str) -> None:
@@ -401,9 +415,9 @@ def assert_kept(call: Call, answer: Answer, result: object) -> None:
         assert KEY not in "".join(traceback.format_exception(result))
     else:
         assert isinstance(result, call.kind)
-        assert answer.status == 200 or not answer.is_whole
+        assert 200 <= answer.status < 300 or not answer.is_whole
         # The links of assets come by their ids.
-        for value in (*result, *result.values()) if isinstance(result, dict) else (result,):
+        for value in (*result.links, *result.links.values()) if isinstance(result, AssetLinks) else (result,):
             assert_typed(value)
     if call is SUBMIT:
         assert isinstance(result, list_verdicts(answer)), result

@@ -165,7 +165,7 @@ async def open_fetcher(folder: Path, host: Host) -> AsyncIterator[tuple[Fetcher,
     ledger = await Ledger.open(folder / "ledger.sqlite3", folder / "identity.json", Binding("cuts", host.url, "key"))
     attempt = await make_ready(ledger)
     client, media = HedraClient(host.url, "key"), MediaClient(allows_private_hosts=True)
-    lane = Lane("poll", Rate(10_000, 1), ONE_TRY, OutageGuard(ONE_TRY), Cooldown(), own_cooldown=Cooldown())
+    lane = Lane("poll", Rate(10_000, 1), ONE_TRY, OutageGuard(ONE_TRY), Cooldown())
     api = HedraV2(client, RetryingClient(ONE_TRY, lane))
     async with client, media:
         yield Fetcher(ledger, api, media, RunFolder(folder), Backlog(), ONE_TRY), ledger, attempt

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 
 from hedra_batch.api.protocol import Acceptance, Api, Calls, Reading, SentRequest, Upload
+from hedra_batch.api.v2.answers import Model
 from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.api.v2.finder import Finder
 from hedra_batch.api.v2.pricing import Catalogue
@@ -14,6 +15,8 @@ from hedra_batch.api.v2.requests import write_request
 from hedra_batch.errors import (
     AlreadyExistsError,
     ConfigurationError,
+    ForbiddenError,
+    ForeignAnswerError,
     HedraBatchError,
     JobError,
     NotFoundError,
@@ -40,16 +43,33 @@ class HedraV2(Api):
 
     async def load_models(self) -> None:
         try:
-            models = await self._calls.until_answered(self._client.list_models)
+            models = await self._calls.until_answered(self._list_models)
         except JobError as error:
-            raise ConfigurationError(
-                f"There is no Hedra API at {self._client.base_url}: asked for its models, it answers '{error}'. "
-                "Nothing was sent. Check the address: --base-url, or HEDRA_BASE_URL."
-            ) from error
+            raise self._make_wrong_address(error) from error
         self._catalogue = Catalogue(models)
+
+    async def _list_models(self) -> list[Model]:
+        try:
+            return await self._client.list_models()
+        except ForeignAnswerError as error:
+            if error.is_unknown_route:
+                raise self._make_wrong_address(error) from error
+            raise
+
+    def _make_wrong_address(self, error: HedraBatchError) -> ConfigurationError:
+        return ConfigurationError(
+            f"There is no Hedra API at {self._client.base_url}: asked for its models, it answers '{error}'. "
+            "Nothing was sent. Check the address: --base-url, or HEDRA_BASE_URL."
+        )
 
     def check_models(self, written: Mapping[str | None, str]) -> None:
         self._catalogue.check(written)
+
+    def spell_models(self) -> Mapping[str, str]:
+        return self._catalogue.spell()
+
+    def name_model(self, written: str) -> str:
+        return next(iter(self._catalogue.name_on_wire(written).values()))
 
     def estimate(self, fields: FieldValues) -> Money | None:
         return self._catalogue.estimate(fields)
@@ -60,12 +80,37 @@ class HedraV2(Api):
     async def read_balance(self) -> Money | None:
         try:
             return await self._calls.once(self._client.read_balance)
-        except (JobError, RetryError, OutOfCreditsError) as error:
+        except (JobError, RetryError, OutOfCreditsError, ForbiddenError) as error:
             logger.debug("the balance cannot be read: %s", error)
             return None
 
-    async def upload(self, medium: Medium, name: str, content: bytes) -> Upload:
+    async def upload(self, medium: Medium, name: str, content: bytes, wanted_id: str = "") -> Upload:
+        asset_id = await self._announce(medium, name, wanted_id) if wanted_id else None
+        try:
+            if asset_id:
+                return await self._upload(asset_id, name, content)
+            if wanted_id:
+                # Taken, or there already, without a word on its id: perhaps it is the one that was asked for.
+                return await self._upload(wanted_id, name, content)
+        except UnfinishedError:
+            if asset_id:
+                raise
+        # A server need take no ids of ours.
         asset_id = await self._calls.until_answered(lambda: self._client.create_asset(name, medium), is_paced=False)
+        assert asset_id, "without a wanted id there is one, or an error"
+        return await self._upload(asset_id, name, content)
+
+    async def _announce(self, medium: Medium, name: str, wanted_id: str) -> str | None:
+        """Announce a file under an id of ours; None where it is not told whether it has that."""
+        try:
+            return await self._calls.until_answered(
+                lambda: self._client.create_asset(name, medium, wanted_id), is_paced=False
+            )
+        except JobError as error:
+            logger.debug("%s: the server does not take it under an id of ours: %s", name, error)
+            return None
+
+    async def _upload(self, asset_id: str, name: str, content: bytes) -> Upload:
         try:
             await self._calls.until_answered(lambda: self._client.upload_asset(asset_id, content, name), is_paced=False)
         except AlreadyExistsError:
@@ -77,8 +122,8 @@ class HedraV2(Api):
             ) from error
         return Upload(asset_id)
 
-    def write_request(self, key: str, fields: FieldValues, media: Mapping[str, str]) -> bytes:
-        return write_request(key, fields, media, self._catalogue.name_on_wire)
+    def write_request(self, key: str, fields: FieldValues, media: Mapping[str, str], name: str = "") -> bytes:
+        return write_request(key, fields, media, self._catalogue.name_on_wire, name)
 
     async def submit(self, body: bytes) -> Acceptance:
         return await self._client.submit(body)

@@ -5,21 +5,39 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hedra_batch.api.protocol import Acceptance, Phase, Reading
-from hedra_batch.decide import Deduplication
+from hedra_batch.decide import TRANSIENT_CODES, Deduplication
 from hedra_batch.errors import GarbledError
 from hedra_batch.money import CREDITS, Money
 from hedra_batch.sanitize import clean, hide_signatures, to_line
 
-#: The published status values after which nothing changes; any other, also one that is not published, is still running.
-_PHASES = {"complete": Phase.COMPLETE, "error": Phase.FAILED}
+#: What a status can say, without regard to case. Any other word than these is followed, for it may be a further stage.
+_PHASES = {
+    **dict.fromkeys(("queued", "processing", "finalizing"), Phase.RUNNING),
+    **dict.fromkeys(("complete", "completed", "succeeded", "success"), Phase.COMPLETE),
+    **dict.fromkeys(("error", "failed", "canceled", "cancelled", "expired"), Phase.FAILED),
+}
+#: The one published word for an end without a result: what ended under another one is bought anew by nobody's word.
+_PUBLISHED_FAILURE = "error"
 LONGEST_ETA_SECONDS = 86_400.0
 _LONGEST_ID = 200
+_LONGEST_WORD = 40
 #: Ids are stored, logged and put into addresses.
 _ID = re.compile(rf"[\w.:/@+-]{{1,{_LONGEST_ID}}}", re.ASCII)
 _CODE = re.compile(r"[A-Za-z_]{3,40}")
+#: The published classes of errors.
+ERROR_CODES = frozenset(
+    {
+        *("unknown", "invalid_argument", "not_found", "gone", "already_exists", "already_in_progress", "unauthorized"),
+        *("permission_denied", "insufficient_balance", "moderation_failed", "failed_precondition", "deadline_exceeded"),
+        *("resource_exhausted", "unavailable", "internal"),
+    }
+)
+#: Of a message that has details beside it, and of these.
+_LONGEST_PART = 190
+_MOST_VIOLATIONS = 20
 #: The published refinements of an error's class.
 REASON_CODES = frozenset({"moderation_likeness", "moderation_output_transient"})
 
@@ -30,6 +48,15 @@ class GenerationPage:
 
     generations: list[Reading]
     #: Where the next page begins is counted in these.
+    item_count: int
+
+
+class AssetLinks(NamedTuple):
+    """What GET /assets shows."""
+
+    #: The download link of each asset that can be read, if it has one now.
+    links: dict[str, str | None]
+    #: How many items there were, those that cannot be read too.
     item_count: int
 
 
@@ -48,7 +75,7 @@ class Model:
 
 
 def read_acceptance(answer: object, request_id: str | None, key: str) -> Acceptance:
-    """Read a 200 of POST /generations for a request that asked for this id."""
+    """Read a success of POST /generations for a request that asked for this id."""
     fields = _fields(answer)
     remote_id = _id(fields).lower()
     return Acceptance(
@@ -65,14 +92,23 @@ def read_generation(answer: object) -> Reading:
     fields = _fields(answer)
     code, message = _read_error(fields)
     echoed = fields.get("input")
+    remote_id, status = _id(fields).lower(), _text(fields, "status").strip().lower()
+    progress = min(max(_optional_number(fields, "progress") or 0.0, 0.0), 1.0)
+    link, phase = _link(fields), _PHASES.get(status)
+    if phase is None and not (progress >= 1 or isinstance(fields.get("asset"), dict)):
+        # Under a word that nobody has published a link alone is no result.
+        link = None
+    if phase is Phase.FAILED and status != _PUBLISHED_FAILURE and (code is None or code in TRANSIENT_CODES):
+        code = status
     return Reading(
-        remote_id=_id(fields).lower(),
-        phase=_PHASES.get(_text(fields, "status"), Phase.RUNNING),
-        progress=min(max(_optional_number(fields, "progress") or 0.0, 0.0), 1.0),
+        remote_id=remote_id,
+        phase=phase or (Phase.COMPLETE if link else Phase.RUNNING),
+        unknown_word=None if phase else to_line(status, _LONGEST_WORD),
+        progress=progress,
         asset_id=_optional_id(fields, "asset_id") or _asset_id(fields),
         eta_seconds=_eta_seconds(fields),
         charged=_optional_credits(fields, "credit_cost"),
-        link=_link(fields),
+        link=link,
         error_code=code,
         error=message,
         request_key=_optional_id(echoed, "generation_id") if isinstance(echoed, dict) else None,
@@ -121,12 +157,15 @@ def read_request_id(header: str | None) -> str | None:
     return to_line(hide_signatures(header), _LONGEST_ID) or None if header else None
 
 
-def read_asset_links(answer: object) -> dict[str, str | None]:
-    """Read GET /assets: the assets that there are, each with its download link, if it has one now."""
+def read_asset_links(answer: object) -> AssetLinks:
+    """Read GET /assets. An item that cannot be read is left out."""
     if not isinstance(answer, list):
         raise GarbledError("The API's list of assets is not a list.")
-    items = [_fields(item) for item in answer]
-    return {_id(item): _link({"asset": item}) for item in items}
+    links = {}
+    for item in answer:
+        with suppress(GarbledError):
+            links[_id(_fields(item)).lower()] = _link({"asset": item})
+    return AssetLinks(links, len(answer))
 
 
 def _read_model(fields: dict[str, Any]) -> Model:
@@ -134,7 +173,7 @@ def _read_model(fields: dict[str, Any]) -> Model:
     return Model(
         slug=_id(fields, "slug"),
         id=_optional_id(fields, "id"),
-        name=clean(_text(fields, "name")),
+        name=clean(_optional_text(fields, "name") or ""),
         pricing=pricing if isinstance(pricing, dict) else None,
         default_resolution=_optional_text(fields, "default_resolution"),
         eta_seconds=eta_ms / 1000 if (eta_ms := _optional_number(fields, "eta_ms")) is not None else None,
@@ -151,18 +190,38 @@ def _read_error(fields: dict[str, Any]) -> tuple[str | None, str | None]:
     error = fields.get("error")
     message = _optional_text(fields, "error_message")
     if not isinstance(error, dict):
-        return (None, _clean_optional(error if isinstance(error, str) else message))
+        return (None, add_details((error if isinstance(error, str) else message) or "", fields) or None)
     kind, reason = _optional_text(error, "type"), _optional_text(error, "reason_code")
     message = _optional_text(error, "message") or message
     if reason and reason.lower() not in REASON_CODES:
         # One that is not published counts as its class, and is told in the message.
         message, reason = f"{message or 'no message'} ({reason})", None
     code = reason or kind
-    return (code.lower() if code and _CODE.fullmatch(code) else None, _clean_optional(message))
+    return (code.lower() if code and _CODE.fullmatch(code) else None, add_details(message or "", error) or None)
 
 
-def _clean_optional(message: str | None) -> str | None:
-    return clean(message) if message else None
+def add_details(message: str, error: dict[str, Any]) -> str:
+    """Write an error's message, safe to print, with the fields and credits that the error names beside it."""
+    details = to_line(hide_signatures("; ".join(_list_details(error))), _LONGEST_PART)
+    if not details:
+        return clean(message)
+    return f"{to_line(hide_signatures(message), _LONGEST_PART).rstrip('.')} ({details})".lstrip()
+
+
+def _list_details(error: dict[str, Any]) -> list[str]:
+    violations, param = error.get("violations"), _optional_text(error, "param")
+    items = [item for item in violations if isinstance(item, dict)] if isinstance(violations, list) else []
+    told = [_describe_violation(item) for item in items[:_MOST_VIOLATIONS]]
+    if param and not any(each.startswith(param) for each in told):
+        told.insert(0, f"about {param}")
+    for name, words in (("credits_needed", "credits needed"), ("credits_available", "credits available")):
+        if (number := _optional_number(error, name)) is not None:
+            told.append(f"{words}: {number:,.10g}")
+    return [each for each in told if each]
+
+
+def _describe_violation(item: dict[str, Any]) -> str:
+    return ": ".join(filter(None, (_optional_text(item, "field"), _optional_text(item, "message"))))
 
 
 def _link(fields: dict[str, Any]) -> str | None:

@@ -17,16 +17,14 @@ from hedra_batch.api.failures import describe_failure
 from hedra_batch.api.media import CONNECT_TIMEOUT_SECONDS
 from hedra_batch.api.protocol import Acceptance, Reading, RequestGroup
 from hedra_batch.api.v2 import answers, throttling
-from hedra_batch.api.v2.answers import GenerationPage, Model
+from hedra_batch.api.v2.answers import AssetLinks, GenerationPage, Model
 from hedra_batch.api.v2.refusals import read_refusal, read_submission_refusal
 from hedra_batch.api.v2.requests import read_ids
 from hedra_batch.errors import (
     GarbledError,
     HedraBatchError,
     NoAnswerError,
-    NotFoundError,
     NotSentError,
-    UnavailableError,
     UnknownOutcomeError,
 )
 from hedra_batch.money import Money
@@ -40,7 +38,7 @@ PAGE_SIZE = 100
 ANSWER_LIMIT_BYTES = 16 * 2**20
 READ_TIMEOUT_SECONDS = 60.0
 UPLOAD_TIMEOUT_SECONDS = 600.0
-READ_HEADERS = ("x-request-id", *throttling.HEADERS)
+READ_HEADERS = ("x-request-id", "Location", *throttling.HEADERS)
 
 
 class Answer(NamedTuple):
@@ -70,6 +68,8 @@ class HedraClient:
         self._headers = {"X-API-Key": api_key, "User-Agent": f"hedra-batch/{__version__}", "Accept": "application/json"}
         self._submit_timeout_seconds = submit_timeout_seconds
         self._on_used_up = on_used_up
+        #: The words for a condition that nobody knows, each told once.
+        self._told_words: set[str] = set()
 
     async def __aenter__(self) -> Self:
         self._session = self._open_session(aiohttp.TCPConnector(limit=20))
@@ -89,22 +89,21 @@ class HedraClient:
 
     async def read_status(self, generation_id: str) -> Reading:
         """GET /generations/{id}/status. Raises NotFoundError when the service itself does not know the id."""
-        try:
-            answer = await self._get(f"/generations/{quote(generation_id, safe='')}/status")
-        except NotFoundError as error:
-            if error.is_from_service:
-                raise
-            raise UnavailableError(f"HTTP 404, but not in the API's own words (a proxy's?): {error}") from error
-        reading = answers.read_generation(answer)
+        reading = answers.read_generation(await self._get(f"/generations/{quote(generation_id, safe='')}/status"))
         if reading.remote_id != generation_id.lower():
             raise GarbledError("The API answered about another generation than the one that was asked for.")
+        self._tell_word(reading)
         return reading
 
     async def list_generations(self, generation_ids: Iterable[str]) -> list[Reading]:
         """GET /generations for these ids: what came back may be less, more or other than what was asked for."""
         ids = list(generation_ids)
         answer = await self._get("/generations", ids=",".join(ids), limit=str(max(len(ids), 1)))
-        return answers.read_generations(answer)
+        listed = answers.read_generations(answer)
+        for reading in listed:
+            if reading.remote_id in ids:
+                self._tell_word(reading)
+        return listed
 
     async def list_recent(self, created_after: str | None, offset: int = 0) -> GenerationPage:
         """GET /generations, newest first: one page of all kinds of those made since an instant, or of all."""
@@ -116,22 +115,31 @@ class HedraClient:
         """GET /billing/credits: what is left; None where the answer does not say."""
         return answers.read_balance(await self._get("/billing/credits"))
 
-    async def list_asset_links(self, asset_id: str) -> dict[str, str | None]:
+    async def list_asset_links(self, asset_id: str) -> AssetLinks:
         """GET /assets for one video: the assets that came back, each with a fresh download link, if it has one."""
         return answers.read_asset_links(await self._get("/assets", type="video", ids=asset_id))
 
-    async def create_asset(self, name: str, kind: str) -> str:
-        """POST /assets: announce a file; returns its id. Costs nothing, so it may be repeated."""
-        body = json.dumps({"name": name, "type": kind}).encode()
-        answer = await self._exchange("POST", "/assets", data=body, headers={"Content-Type": "application/json"})
-        return answers.read_asset_id(answer)
+    async def create_asset(self, name: str, kind: str, wanted_id: str = "") -> str | None:
+        """POST /assets: announce a file; returns its id. Costs nothing, so it may be repeated.
+
+        None where an id was wanted, and the file was taken without a word on which id it has.
+        """
+        wanted = {"reserved_asset_id": wanted_id} if wanted_id else {}
+        body = json.dumps({"name": name, "type": kind, **wanted}).encode()
+        answer = await self._request("POST", "/assets", data=body, headers={"Content-Type": "application/json"})
+        try:
+            return answers.read_asset_id(_parse(answer.text))
+        except GarbledError:
+            if wanted_id:
+                return None
+            raise
 
     async def upload_asset(self, asset_id: str, content: bytes, name: str) -> None:
         """POST /assets/{id}/upload: send a file's bytes. Costs nothing, so it may be repeated."""
         form = aiohttp.FormData()
         form.add_field("file", content, filename=name, content_type="application/octet-stream")
         timeout = aiohttp.ClientTimeout(total=UPLOAD_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
-        await self._exchange("POST", f"/assets/{quote(asset_id, safe='')}/upload", data=form, timeout=timeout)
+        await self._request("POST", f"/assets/{quote(asset_id, safe='')}/upload", data=form, timeout=timeout)
 
     async def submit(self, body: bytes) -> Acceptance:
         """POST /generations, once, on a fresh connection: the paid request.
@@ -141,7 +149,7 @@ class HedraClient:
         """
         ids = read_ids(body)
         status, headers, text = await self._send_paid(body)
-        if status != 200:
+        if not _is_success(status):
             raise read_submission_refusal(status, headers, text, ids)
         try:
             return answers.read_acceptance(_parse(text), headers.get("x-request-id"), ids.generation_id)
@@ -161,11 +169,11 @@ class HedraClient:
         )
 
     async def _get(self, route: str, **query: str) -> Any:
-        return await self._exchange("GET", route, params=query)
+        return _parse((await self._request("GET", route, params=query)).text)
 
-    async def _exchange(self, method: str, route: str, **options: Any) -> Any:
-        """One request that costs nothing: its answer, or an error that says whether to try again."""
-        status, headers, text = await self._send(
+    async def _request(self, method: str, route: str, **options: Any) -> Answer:
+        """One request that costs nothing: its success, or an error that says whether to try again."""
+        answer = await self._send(
             self._session,
             RequestGroup.READS,
             method,
@@ -173,9 +181,9 @@ class HedraClient:
             lambda how: NoAnswerError(f"No answer from the API to {method} {route}: {how}."),
             **options,
         )
-        if status != 200:
-            raise read_refusal(status, headers, text)
-        return _parse(text)
+        if not _is_success(answer.status):
+            raise read_refusal(*answer)
+        return answer
 
     async def _send(
         self,
@@ -201,6 +209,16 @@ class HedraClient:
         if answer.status != 429 and (seconds := throttling.read_exhausted_seconds(answer.headers)):
             self._on_used_up(group, seconds)
         return answer
+
+    def _tell_word(self, reading: Reading) -> None:
+        word = reading.unknown_word
+        if word and word not in self._told_words:
+            self._told_words.add(word)
+            logger.warning(
+                "the API calls the state of a video '%s', which is not in its documents: it is followed like one that "
+                "still runs, and nothing is bought again",
+                clean(word),
+            )
 
     def _read_head(self, response: aiohttp.ClientResponse) -> dict[str, str]:
         """Read the headers that mean anything, without the key should the server repeat it."""
@@ -228,6 +246,11 @@ class HedraClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=READ_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS),
         )
+
+
+def _is_success(status: int) -> bool:
+    """Tell whether a request was taken: gateways and storage make a 201, 202 or 204 of a 200."""
+    return 200 <= status < 300
 
 
 def _parse(text: str) -> Any:

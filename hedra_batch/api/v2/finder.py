@@ -14,10 +14,12 @@ from hedra_batch.clock import from_text, to_text
 from hedra_batch.decide import Deduplication
 from hedra_batch.errors import (
     DownloadError,
+    ForbiddenError,
     JobError,
     KeyRefusedError,
     NotFoundError,
     OutOfCreditsError,
+    RefusedError,
     ResultDeniedError,
     RetryError,
     UnfinishedError,
@@ -70,15 +72,18 @@ class Finder:
         """Ask in three places: a complete generation without a link in the first has been seen."""
         try:
             reading = await self._calls.until_answered(lambda: self._client.read_status(remote_id))
-        except NotFoundError as error:
+        except JobError as error:
+            if not isinstance(error, NotFoundError) and error.code != "gone":
+                raise
             message = f"The server no longer knows it ({str(error).rstrip('.')})."
             raise ResultDeniedError(error.code, message, error.request_id) from error
         if reading.phase is Phase.FAILED:
             raise ResultDeniedError(
                 "not_found", f"The server says now that it failed ({reading.error or 'no reason given'})."
             )
-        link = reading.link or await self._find_listed_link(remote_id)
-        if not link and (known_id := reading.asset_id or asset_id):
+        listed = None if reading.link else await self._find_listed(remote_id)
+        link = reading.link or (listed and listed.link)
+        if not link and (known_id := reading.asset_id or (listed and listed.asset_id) or asset_id):
             link = await self._find_asset_link(known_id, is_complete=reading.phase is Phase.COMPLETE)
         if not link:
             raise DownloadError("The server has the result, but gives no link to it yet.")
@@ -115,20 +120,24 @@ class Finder:
                     raise UnfinishedError(f"The account's list cannot be read ({str(error).rstrip('.')}).") from error
         raise AssertionError("it is tried at least once")
 
-    async def _find_listed_link(self, remote_id: str) -> str | None:
+    async def _find_listed(self, remote_id: str) -> Reading | None:
         """Look into the list once: where it cannot be read, the next place may have the link all the same."""
         try:
             listed = await self._calls.once(lambda: self._client.list_generations([remote_id]))
-        except (JobError, RetryError) as error:
+        except (JobError, RetryError, OutOfCreditsError, KeyRefusedError) as error:
+            # A key that is refused indeed is refused by the next request too.
             logger.debug("%s: its link is not listed: %s", remote_id, error)
             return None
-        return next((item.link for item in listed if item.remote_id == remote_id and item.link), None)
+        return next((item for item in listed if item.remote_id == remote_id), None)
 
     async def _find_asset_link(self, asset_id: str, *, is_complete: bool) -> str | None:
-        links = await self._calls.until_answered(lambda: self._client.list_asset_links(asset_id))
-        if asset_id not in links and is_complete:
+        try:
+            links, item_count = await self._calls.until_answered(lambda: self._client.list_asset_links(asset_id))
+        except ForbiddenError as error:
+            raise _to_refusal(error) from error
+        if is_complete and not item_count:
             raise ResultDeniedError("not_found", "The server has completed it, but no longer has the result.")
-        return links.get(asset_id)
+        return links.get(asset_id.lower())
 
     async def _list(self, key: str) -> list[Reading]:
         """Read a list; one that the server refuses, or that is broken, has nothing in it: the answer by id stands."""
@@ -145,7 +154,10 @@ class Finder:
         since = to_text(from_text(request.submitted_at) - CLOCK_TOLERANCE) if request.submitted_at else None
         offset, unreadable = 0, 0
         for _ in range(ECHO_PAGES_LIMIT):
-            page = await self._calls.until_answered(functools.partial(self._client.list_recent, since, offset))
+            try:
+                page = await self._calls.until_answered(functools.partial(self._client.list_recent, since, offset))
+            except ForbiddenError as error:
+                raise _to_refusal(error) from error
             if found := _find(request.key, page.generations):
                 return found
             offset += page.item_count
@@ -157,6 +169,11 @@ class Finder:
                 f"The account's list of generations could not be searched to its end ({offset} were read)."
             )
         return None
+
+
+def _to_refusal(error: ForbiddenError) -> RefusedError:
+    """Take a list that the account may not read for one that does not tell: all else may go on."""
+    return RefusedError("permission_denied", str(error))
 
 
 def _accept(found: Reading | None, key: str) -> Acceptance | None:

@@ -37,6 +37,16 @@ class Catalogue:
     def find(self, written: str) -> Model | None:
         return self._by_key.get(written) or self._by_key.get(written.lower()) or self._by_key.get(written.casefold())
 
+    def spell(self) -> dict[str, str]:
+        """Return the slug that each name, id and slug stands for."""
+        names = Counter(model.name.casefold() for model in self._models)
+        spellings: dict[str, str] = {}
+        for model in self._models:
+            # A name that two models share means neither.
+            name = model.name if names[model.name.casefold()] == 1 else None
+            spellings |= {written: model.slug for written in (name, model.id and model.id.lower()) if written}
+        return spellings | {model.slug: model.slug for model in self._models}
+
     def name_on_wire(self, written: str) -> dict[str, str]:
         """Write the field that names the model in a request.
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from hedra_batch.api.protocol import Calls, Reading
 from hedra_batch.api.v2.client import PAGE_SIZE, HedraClient
-from hedra_batch.errors import HedraBatchError, JobError, OutOfCreditsError, RetryError, ThrottledError
+from hedra_batch.errors import ForbiddenError, HedraBatchError, JobError, OutOfCreditsError, RetryError, ThrottledError
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Reader:
             logger.debug("the list of generations cannot be read now: %s", error)
             self._on_list_failure(error, began_time)
             raise
-        except JobError:
+        except (JobError, ForbiddenError):
             listed = None
         self._list_failures = 0
         if listed is None or len(listed) > len(ids) or not {item.remote_id for item in listed} <= set(ids):

@@ -9,6 +9,9 @@ from typing import Any
 
 from hedra_batch.inputs import FIELDS, MEDIA_FIELDS, Field, FieldValue, find_request_kind
 
+#: The kinds of request whose result can be given a name. That of `voice_clone` is the voice's own.
+_NAMED_KINDS = frozenset({"video", "image", "text_to_speech"})
+_LONGEST_NAME = 255
 _write_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 #: What stands at the top of a request comes before what is nested, and files come last there.
 _ORDERED_FIELDS = sorted(FIELDS, key=lambda field: ("." in field.wire, field.medium is not None))
@@ -19,13 +22,18 @@ def write_request(
     fields: Mapping[str, FieldValue],
     media: Mapping[str, str],
     name_model: Callable[[str], dict[str, str]],
+    name: str = "",
 ) -> bytes:
     """Write the body of POST /generations for one video.
 
     Each field goes where its row in the table of fields says; `media` has the handle or the https URL of each file, and
-    `name_model` makes the field that names a model. Variations are jobs, so `batch_size` is always 1.
+    `name_model` makes the field that names a model. Variations are jobs, so `batch_size` is always 1. `name` shows the
+    result in the account's library.
     """
-    request: dict[str, Any] = {"type": find_request_kind(fields), "generation_id": key}
+    kind = find_request_kind(fields)
+    request: dict[str, Any] = {"type": kind, "generation_id": key}
+    if name and kind in _NAMED_KINDS:
+        request["name"] = name[:_LONGEST_NAME]
     for field in _ORDERED_FIELDS:
         if field.name not in fields:
             continue

@@ -16,6 +16,8 @@ HEADERS = ("Retry-After", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Date")
 LONGEST_SECONDS = 3600.0
 #: An `X-RateLimit-Reset` below this is no second since 1970, but a number of seconds from now.
 _FIRST_EPOCH_SECOND = 1e8
+#: From here on it is a thousandth of a second since 1970, and from a thousand times as much on a millionth.
+_FIRST_EPOCH_MILLISECOND = 1e11
 #: The server's own clock is told in whole seconds; it counts only where ours is off by more.
 _CLOCKS_DIFFER_SECONDS = 2.0
 
@@ -32,6 +34,8 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 def read_reset_seconds(headers: Mapping[str, str]) -> float | None:
     """Read how long it is until the window of the limit resets; at most an hour."""
     reset = _read_number(headers.get("X-RateLimit-Reset", ""))
+    while reset is not None and math.isfinite(reset) and reset >= _FIRST_EPOCH_MILLISECOND:
+        reset /= 1000
     return _bound(reset - _read_now(headers) if reset is not None and reset >= _FIRST_EPOCH_SECOND else reset)
 
 

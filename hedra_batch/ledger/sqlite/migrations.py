@@ -209,12 +209,18 @@ def _make_anew(connection: sqlite3.Connection, older: Sequence[str], schema: tup
 def _note_sent_models(connection: sqlite3.Connection) -> None:
     """Take the digest of what was really sent, where the model was written otherwise than the request names it."""
     rows = connection.execute(
-        "SELECT attempt_key, fields, coalesce(CAST(body AS TEXT) ->> '$.ai_model_id', CAST(body AS TEXT) ->> "
-        "'$.model_slug') AS model FROM attempts WHERE json_valid(CAST(body AS TEXT)) AND model <> fields ->> '$.model'"
+        "SELECT attempt_key, fields, CAST(body AS TEXT) ->> '$.model_slug' AS slug, "
+        "coalesce(CAST(body AS TEXT) ->> '$.ai_model_id', CAST(body AS TEXT) ->> '$.model_slug') AS model "
+        "FROM attempts WHERE json_valid(CAST(body AS TEXT)) AND model <> fields ->> '$.model'"
     )
-    for key, fields, model in rows.fetchall():
-        digest = find_digest({**json.loads(fields), "model": model})
+    for key, text, slug, model in rows.fetchall():
+        fields = json.loads(text)
+        digest = find_digest({**fields, "model": model})
         connection.execute("UPDATE attempts SET sent_digest = ? WHERE attempt_key = ?", (digest, key))
+        if slug:
+            # What a list of models has said of it then.
+            spelling = fields["model"].casefold()
+            connection.execute("INSERT OR REPLACE INTO models VALUES (?, ?)", (spelling, slug))
 
 
 def _add_late_columns(connection: sqlite3.Connection, clock: Clock) -> None:

@@ -6,21 +6,33 @@ log from being emptied.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hedra_batch.clock import CLOCK
 from hedra_batch.errors import ConfigurationError, LedgerError
-from hedra_batch.ledger.records import RESULT_COLUMNS, JobIdentity, LatestAttempt, ResultFile, read_state
+from hedra_batch.inputs import FieldValues
+from hedra_batch.ledger.records import (
+    RESULT_COLUMNS,
+    ClaimedFile,
+    FileMove,
+    JobIdentity,
+    LatestAttempt,
+    ResultFile,
+    read_state,
+)
 from hedra_batch.ledger.sqlite.migrations import migrate
 from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, require_known
 from hedra_batch.money import CREDITS
-from hedra_batch.state import PUBLIC_STATES, SETTLEABLE, UNDER_WAY, Liability, State
+from hedra_batch.state import HELD, OPEN, PAID, PUBLIC_STATES, SETTLEABLE, UNDER_WAY, Liability, State
+
+T = TypeVar("T")
 
 #: Rows that are read at once.
 PAGE_ROWS = 500
@@ -32,9 +44,17 @@ _URGENCIES = ", ".join(
     for state, public in PUBLIC_STATES.items()
     if public in _PUBLIC_BY_URGENCY
 )
-_HAS_SUCCESSOR = (
-    "EXISTS (SELECT 1 FROM attempts AS later WHERE later.edition = one.edition AND later.job_id = one.id "
-    "AND later.number > 1 AND later.number > one.attempt AND later.attempt_key <= :last)"
+_OF_SAME_JOB = "SELECT 1 FROM attempts AS other WHERE other.edition = one.edition AND other.job_id = one.id"
+#: Whether another took the place of an attempt after the key `:last` was read: that is always recorded last.
+_WAS_LATEST = (
+    f"EXISTS ({_OF_SAME_JOB} AND other.latest = 1 AND other.attempt_key > :last) AND NOT EXISTS ("
+    f"{_OF_SAME_JOB} AND other.latest = 0 AND other.attempt_key > one.attempt_key AND other.attempt_key <= :last)"
+)
+#: Where an attempt can have a digest that is asked for, each with an index of its own.
+_BEARS_DIGEST = (
+    "sent_digest = asked",
+    "digest = asked AND digest <> sent_digest",
+    "kept_digest = asked AND kept_digest IS NOT NULL",
 )
 _LATEST_COLUMNS = ", ".join(LatestAttempt._fields)
 #: What is told of a job that a person can settle, and where it comes from.
@@ -58,7 +78,7 @@ class SqliteResults:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         [last] = self.connection.execute("SELECT max(attempt_key) FROM attempts").fetchone()
         # An attempt that is recorded while the pages are read replaces none of those before it: each job comes once.
-        is_wanted = "true" if self.has_all_attempts else f"(latest = 1 OR NOT {_HAS_SUCCESSOR})"
+        is_wanted = "true" if self.has_all_attempts else f"(latest = 1 OR {_WAS_LATEST})"
         query = (
             f"SELECT attempt_key, {', '.join(RESULT_COLUMNS)} FROM results_by_attempt AS one "
             f"WHERE attempt_key > :after AND attempt_key <= :last AND {is_wanted}"
@@ -74,35 +94,90 @@ class SqliteReader:
     connection: sqlite3.Connection
 
     def find_all(self, identities: Sequence[JobIdentity]) -> Iterator[LatestAttempt]:
-        for start in range(0, len(identities), PAGE_ROWS):
-            yield from self._find_page(identities[start : start + PAGE_ROWS])
+        for page in _cut(identities):
+            yield from self._find_page(page)
 
     def _find_page(self, identities: Sequence[JobIdentity]) -> Iterator[LatestAttempt]:
         marks = ", ".join(["(?, ?)"] * len(identities))
         # A join in this order makes SQLite look each up in the index; for `IN` it would read all rows.
-        rows = self.connection.execute(
+        query = (
             f"WITH wanted (edition, job_id) AS (VALUES {marks}) "
-            f"SELECT {_LATEST_COLUMNS} FROM wanted CROSS JOIN attempts USING (edition, job_id) WHERE latest = 1",
-            [part for identity in identities for part in identity],
+            f"SELECT {_LATEST_COLUMNS} FROM wanted CROSS JOIN attempts USING (edition, job_id) WHERE latest = 1"
         )
-        return map(LatestAttempt.read, rows.fetchall())
+        return iter(self._find(query, [part for identity in identities for part in identity]))
 
     def find_in_states(self, states: Iterable[State]) -> Iterator[LatestAttempt]:
         rows = self.connection.execute(
-            f"SELECT {_LATEST_COLUMNS} FROM attempts WHERE latest = 1 AND state IN ({_list(states)}) "
-            "ORDER BY attempt_key"
+            f"SELECT {_LATEST_COLUMNS} FROM attempts WHERE state IN ({_list(states)}) ORDER BY attempt_key"
         )
         return map(LatestAttempt.read, rows.fetchall())
 
+    def find_keys(self, keys: Sequence[int]) -> Iterator[LatestAttempt]:
+        for page in _cut(keys):
+            marks = ", ".join("?" * len(page))
+            yield from self._find(f"SELECT {_LATEST_COLUMNS} FROM attempts WHERE attempt_key IN ({marks})", page)
+
+    def find_beside(self, identities: Sequence[JobIdentity]) -> Iterator[LatestAttempt]:
+        if not self.connection.execute("SELECT EXISTS (SELECT 1 FROM attempts WHERE latest = 0)").fetchone()[0]:
+            return
+        for page in _cut(identities):
+            marks = ", ".join(["(?, ?)"] * len(page))
+            yield from self._find(
+                f"WITH wanted (edition, job_id) AS (VALUES {marks}) "
+                f"SELECT {_LATEST_COLUMNS} FROM wanted CROSS JOIN attempts USING (edition, job_id) WHERE latest = 0 "
+                "ORDER BY attempt_key",
+                [part for identity in page for part in identity],
+            )
+
+    def find_paid(self, edition: str, digests: Sequence[str]) -> Iterator[LatestAttempt]:
+        found: dict[int, LatestAttempt] = {}
+        for page in _cut(digests):
+            marks = ", ".join(["(?)"] * len(page))
+            for condition in _BEARS_DIGEST:
+                rows = self._find(
+                    f"WITH wanted (asked) AS (VALUES {marks}) SELECT {_LATEST_COLUMNS} FROM wanted CROSS JOIN attempts "
+                    f"ON {condition} WHERE edition = ? AND state IN ({_list(sorted(PAID))})",
+                    [*page, edition],
+                )
+                found |= {row.attempt_key: row for row in rows}
+        yield from (found[key] for key in sorted(found))
+
+    def find_claimed(self, keys: Sequence[int]) -> Iterator[ClaimedFile]:
+        for page in _cut(keys):
+            rows = self.connection.execute(
+                "SELECT attempt_key, state, output, wanted_output FROM attempts "
+                f"WHERE output IS NOT NULL AND attempt_key IN ({', '.join('?' * len(page))}) ORDER BY attempt_key",
+                page,
+            )
+            for key, state, *names in rows.fetchall():
+                yield ClaimedFile(key, read_state(state), *names)
+
+    def find_owner(self, output: str) -> int | None:
+        row = self.connection.execute("SELECT attempt_key FROM attempts WHERE output = ?", (output,)).fetchone()
+        return int(row[0]) if row else None
+
+    def find_moves(self) -> list[FileMove]:
+        rows = self.connection.execute(
+            "SELECT attempt_key, output, moving_to, is_staged FROM attempts WHERE moving_to IS NOT NULL "
+            "ORDER BY attempt_key"
+        )
+        return [FileMove(key, output, moving_to, bool(is_staged)) for key, output, moving_to, is_staged in rows]
+
+    def read_models(self) -> dict[str, str]:
+        return dict(self.connection.execute("SELECT spelling, slug FROM models").fetchall())
+
+    def _find(self, query: str, values: Sequence[object]) -> list[LatestAttempt]:
+        return [LatestAttempt.read(row) for row in self.connection.execute(query, values).fetchall()]
+
     def has_any(self, states: Iterable[State]) -> bool:
-        query = f"SELECT EXISTS (SELECT 1 FROM attempts WHERE latest = 1 AND state IN ({_list(states)}))"
+        query = f"SELECT EXISTS (SELECT 1 FROM attempts WHERE state IN ({_list(states)}))"
         return bool(self.connection.execute(query).fetchone()[0])
 
     def count_states(self) -> Counter[str]:
         rows = self.connection.execute(
             "SELECT public, sum(jobs) FROM states "
-            "JOIN (SELECT state, count(*) AS jobs FROM attempts WHERE latest = 1 GROUP BY state) USING (state) "
-            "GROUP BY public"
+            "JOIN (SELECT state, count(*) AS jobs FROM attempts "
+            f"WHERE latest = 1 OR state IN ({_list(sorted(OPEN | HELD))}) GROUP BY state) USING (state) GROUP BY public"
         )
         return Counter(dict(rows.fetchall()))
 
@@ -110,7 +185,7 @@ class SqliteReader:
         # The keys come from the index alone, so that rows are read for no more jobs than are wanted.
         rows = self.connection.execute(
             f"WITH urgencies (state, urgency) AS (VALUES {_URGENCIES}), urgent AS ("
-            "SELECT attempt_key, urgency FROM urgencies CROSS JOIN attempts USING (state) WHERE latest = 1 "
+            "SELECT attempt_key, urgency FROM urgencies CROSS JOIN attempts USING (state) "
             "ORDER BY urgency, attempt_key LIMIT ?) "
             f"SELECT {', '.join(RESULT_COLUMNS)} FROM urgent CROSS JOIN results_by_attempt USING (attempt_key) "
             "ORDER BY urgency, attempt_key",
@@ -124,7 +199,7 @@ class SqliteReader:
     def held(self) -> Iterator[dict[str, Any]]:
         query = (
             f"SELECT attempt_key, {', '.join(_HELD_COLUMNS.values())} FROM attempts "
-            f"WHERE latest = 1 AND state IN ({_list(sorted(SETTLEABLE))}) AND attempt_key > :after"
+            f"WHERE state IN ({_list(sorted(SETTLEABLE))}) AND attempt_key > :after"
         )
         for _, *values in _read_pages(self.connection, query):
             yield dict(zip(_HELD_COLUMNS, values, strict=True))
@@ -172,7 +247,7 @@ class SqliteReader:
         ).fetchone()
         return str(row[0]) if row[0] else None
 
-    def find_keys(self, keys: Sequence[str]) -> set[str]:
+    def find_requests(self, keys: Sequence[str]) -> set[str]:
         found: set[str] = set()
         for start in range(0, len(keys), PAGE_ROWS):
             page = keys[start : start + PAGE_ROWS]
@@ -182,9 +257,20 @@ class SqliteReader:
                 found.update(row[0] for row in rows)
         return found
 
+    def read_fields(self, key: int) -> FieldValues:
+        row = self.connection.execute("SELECT fields FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
+        fields: FieldValues = json.loads(row[0])
+        return fields
+
     def read_error(self, key: int) -> str:
         row = self.connection.execute("SELECT error FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
         return str(row[0] or "")
+
+
+def _cut(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut what is asked for into pages."""
+    for start in range(0, len(values), PAGE_ROWS):
+        yield values[start : start + PAGE_ROWS]
 
 
 def _list(words: Iterable[str]) -> str:

@@ -129,10 +129,14 @@ CREATE TABLE spending (
 CREATE UNIQUE INDEX attempts_latest ON attempts (edition, job_id) WHERE latest = 1;
 -- Few attempts are not the first of their job.
 CREATE INDEX attempts_later ON attempts (edition, job_id, number) WHERE number > 1;
+-- Few attempts are not the one that their job stands by.
+CREATE INDEX attempts_beside ON attempts (edition, job_id) WHERE latest = 0;
 -- Paid work is recognised by it when its job has another id.
 CREATE INDEX attempts_by_sent_digest ON attempts (sent_digest);
+CREATE INDEX attempts_by_digest ON attempts (digest) WHERE digest <> sent_digest;
+CREATE INDEX attempts_by_kept_digest ON attempts (kept_digest) WHERE kept_digest IS NOT NULL;
 CREATE UNIQUE INDEX attempts_by_moving_to ON attempts (moving_to) WHERE moving_to IS NOT NULL;
-CREATE INDEX attempts_by_state ON attempts (state) WHERE latest = 1;
+CREATE INDEX attempts_by_state ON attempts (state, latest);
 CREATE UNIQUE INDEX attempts_by_output ON attempts (output) WHERE output IS NOT NULL;
 CREATE UNIQUE INDEX attempts_by_request ON attempts (request_key) WHERE request_key IS NOT NULL;
 CREATE UNIQUE INDEX attempts_by_remote ON attempts (remote_id) WHERE remote_id IS NOT NULL;

@@ -25,18 +25,15 @@ class Lane:
         outage_guard: OutageGuard,
         cooldown: Cooldown,
         *gates: Gate,
-        own_cooldown: Cooldown,
         free_turns: int = 0,
         since_last_seconds: float | None = None,
     ) -> None:
-        """Make a lane; `cooldown` is shared by all lanes, and `since_last_seconds` is the age of the last request."""
+        """Make a lane; `since_last_seconds` is the age of the last request."""
         self._outage_guard = outage_guard
-        self._cooldown = cooldown
-        self._own_cooldown = own_cooldown
+        self.cooldown = cooldown
         self.limiter = RateLimiter(
             rate,
             cooldown,
-            own_cooldown,
             *gates,
             name=name,
             free_turns=free_turns,
@@ -45,18 +42,13 @@ class Lane:
         self._throttled = Backoff(settings.throttle_seconds, settings.longest_throttle_seconds)
         self._unreachable = Backoff(settings.first_pause_seconds, settings.longest_pause_seconds)
 
-    @property
-    def longest_pause(self) -> Cooldown:
-        """The one of its cooldowns that keeps its requests longest."""
-        return max(self._cooldown, self._own_cooldown, key=lambda cooldown: cooldown.remaining_seconds)
-
     async def wait(self) -> float:
         """Return when the next request may go: the time of its turn."""
         return await self.limiter.wait()
 
     async def wait_for_cooldown(self) -> None:
-        """Return when no cooldown of all requests is on, for what takes no turn."""
-        await self._cooldown.wait()
+        """Return when its requests do not pause, for what takes no turn."""
+        await self.cooldown.wait()
 
     def on_accepted(self, turn_time: float | None) -> None:
         """The API took a request: what refusals have made of the rate comes back step by step."""
@@ -79,7 +71,7 @@ class Lane:
         self._unreachable.reset()
 
     def on_failed(self, error: HedraBatchError, turn_time: float | None) -> None:
-        """The API gave no useful answer, or asked to slow down: then the rate is cut, and all requests pause.
+        """The API gave no useful answer, or asked to slow down: then its rate is cut, and its requests pause.
 
         Raises StopRunError when the API has been away for too long.
         """
@@ -90,19 +82,19 @@ class Lane:
             self.pause(error, "the API asks to slow down")
 
     def on_unreachable(self, error: NotSentError) -> None:
-        """The API could not be reached by a request that is not repeated: all requests pause. Raises StopRunError."""
+        """The API could not be reached by a request that is not repeated: its kind pauses. Raises StopRunError."""
         self._outage_guard.on_failure(error)
         self._pause(self._unreachable, "the API cannot be reached")
 
     def pause(self, refusal: ThrottledError, reason: str) -> None:
-        """Pause all requests for as long as a refusal asks, or longer each time where it names no time."""
+        """Pause its requests for as long as a refusal asks, or longer each time where it names no time."""
         self._pause(self._throttled, reason, refusal.retry_after_seconds)
 
     def _pause(self, backoff: Backoff, reason: str, asked_seconds: float | None = None) -> None:
         # Of those that were under way together, the first slows down for all.
-        grown_seconds = backoff.last_seconds if self._cooldown.is_on else backoff.next_seconds()
-        self._cooldown.extend(asked_seconds or grown_seconds, reason)
+        grown_seconds = backoff.last_seconds if self.cooldown.is_on else backoff.next_seconds()
+        self.cooldown.extend(asked_seconds or grown_seconds, reason)
 
     def on_used_up(self, seconds: float) -> None:
         """An answer said that the API takes no more requests of this group for so long."""
-        self._own_cooldown.extend(seconds, "the API says that it takes no more for now (X-RateLimit-Remaining: 0)")
+        self.cooldown.extend(seconds, "the API says that it takes no more for now (X-RateLimit-Remaining: 0)")

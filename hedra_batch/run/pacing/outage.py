@@ -8,6 +8,7 @@ import logging
 from hedra_batch.errors import (
     ApiUnreachableError,
     BrokenContractError,
+    ForeignAnswerError,
     GarbledError,
     HedraBatchError,
     NoAnswerError,
@@ -47,7 +48,9 @@ class OutageGuard:
             return
         now = asyncio.get_running_loop().time()
         self.failure = _describe(error)
-        self._has_answered = self._has_answered or not isinstance(error, NotSentError | NoAnswerError)
+        self._has_answered = self._has_answered or not isinstance(
+            error, NotSentError | NoAnswerError | ForeignAnswerError
+        )
         limit_seconds = self._settings.outage_seconds if self._has_answered else self._settings.first_answer_seconds
         if self._failing_since is None:
             self._failing_since = now

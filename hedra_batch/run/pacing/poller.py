@@ -15,6 +15,7 @@ from hedra_batch.decide import is_denial_believed
 from hedra_batch.errors import HedraBatchError, NotFoundError, UnfinishedError
 from hedra_batch.inputs import PriceKey, find_price_key
 from hedra_batch.job import Attempt
+from hedra_batch.run.pacing.rate import FirstRead
 from hedra_batch.run.pacing.schedule import Due, Outlook, Schedule, Usual
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.state import State
@@ -53,12 +54,14 @@ class Poller:
         settings: RunSettings,
         on_fraction: Callable[[int, float], None],
         record_missing: Callable[[int, str | None], Awaitable[None]],
+        first_read: FirstRead | None = None,
     ) -> None:
         self._api = api
         self._settings = settings
         self._schedule = Schedule(settings.shortest_poll_seconds, settings.longest_poll_seconds)
         self._on_fraction = on_fraction
         self._record_missing = record_missing
+        self.first_read = first_read or FirstRead(settings.first_read_seconds)
         self._followed: dict[str, _Followed] = {}
         #: When each is due next, the first in front; what is being read is not in it.
         self._due: list[tuple[Due, str]] = []
@@ -100,10 +103,11 @@ class Poller:
         return _Followed(attempt, loop.create_future(), accepted_time, running_time, outlook, attempt.missing_at)
 
     def _find_first_due(self, followed: _Followed) -> Due:
-        """Read at once what may have ended while nobody looked."""
+        """Read at once what may have ended while nobody looked: all that an earlier run has left."""
         now = asyncio.get_running_loop().time()
         age_seconds = now - followed.accepted_time
-        if followed.is_overdue or age_seconds >= followed.outlook.earliest_seconds:
+        is_left = followed.accepted_time < self._began_time < float("inf")
+        if followed.is_overdue or is_left or age_seconds >= followed.outlook.earliest_seconds:
             return AT_ONCE
         return self._schedule.find_due(now, age_seconds, followed.outlook)
 
@@ -176,6 +180,7 @@ class Poller:
             self._push(remote_id, AT_ONCE)
 
     async def _on_answer(self, followed: _Followed, answer: Reading | HedraBatchError) -> None:
+        self.first_read.on_read(followed.attempt.key)
         if isinstance(answer, Reading):
             await self._on_reading(followed, answer)
         elif isinstance(answer, NotFoundError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Protocol
 
 from aiolimiter import AsyncLimiter
@@ -37,9 +39,9 @@ class Gate(Protocol):
 
 
 class Cooldown:
-    """A pause of all requests, or of some."""
+    """A pause of some requests."""
 
-    def __init__(self, what: str = "all requests") -> None:
+    def __init__(self, what: str = "requests") -> None:
         self._what = what
         self._until = 0.0
         #: Why requests pause, or did last.
@@ -94,6 +96,36 @@ class Backlog:
 
     async def wait(self) -> None:
         await self._cleared.wait()
+
+
+class FirstRead:
+    """What an earlier run left in flight: it is read once before anything is submitted, which waits only so long."""
+
+    def __init__(self, longest_seconds: float) -> None:
+        self._longest_seconds = longest_seconds
+        self._until = float("-inf")
+        self._unread: set[int] = set()
+        self._ended = asyncio.Event()
+
+    def begin(self, keys: Iterable[int]) -> None:
+        self._unread = set(keys)
+        self._until = asyncio.get_running_loop().time() + self._longest_seconds
+
+    def on_read(self, key: int) -> None:
+        """One was read, if only in vain, or is not followed any more."""
+        self._unread.discard(key)
+        if not self._unread:
+            self._ended.set()
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self._unread) and asyncio.get_running_loop().time() < self._until
+
+    async def wait(self) -> None:
+        if self.is_on:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._until):
+                    await self._ended.wait()
 
 
 class RateLimiter:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from hedra_batch.api.media import CHUNK_BYTES, Download, MediaClient
 from hedra_batch.api.protocol import Api
 from hedra_batch.decide import Deduplication, Finding, after_denial, after_recheck, is_denial_believed
-from hedra_batch.errors import DownloadError, JobError, ResultDeniedError, UnfinishedError, WriteError
+from hedra_batch.errors import DownloadError, HedraBatchError, JobError, ResultDeniedError, UnfinishedError, WriteError
 from hedra_batch.folder import RunFolder
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
@@ -26,6 +26,21 @@ from hedra_batch.state import State
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+
+class _Patience:
+    """How often one result is still tried, with a growing pause before each further try."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.tries_left = settings.download_tries
+        self._backoff = Backoff(settings.first_pause_seconds, settings.longest_pause_seconds)
+
+    async def on_failure(self, attempt: Attempt, error: HedraBatchError) -> None:
+        self.tries_left -= 1
+        again = " It is fetched again." if self.tries_left else ""
+        logger.warning("%s: %s.%s", attempt.label, str(error).rstrip("."), again)
+        if self.tries_left:
+            await asyncio.sleep(self._backoff.next_seconds())
 
 
 class Fetcher:
@@ -63,25 +78,39 @@ class Fetcher:
 
         For an attempt that is DONE, it makes its file anew: what stands in its place is moved aside.
         """
-        async with self._take_turn():
-            backoff = Backoff(self._settings.first_pause_seconds, self._settings.longest_pause_seconds)
-            denial: ResultDeniedError | None = None
-            for left in reversed(range(self._settings.download_tries)):
-                try:
-                    return await self._fetch(attempt)
-                except (DownloadError, JobError) as error:
-                    denial = error if isinstance(error, ResultDeniedError) else None
-                    if denial:
-                        attempt = await self._record_denial(attempt)
-                    again = " It is fetched again." if left else ""
-                    logger.warning("%s: %s.%s", attempt.label, str(error).rstrip("."), again)
-                    if left:
-                        await asyncio.sleep(backoff.next_seconds())
+        denial: ResultDeniedError | None = None
+        patience = _Patience(self._settings)
+        while patience.tries_left:
+            try:
+                # What has no link takes nobody's turn.
+                link = self._links.pop(attempt.key, None) or await self._find_link(attempt)
+                async with self._take_turn():
+                    return await self._fetch_patiently(attempt, link, patience)
+            except (DownloadError, JobError) as error:
+                denial = error if isinstance(error, ResultDeniedError) else None
+                if denial:
+                    attempt = await self._record_denial(attempt)
+                await patience.on_failure(attempt, error)
         if denial:
             return await self._on_denial(attempt, denial)
         raise UnfinishedError(
             "The result is at the server, but could not be fetched. The next run fetches it, at no further cost."
         )
+
+    async def _fetch_patiently(self, attempt: Attempt, link: str, patience: _Patience) -> Attempt:
+        """Try as long as there are fresh links and tries are left. Raises DownloadError and JobError."""
+        while True:
+            try:
+                return await self._fetch(attempt, link)
+            except DownloadError as error:
+                if patience.tries_left == 1:
+                    raise
+                await patience.on_failure(attempt, error)
+            try:
+                async with asyncio.timeout(self._settings.longest_pause_seconds):
+                    link = await self._find_link(attempt)
+            except TimeoutError as error:
+                raise DownloadError("The server gives no fresh link to it now.") from error
 
     async def recheck(self, attempt: Attempt, _job: Job | None) -> Attempt:
         """Look once more for a result that was held as lost. Raises UnfinishedError where it is not there."""
@@ -128,8 +157,7 @@ class Fetcher:
         finally:
             self._room.release()
 
-    async def _fetch(self, attempt: Attempt) -> Attempt:
-        link = self._links.pop(attempt.key, None) or await self._find_link(attempt)
+    async def _fetch(self, attempt: Attempt, link: str) -> Attempt:
         output = attempt.output or attempt.wanted_output
         part = PartFile(self._folder, output)
         try:

@@ -25,6 +25,7 @@ from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.backend import TakenError
 from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.planning.plan import is_same_request
 from hedra_batch.run.pacing.backoff import Backoff
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.state import State
@@ -186,7 +187,8 @@ class Reconciler:
         """Take the bytes that were sent; those that were lost with a ledger are written anew for the same inputs."""
         if attempt.body is not None:
             return attempt.body
-        if job is None or job.inputs.digest != attempt.digest:
+        # What was sent and what a person kept for other inputs are two things.
+        if job is None or not is_same_request(job, attempt):
             return None
         return await self._make_body(attempt, job, attempt.request_key or "")
 

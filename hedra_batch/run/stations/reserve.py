@@ -12,7 +12,7 @@ import aiofiles
 
 from hedra_batch.api.protocol import Api
 from hedra_batch.errors import JobError, UnfinishedError
-from hedra_batch.inputs import MediaInput, Medium
+from hedra_batch.inputs import FieldValues, MediaInput, Medium, find_digest, respell
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.ledger import Ledger
@@ -43,7 +43,8 @@ class Reserver:
             return await self._ledger.apply(attempt, events.refuse(refusal.code, str(refusal), refusal.request_id))
         logger.debug("%s: attempt %d is reserved as %s", attempt.label, attempt.number, key)
         price, seconds = self._api.estimate(attempt.fields), self._api.find_usual_seconds(attempt.fields)
-        return await self._ledger.apply(attempt, events.reserve(key, body, price, seconds))
+        sent_digest = find_sent_digest(attempt.fields, self._api)
+        return await self._ledger.apply(attempt, events.reserve(key, body, price, seconds, sent_digest))
 
     async def make_body(self, attempt: Attempt, job: Job, key: str) -> bytes:
         """Upload the files that are not there yet, and write the request. Raises JobError for a refused file."""
@@ -51,7 +52,7 @@ class Reserver:
         for field, given in job.inputs.list_media():
             assert field.medium is not None
             media[field.name] = given.source if given.path is None else await self._find_or_upload(field.medium, given)
-        return self._api.write_request(key, attempt.fields, media)
+        return self._api.write_request(key, attempt.fields, media, attempt.bought_as)
 
     async def _find_or_upload(self, medium: Medium, given: MediaInput) -> str:
         content_hash = given.sha256 or ""
@@ -65,8 +66,9 @@ class Reserver:
     async def _upload(self, medium: Medium, given: MediaInput) -> str:
         path, content_hash = given.path or Path(given.source), given.sha256 or ""
         content = await _read_unchanged(path, content_hash)
+        wanted_id = await self._ledger.derive_upload_id(medium, content_hash)
         try:
-            uploaded = await self._api.upload(medium, path.name, content)
+            uploaded = await self._api.upload(medium, path.name, content, wanted_id)
         except UnfinishedError as error:
             raise UnfinishedError(f"{given.source}: {error}") from error
         await self._ledger.uploads.record(
@@ -74,6 +76,12 @@ class Reserver:
         )
         logger.info("%s: uploaded (%d bytes)", given.source, len(content))
         return uploaded.handle
+
+
+def find_sent_digest(fields: FieldValues, api: Api) -> str:
+    """Take the digest of what a request really says: the model under the name that is sent."""
+    model = fields.get("model")
+    return find_digest(respell(fields, api.name_model(str(model))) if model else fields)
 
 
 async def _read_unchanged(path: Path, content_hash: str) -> bytes:

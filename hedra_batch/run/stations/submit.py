@@ -183,7 +183,10 @@ class Submitter:
         elif isinstance(refusal, NotSentError):
             self._lane.on_unreachable(refusal)
         elif isinstance(refusal, UnknownOutcomeError):
-            self._lane.on_unclear()
+            if refusal.throttling:
+                self._lane.on_failed(refusal.throttling, turn_time)
+            else:
+                self._lane.on_unclear()
         else:
             self._lane.on_answered()
             if isinstance(refusal, StopRunError):

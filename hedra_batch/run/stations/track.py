@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.run.pacing.poller import Poller
+from hedra_batch.run.renaming import list_takes
 from hedra_batch.state import State
 
 logger = logging.getLogger(__name__)
@@ -69,11 +69,9 @@ class Tracker:
         return await self._ledger.apply(attempt, events.mark_overdue(message))
 
     def _list_takes(self, wanted: str, *, is_recovered: bool) -> Iterator[str]:
-        """Yield the file names that a result may have: a paid file is never overwritten, so then a further take.
+        """Yield the names that nothing on the disk has.
 
         After the loss of a ledger, a file that is there already is the result itself, most likely.
         """
-        path = Path(wanted)
-        takes = (path.with_suffix(f".take{take}{path.suffix}").as_posix() for take in itertools.count(2))
-        names = itertools.chain([wanted], takes)
+        names = list_takes(wanted)
         return (output for output in names if is_recovered or not os.path.lexists(f"{self._folder}/{output}"))
