@@ -151,23 +151,9 @@ class Finder:
 
         Raises UnfinishedError where the list cannot be read to its end, JobError where it is refused.
         """
-        since = to_text(from_text(request.submitted_at) - CLOCK_TOLERANCE) if request.submitted_at else None
-        offset, unreadable = 0, 0
-        for _ in range(ECHO_PAGES_LIMIT):
-            try:
-                page = await self._calls.until_answered(functools.partial(self._client.list_recent, since, offset))
-            except ForbiddenError as error:
-                raise _to_refusal(error) from error
-            if found := _find(request.key, page.generations):
-                return found
-            offset += page.item_count
-            unreadable += page.item_count - len(page.generations)
-            if not page.item_count:
-                break
-        if unreadable or page.item_count:
-            raise UnfinishedError(
-                f"The account's list of generations could not be searched to its end ({offset} were read)."
-            )
+        async for reading in self.list_since(request.submitted_at):
+            if request.key in (reading.remote_id, reading.request_key):
+                return reading
         return None
 
 
