@@ -224,13 +224,16 @@ class Course:
         async with self.service:
             for _ in range(self.dice.randrange(3, 8)):
                 # Who has lost a ledger knows no other names than those until then: it is looked for before new ones.
-                await self._run(is_killed=self.dice.random() < 0.3 and not self._is_just_lost)
+                is_killed = self.dice.random() < 0.3 and not self._is_just_lost
+                await self._run(is_killed=is_killed)
                 self._is_just_lost = False
                 self._judge(is_over=False)
                 if self.dice.random() < 0.4:
                     shutil.rmtree(self._backup, ignore_errors=True)
                     shutil.copytree(self._out, self._backup)
-                self._let_happen(self.dice.choices(list(self._events), list(self._events.values()))[0])
+                event = self.dice.choices(list(self._events), list(self._events.values()))[0]
+                # Nor can it be known what had another name in a manifest that no run has gone through to its end.
+                self._let_happen("nothing" if is_killed and event == "lose the ledger" else event)
                 await asyncio.sleep(self.dice.choice([60.0, HOUR_SECONDS, 30 * HOUR_SECONDS]))
             self._faults.clear()
             for _ in range(CALM_RUNS):
@@ -242,6 +245,8 @@ class Course:
         self.story.append(event)
         if event == "lose the ledger":
             self._was_lost = self._is_just_lost = True
+            # A copy from before that would be two disasters in a row.
+            shutil.rmtree(self._backup, ignore_errors=True)
             for path in self._out.glob("ledger.sqlite3*"):
                 path.unlink()
         elif event == "restore":
