@@ -39,6 +39,9 @@ from hedra_batch.simulator.settings import SimulatorSettings
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
+#: After these a copy of the run folder from before is still of the same names and contents.
+HARMLESS = ("nothing", "turn around", "take out")
+
 #: What a job asks for: its prompt, and its picture by content.
 Content = tuple[str, str | None]
 
@@ -205,6 +208,7 @@ class Course:
         self._events = {name: weight for name, weight in EVENTS.items() if name in allowed}
         self._faults = {name: chance for name, chance in WEATHER.items() if self.dice.random() < 0.4}
         self.budget = self.dice.choice([None, None, 3 * PRICE_CREDITS])
+        self._forgotten: set[Content] = set()
         #: What was asked for under each id, by all that the ledgers have said.
         self._contents: dict[str, Content] = {}
         self._was_lost = self._is_just_lost = False
@@ -245,8 +249,9 @@ class Course:
         self.story.append(event)
         if event == "lose the ledger":
             self._was_lost = self._is_just_lost = True
-            # A copy from before that would be two disasters in a row.
-            shutil.rmtree(self._backup, ignore_errors=True)
+            # What no job asks for when the ledger is lost is known to nobody.
+            wanted = {self.person.batch.find_content(job) for job in self.person.batch.jobs}
+            self._forgotten |= set(self._contents.values()) - wanted
             for path in self._out.glob("ledger.sqlite3*"):
                 path.unlink()
         elif event == "restore":
@@ -255,6 +260,9 @@ class Course:
                 shutil.copytree(self._backup, self._out)
         else:
             self.person.change(event)
+        if event not in HARMLESS:
+            # Under which names things were bought and renamed since a copy was made, that copy cannot know.
+            shutil.rmtree(self._backup, ignore_errors=True)
 
     async def _run(self, *, is_killed: bool = False) -> None:
         budget = [f"budget: {self.budget} credits"] if self.budget else []
@@ -300,7 +308,7 @@ class Course:
         ids = Counter(charge.generation_id for charge in evidence.charges)
         contents = Counter(self._contents.get(charge.generation_id) for charge in evidence.charges)
         for what, count in [*ids.items(), *contents.items()]:
-            if what and count > 1:
+            if what and count > 1 and what not in self._forgotten:
                 yield f"{what} was charged {count} times"
         total = sum(charge.credits for charge in evidence.charges)
         if budget is not None and total > budget:
@@ -316,7 +324,7 @@ class Course:
             row = evidence.find_row(charge)
             if row is not None:
                 yield from describe_loss(evidence, charge, row)
-            elif not self._was_lost or self._contents.get(charge.generation_id) in wanted:
+            elif not self._was_lost or self._contents.get(charge.generation_id) in wanted - self._forgotten:
                 yield f"{charge.prompt!r} was charged, and no row has it"
 
     def _find_unserved(self, evidence: Evidence) -> Iterator[str]:
@@ -328,7 +336,7 @@ class Course:
         for job in self.person.batch.jobs:
             row, content = rows.get(job.id), self.person.batch.find_content(job)
             is_served = row is not None and read_content(row) == content and row["state"] in ("DONE", *HELD)
-            if content in paid and not is_served:
+            if content in paid - self._forgotten and not is_served:
                 yield f"{job.id} asks for {content}, which is paid for, and has {row and (row['state'], row['fields'])}"
 
 
