@@ -73,7 +73,7 @@ class Objection(StrEnum):
     """Why a request is not sent again though a person wants it; sentences, with braces to be filled."""
 
     ACCEPTED = (
-        "Not sent again: it was accepted, and could be charged twice. To buy it anew, use --abandon, then `retry`."
+        "Not sent again: it was accepted, and could be charged twice. To buy it anew, give it up first (--abandon)."
     )
     UNTOLD = "Not sent again: whether it was accepted cannot be read now ({refusal}). Try again later."
     MAY_ARRIVE = "Not sent again yet: it may still arrive. Try again in {wait}."

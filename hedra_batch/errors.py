@@ -56,6 +56,15 @@ class UsageError(UserError):
     exit_code = 2
 
 
+class NothingSelectedError(UsageError):
+    """What the command line selects is not there; `listing` is the command that shows what is, as `aim` says."""
+
+    def __init__(self, message: str, aim: str, listing: str) -> None:
+        super().__init__(message)
+        self.aim = aim
+        self.listing = listing
+
+
 class ProblemsError(UserError):
     """Several faults, told at once; `problems` has each with its place."""
 

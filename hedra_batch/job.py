@@ -95,6 +95,10 @@ class Attempt:
         return to_label(self.edition, self.job_id)
 
     @property
+    def identity(self) -> tuple[str, str]:
+        return (self.edition, self.job_id)
+
+    @property
     def kind(self) -> str:
         """The kind of request that it is bought with."""
         return find_request_kind(self.fields)

@@ -108,9 +108,21 @@ async def test_what_is_said_of_edited_jobs_is_for_these_alone(desk: Desk) -> Non
     desk.write_manifest("jobs:\n  - {id: sea, prompt: A calm sea}\n  - {id: new, prompt: Not yet}")
     await desk.run_here(ids=("sea",))
     desk.write_manifest("jobs:\n  - {id: sea, prompt: A wild sea}\n  - {id: new, prompt: Not yet}")
-    finished = await desk.call("run", "batch.yaml", "--id", "s*")
+    finished = await desk.call("run", "batch.yaml", "--id", "*")
     assert "1 job was edited after it was paid for, or may have been, and waits for you to choose:\n" in finished.err
-    assert "\n      hedra-batch run batch.yaml --id sea --rebuy-changed\n" in finished.err
+    assert finished.err.endswith("\n      hedra-batch run batch.yaml --id sea --rebuy-changed\n")
+    await desk.call("run", "batch.yaml", "--id", "sea", "--rebuy-changed")
+    assert read_attempts(desk) == {"sea": 2, "new": 1}
+
+
+async def test_too_many_edited_jobs_are_said_to_be_bought_with_what_is_new(desk: Desk) -> None:
+    jobs = "\n".join(f"  - {{id: sea-{number}, prompt: A calm sea {number}}}" for number in range(11))
+    desk.write_manifest(f"jobs:\n{jobs}")
+    await desk.run_here(in_flight=11)
+    desk.write_manifest(f"jobs:\n{jobs}".replace("calm", "wild"))
+    finished = await desk.call("run", "batch.yaml", "--id", "s*")
+    assert "(and what is new among the same ids is made); the files that are here stay:\n" in finished.err
+    assert "\n      hedra-batch run batch.yaml --id 's*' --rebuy-changed\n" in finished.err
 
 
 def read_advised(finished: Finished, name: str) -> list[str]:
@@ -173,9 +185,9 @@ async def test_after_a_retry_a_run_goes_on_with_what_it_began_and_buys_nothing(
 async def test_an_edited_job_of_a_retry_is_named_since_first_counts_other_jobs_in_a_run(desk: Desk) -> None:
     await begin_retry(desk)
     desk.write_manifest("jobs:\n  - {id: new, prompt: First now}\n  - {id: a, prompt: Another endless scene}")
-    refused = await desk.call("retry", "batch.yaml", "--first", "1")
-    assert (refused.code, "--first" in refused.err) == (4, False)
-    assert read_advised(refused, "run") == ["run", "batch.yaml", "--id", "a", "--rebuy-changed"]
+    waiting = await desk.call("retry", "batch.yaml", "--first", "1", "--max-runtime", "1500ms")
+    assert (waiting.code, "--first" in waiting.err) == (4, False)
+    assert "\n      hedra-batch run batch.yaml --id a --rebuy-changed\n" in waiting.err
 
 
 async def test_a_decision_that_is_not_finished_goes_on_by_a_run_of_its_jobs(desk: Desk, simulator: Simulator) -> None:
@@ -205,9 +217,176 @@ async def test_the_failed_jobs_that_a_plan_shows_are_named_since_first_counts_ot
 
 
 async def test_too_many_failed_jobs_to_be_named_are_said_to_be_more_than_a_plan_shows(desk: Desk) -> None:
-    jobs = "\n".join(f"  - {{id: bad-{number}, prompt: Something forbidden {number}}}" for number in range(12))
-    desk.write_manifest(f"jobs:\n{jobs}")
+    jobs = "\n".join(f"  - {{id: bad-{number}, prompt: A doomed scene {number}}}" for number in range(12))
+    desk.write_manifest(f"attempts: 1\njobs:\n{jobs}")
     await desk.run_here(in_flight=12)
     planned = await desk.call("plan", "batch.yaml", "--first", "11", "--id", "bad-*")
-    assert "To make all failed jobs, not only these 11, anew, each at its price:\n" in planned.err
-    assert read_advised(planned, "retry") == ["retry", "batch.yaml", "--id", "bad-*"]
+    assert "To make all jobs that failed alike, not only these 11, once more, each at its price:\n" in planned.err
+    assert read_advised(planned, "retry") == ["retry", "batch.yaml", "--error", "internal", "--id", "bad-*"]
+
+
+async def test_a_plan_has_those_edited_that_fail_again_and_retries_the_others(desk: Desk) -> None:
+    desk.write_manifest(
+        "attempts: 1\njobs:\n  - {id: bad, prompt: Something forbidden}\n  - {id: sea, prompt: A doomed sea}"
+    )
+    await desk.run_here()
+    planned = await desk.call("plan", "batch.yaml")
+    assert "Edit these in the manifest: as they are, they fail again." in planned.err
+    assert read_advised(planned, "run") == ["run", "batch.yaml", "--id", "bad"]
+    assert read_advised(planned, "retry") == ["retry", "batch.yaml", "--id", "sea"]
+    await desk.call(*read_advised(planned, "retry"))
+    assert read_attempts(desk) == {"bad": 1, "sea": 2}
+
+
+async def test_many_that_fail_again_are_not_retried_with_the_others(desk: Desk) -> None:
+    bad = "\n".join(f"  - {{id: bad-{number}, prompt: Something forbidden {number}}}" for number in range(11))
+    doomed = "\n".join(f"  - {{id: sea-{number}, prompt: A doomed sea {number}}}" for number in range(11))
+    desk.write_manifest(f"attempts: 1\njobs:\n{bad}\n{doomed}")
+    await desk.run_here(in_flight=22)
+    planned = await desk.call("plan", "batch.yaml")
+    assert "11 of them fail again as they are, so edit them in the manifest." in planned.err
+    await desk.call(*read_advised(planned, "retry"), "--yes")
+    attempts = read_attempts(desk)
+    assert {attempts[f"bad-{number}"] for number in range(11)} == {1}
+    assert {attempts[f"sea-{number}"] for number in range(11)} == {2}
+
+
+PRICED = "attempts: 1\ndefaults: {model: fal/grok-video-t2v, duration: 5s}"
+
+
+async def fail_two(desk: Desk) -> None:
+    """Leave two jobs of 35 credits that have failed and were charged."""
+    desk.write_manifest(f"{PRICED}\njobs:\n  - {{id: a, prompt: A doomed sea}}\n  - {{id: b, prompt: Doomed too}}")
+    await desk.run_here()
+
+
+async def test_a_retry_for_which_the_budget_has_no_room_leaves_the_jobs_failed(desk: Desk) -> None:
+    await fail_two(desk)
+    retried = await desk.call("retry", "batch.yaml", "--budget", "80")
+    assert (retried.code, read_attempts(desk)) == (6, {"a": 1, "b": 1})
+    assert "batch: done=0 failed=2 running=0 held=0 exit=6 " in retried.err
+    assert "To make these once more, each at its price, with a larger budget:\n" in retried.err
+    assert read_advised(retried, "retry") == ["retry", "batch.yaml", "--budget", "140", "--id", "a", "--id", "b"]
+
+
+async def test_the_budget_that_is_advised_suffices_for_what_it_is_advised_for(desk: Desk) -> None:
+    await fail_two(desk)
+    retried = await desk.call("retry", "batch.yaml", "--budget", "80")
+    again = await desk.call(*read_advised(retried, "retry"))
+    assert (again.code, read_attempts(desk)) == (1, {"a": 2, "b": 2})
+
+
+async def test_a_retry_makes_as_many_as_the_budget_has_room_for_and_leaves_the_others_failed(desk: Desk) -> None:
+    await fail_two(desk)
+    retried = await desk.call("retry", "batch.yaml", "--budget", "105")
+    assert (retried.code, read_attempts(desk)) == (6, {"a": 2, "b": 1})
+
+
+async def test_a_retry_under_a_budget_gives_back_what_a_refusal_leaves(desk: Desk) -> None:
+    await fail_two(desk)
+    edited = "jobs:\n  - {id: a, prompt: Something forbidden}\n  - {id: b, prompt: A sea}"
+    desk.write_manifest(f"{PRICED}\n{edited}")
+    retried = await desk.call("retry", "batch.yaml", "--budget", "105")
+    assert (retried.code, read_attempts(desk)) == (1, {"a": 2, "b": 2})
+
+
+async def test_a_failed_job_is_advised_with_the_budget_that_it_needs_before_that_is_reached(desk: Desk) -> None:
+    desk.write_manifest(f"{PRICED}\njobs: [{{id: a, prompt: A doomed sea}}]")
+    finished = await desk.call("run", "batch.yaml", "--budget", "40")
+    assert read_advised(finished, "retry") == ["retry", "batch.yaml", "--budget", "70", "--id", "a"]
+    await desk.call(*read_advised(finished, "retry"))
+    assert read_attempts(desk) == {"a": 2}
+
+
+@pytest.mark.parametrize(("heading", "words"), [("", ("--budget", "40")), ("budget: 40 credits\n", ())])
+async def test_a_run_that_reached_its_budget_goes_on_with_the_one_that_it_needs(
+    desk: Desk, heading: str, words: tuple[str, ...]
+) -> None:
+    jobs = "\n".join(f"  - {{id: sea-{number}, prompt: Sea {number}}}" for number in range(3))
+    desk.write_manifest(f"{heading}{PRICED}\njobs:\n{jobs}")
+    finished = await desk.call("run", "batch.yaml", *words)
+    assert finished.err.endswith("\n  With a larger budget:\n      hedra-batch run batch.yaml --budget 105\n")
+    went_on = await desk.call(*read_advised(finished, "run"))
+    assert (went_on.code, "done=3" in went_on.last_line) == (0, True)
+
+
+async def test_where_a_price_is_not_known_a_person_chooses_the_budget(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: sea, prompt: A sea}]")
+    finished = await desk.call("run", "batch.yaml", "--budget", "40")
+    assert finished.err.endswith(
+        "\n  With a larger budget (more than 40 credits; add it as --budget, or at whatever price as the line stands):"
+        "\n      hedra-batch run batch.yaml\n"
+    )
+
+
+async def test_a_failure_is_said_to_have_cost_nothing_or_what_was_charged(desk: Desk) -> None:
+    desk.write_manifest(f"{PRICED}\njobs:\n  - {{id: a, prompt: A doomed sea}}\n  - {{id: b, prompt: Forbidden}}")
+    finished = await desk.call("run", "batch.yaml", "--simulate")
+    assert "(internal): The model failed. 35 simulated credits were charged.\n" in finished.err
+    assert "content moderation. Nothing was charged.\n" in finished.err
+
+
+async def test_a_trial_says_that_only_the_simulator_lacks_a_model(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: sea, prompt: A sea, model: real/new-model}]")
+    finished = await desk.call("run", "batch.yaml", "--simulate")
+    said = (
+        "real/new-model was not found. Only the simulated API lacks it, which has none but these: fal/grok-video-t2v, "
+    )
+    assert said in finished.err
+    assert "simulated/clip-1. Nothing was charged.\n" in finished.err
+
+
+async def test_a_trial_says_it_of_a_name_too(desk: Desk) -> None:
+    desk.write_manifest("jobs: [{id: sea, prompt: A sea, model: New Model}]")
+    finished = await desk.call("run", "batch.yaml", "--simulate")
+    assert (finished.code, "Only the simulated API lacks it" in finished.err) == (65, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "listing"),
+    [
+        (("fetch", "--id", "zz"), "No job that was begun has an id like zz.", "results"),
+        (("verify", "--id", "zz"), "No job that was begun has an id like zz.", "results"),
+        (("run", "--id", "zz"), "No job has an id like zz.", "plan"),
+        (("plan", "--id", "zz"), "No job has an id like zz.", "plan"),
+        (("retry", "--id", "zz"), "No job has an id like zz.", "plan"),
+        (("resolve", "--recheck", "--id", "zz"), "No held job has an id like zz.", "resolve"),
+        (("resolve", "--abandon", "--id", "zz"), "No held job has an id like zz.", "resolve"),
+        (("retry", "--error", "nosuch"), "an error like nosuch. Errors that there are: internal (2).", "results"),
+        (("retry", "--edition", "foo"), "edition foo. Editions that there are: (without a label).", "results"),
+    ],
+)
+async def test_what_selects_nothing_ends_with_2_and_says_what_there_is(
+    desk: Desk, words: tuple[str, ...], said: str, listing: str
+) -> None:
+    await fail_two(desk)
+    finished = await desk.call(words[0], "batch.yaml", *words[1:])
+    assert (finished.code, said in finished.err) == (2, True)
+    assert shlex.split(finished.err.splitlines()[-1])[:3] == ["hedra-batch", listing, "batch.yaml"]
+    assert (await desk.call(*read_advised(finished, listing))).code == 0
+
+
+@pytest.mark.parametrize("words", [(), ("--error", "nosuch"), ("--id", "sea")])
+async def test_a_retry_ends_with_0_where_nothing_has_failed(desk: Desk, words: tuple[str, ...]) -> None:
+    desk.write_manifest("jobs: [{id: sea, prompt: A sea}]")
+    await desk.run_here()
+    assert (await desk.call("retry", "batch.yaml", *words)).code == 0
+
+
+async def test_what_is_advised_for_the_folder_of_a_trial_is_for_the_trial(desk: Desk) -> None:
+    desk.write_manifest("attempts: 1\njobs: [{id: sea, prompt: A doomed sea}]")
+    await desk.call("run", "batch.yaml", "--simulate")
+    planned = await desk.call("plan", "batch.yaml", "--folder", "batch.sim")
+    advised = ["retry", "batch.yaml", "--folder", "batch.sim", "--simulate", "--id", "sea"]
+    assert read_advised(planned, "retry") == advised
+    assert (await desk.call(*advised)).code == 1
+
+
+async def test_what_is_advised_for_the_folder_of_another_api_names_its_address(
+    desk: Desk, simulator: Simulator
+) -> None:
+    await fail_two(desk)
+    planned = await desk.call("plan", "batch.yaml", HEDRA_BASE_URL="https://api.example.org/x")
+    assert read_advised(planned, "retry")[:4] == ["retry", "batch.yaml", "--base-url", simulator.url]
+    await desk.call(*read_advised(planned, "retry"), HEDRA_BASE_URL="https://api.example.org/x")
+    assert read_attempts(desk) == {"a": 2, "b": 2}

@@ -79,8 +79,8 @@ async def test_5_when_the_account_is_out_of_credits_and_what_was_paid_for_arrive
     poor_desk.write_manifest(f"defaults: {{model: fal/grok-video-t2v, duration: 5s}}\njobs:\n{jobs}")
     finished = await poor_desk.call("run", "batch.yaml")
     assert finished.last_line.startswith("batch: done=1 failed=0 running=0 held=0 new=3 exit=5")
-    assert "out of credits" in finished.err
-    assert finished.err.endswith("\n  Once that is put right, run the same line again to go on.\n")
+    assert finished.err.count("out of credits") == 1
+    assert finished.err.endswith("\n  Once the account has credits again, run the same line again to go on.\n")
 
 
 async def test_a_retry_out_of_credits_says_what_goes_on_with_it(poor_desk: Desk) -> None:
@@ -91,7 +91,7 @@ async def test_a_retry_out_of_credits_says_what_goes_on_with_it(poor_desk: Desk)
     finished = await poor_desk.call("retry", "batch.yaml", "--budget", "500")
     assert (finished.code, "run the same line again" in finished.err) == (5, False)
     assert finished.err.endswith(
-        "\n  Once that is put right, to go on:\n      hedra-batch run batch.yaml --budget 500 --id a\n"
+        "\n  Once the account has credits again, to go on:\n      hedra-batch run batch.yaml --budget 500 --id a\n"
     )
 
 
@@ -212,8 +212,8 @@ async def test_78_for_the_folder_of_another_manifest(desk: Desk, simulator: Simu
 
 async def test_a_renamed_manifest_uses_its_folder_again_by_the_line_that_is_advised(desk: Desk) -> None:
     desk.write_manifest(ONE_JOB, name="2024.yaml")
-    desk.write_manifest(ONE_JOB, name="other.yaml")
     await desk.call("run", "2024.yaml", "--folder", "shared")
+    (desk.folder / "2024.yaml").rename(desk.folder / "other.yaml")
     refused = await desk.call("run", "other.yaml", "--folder", "shared")
     [line] = [line.strip() for line in refused.err.splitlines() if line.startswith("    name: ")]
     desk.write_manifest(f"{line}\n{ONE_JOB}", name="other.yaml")

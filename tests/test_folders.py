@@ -46,7 +46,7 @@ async def test_a_renamed_manifest_buys_nothing_and_is_told_its_name(desk: Desk, 
     refused = await desk.call("run", "other.yaml")
     assert (refused.code, len(list_charged(simulator))) == (78, 4)
     assert "4 of 4 videos that are asked for are already in" in refused.err
-    assert "write 'name: batch' into the manifest" in refused.err
+    assert "write 'name: \"batch\"' into the manifest" in refused.err
     assert "--new-folder" in refused.err
     assert not (desk.folder / "other.out").exists()
     desk.write_manifest(f"name: batch\n{FOUR}", name="other.yaml")
@@ -212,7 +212,7 @@ async def test_a_manifest_that_was_renamed_while_its_disk_was_away_is_known_by_i
     (desk.folder / "disk").rename(desk.folder / "unplugged")
     (desk.folder / "batch.yaml").rename(desk.folder / "other.yaml")
     refused = await desk.call("run", "other.yaml")
-    assert (refused.code, "Write 'name: batch' into the manifest" in refused.err) == (78, True)
+    assert (refused.code, "Write 'name: \"batch\"' into the manifest" in refused.err) == (78, True)
     assert len(list_charged(simulator)) == 4
 
 

@@ -9,18 +9,29 @@ import pytest
 
 from hedra_batch.cli.advice import EDIT_CODES
 from hedra_batch.decide import TRANSIENT_CODES
+from hedra_batch.errors import (
+    ApiUnreachableError,
+    BudgetReachedError,
+    HedraBatchError,
+    LedgerError,
+    OutOfCreditsError,
+)
 from hedra_batch.ledger.events import GIVEN_UP, OVERDUE, RESULT_LOST, UNKNOWN_OUTCOME, UNPROVEN
+from hedra_batch.money import Money
 from hedra_batch.report.rows import to_csv, to_json_lines, to_table
 from hedra_batch.report.summary import (
     AGAIN,
     MEANINGS,
     Remedy,
     Trouble,
+    describe_charge,
     describe_stop,
+    name_condition,
     write_going_on,
     write_last_line,
     write_remedies,
 )
+from hedra_batch.state import State
 
 
 def test_the_last_line_has_its_documented_form() -> None:
@@ -60,11 +71,40 @@ def test_a_stop_without_a_video_at_the_server_names_none() -> None:
 
 
 def test_where_a_command_goes_on_with_more_than_was_begun_it_is_said() -> None:
-    lines = list(write_going_on(["run all"], 12, is_exact=False, is_stopped=False))
+    lines = list(write_going_on(["run all"], 12, "", is_exact=False))
     assert lines[0].startswith(
         "  Not finished yet. To go on with these 12 jobs, and to make what is new among the same "
     )
     assert lines[1:] == ["      run all"]
+
+
+@pytest.mark.parametrize(
+    ("error", "condition"),
+    [
+        (OutOfCreditsError("dry"), "Once the account has credits again"),
+        (BudgetReachedError("reached"), "With a larger budget"),
+        (ApiUnreachableError("silent"), "Once the network is back"),
+        (LedgerError("full"), "Once files can be written again"),
+        (HedraBatchError("odd"), "Once that is put right"),
+    ],
+)
+def test_what_must_be_so_before_a_run_goes_on_is_named(error: HedraBatchError, condition: str) -> None:
+    assert name_condition(error) == condition
+
+
+@pytest.mark.parametrize(
+    ("state", "charged", "said"),
+    [
+        (State.REFUSED, None, "Nothing was charged."),
+        (State.FAILED, Money(0), "Nothing was charged."),
+        (State.FAILED, Money(35), "35 credits were charged."),
+        (State.FAILED, None, ""),
+        (State.ABANDONED, Money(35), ""),
+        (State.HELD_MISSING, None, ""),
+    ],
+)
+def test_what_a_failed_job_cost_is_said_where_it_is_known(state: State, charged: Money | None, said: str) -> None:
+    assert describe_charge(state, charged, is_simulated=False) == said
 
 
 def test_a_table_leaves_out_columns_that_are_empty_everywhere() -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from hedra_batch.batch.ending import FinishedRun, Reasons, record_end
 from hedra_batch.batch.neighbours import Neighbour, check_beginning
-from hedra_batch.batch.request import PlanRequest, make_selection, require_selected
+from hedra_batch.batch.request import PlanRequest, find_nothing_selected, make_selection
 from hedra_batch.batch.session import Session, open_session
 from hedra_batch.batch.workspace import Workspace
 from hedra_batch.decide import Settlement
@@ -20,7 +20,6 @@ from hedra_batch.errors import (
     EXIT_DONE,
     ConfigurationError,
     HedraBatchError,
-    UsageError,
 )
 from hedra_batch.folder import RunFolder
 from hedra_batch.inputs import PriceKey, Spellings
@@ -63,7 +62,7 @@ class Batch:
         """Work out what is to be done.
 
         Jobs that were edited after they may have been paid for wait, unless the request says what becomes of them; what
-        it keeps is written into the ledger. Raises UsageError where the ids select nothing.
+        it keeps is written into the ledger. Raises NothingSelectedError where the request selects nothing.
         """
         self._request = request = request or PlanRequest()
         ledger = self.session.ledger
@@ -75,11 +74,10 @@ class Batch:
         if (summary.edits.count or summary.bought) and await self._lacks_models():
             await self._learn_models()
             summary = await self._recognize(request, rules)
-        try:
-            require_selected(summary, self.manifest.jobs, request)
-        except UsageError as error:
+        jobs = self.manifest.jobs
+        if error := await ledger.look(lambda reader: find_nothing_selected(summary, jobs, request, reader)):
             await self.session.end(error.exit_code)
-            raise
+            raise error
         if summary.kept:
             await self._keep()
         self.session.progress.begin(summary.states)
@@ -179,7 +177,8 @@ class Batch:
         reasons = Reasons(stopped_by, closed_by, signal_number)
         jobs = self.manifest.jobs
         selection = self._selection or make_selection(jobs, self._request, Rules())
-        return await record_end(self.session, self.manifest.name, jobs.edition, selection, reasons, self._price)
+        finished = await record_end(self.session, self.manifest.name, jobs.edition, selection, reasons, self._price)
+        return replace(finished, left_out=list(self._run.left_out.values()) if self._run else [])
 
     async def _look_for_restored(self, rules: Rules) -> None:
         """Look for what a ledger that was put back does not know, before it is said what is to be bought."""

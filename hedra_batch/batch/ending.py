@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from hedra_batch import __version__
+from hedra_batch.batch.purse import Purse
 from hedra_batch.batch.session import Session
 from hedra_batch.clock import CLOCK, to_text
 from hedra_batch.errors import HedraBatchError, WriteError
 from hedra_batch.inputs import PriceKey
+from hedra_batch.ledger.budget import Spending
 from hedra_batch.ledger.opening import open_reader
 from hedra_batch.ledger.reading import LedgerReader
-from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.ledger.records import AttemptEnd, LatestAttempt
+from hedra_batch.money import Money
 from hedra_batch.planning.edits import Edits, describe_edits
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.result import RunResult, judge
 from hedra_batch.planning.selection import Selection
+from hedra_batch.state import Liability
 
 #: How long a job may be overdue before a person must look.
 OVERDUE_LIMIT = timedelta(hours=24)
@@ -44,7 +48,10 @@ class FinishedRun:
     result: RunResult
     reasons: Reasons
     #: The first jobs that are held or failed, each with what the ledger says of why.
-    troubles: Sequence[tuple[LatestAttempt, str]] = field(default_factory=list)
+    troubles: Sequence[tuple[LatestAttempt, AttemptEnd]] = field(default_factory=list)
+    purse: Purse = field(default_factory=Purse)
+    #: The prices of what the budget had no room for; None where one is not known.
+    left_out: Sequence[Money | None] = ()
     #: The jobs that were edited after they may have been paid for.
     edits: Edits = field(default_factory=Edits)
 
@@ -66,7 +73,8 @@ async def record_end(
     with open_reader(folder.ledger) as reader:
         result = _judge(session, selection, reader, reasons)
         latest_attempts = [*result.first_held, *result.first_failed] if reader else []
-        troubles = [(latest, reader.read_error(latest.attempt_key)) for latest in latest_attempts if reader]
+        troubles = [(latest, reader.read_end(latest.attempt_key)) for latest in latest_attempts if reader]
+        purse = _open_purse(session, {edition, *(latest.edition for latest in latest_attempts)}, reader)
         edits = describe_edits(result.edits, price(result.edits.price_keys), reader) if reader else Edits()
         try:
             await session.end(result.exit_code)
@@ -78,7 +86,18 @@ async def record_end(
         except WriteError as error:
             reasons = replace(reasons, stopped_by=reasons.stopped_by or error)
             result = _judge(session, selection, reader, reasons)
-    return FinishedRun(result, reasons, troubles, edits)
+    return FinishedRun(result, reasons, troubles, edits=edits, purse=purse)
+
+
+def _open_purse(session: Session, editions: Iterable[str], reader: LedgerReader | None) -> Purse:
+    budget = session.settings.budget
+    if budget is None or reader is None:
+        return Purse()
+    spendings = {}
+    for edition in editions:
+        amount, unpriced = reader.sum_spending(edition, budget.unit, [Liability.CHARGED])
+        spendings[edition] = Spending(Money(amount, budget.unit), unpriced)
+    return Purse(budget, spendings)
 
 
 def _judge(session: Session, selection: Selection, reader: LedgerReader | None, reasons: Reasons) -> RunResult:

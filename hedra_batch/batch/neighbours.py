@@ -22,6 +22,7 @@ from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.planning.plan import counts_for
 from hedra_batch.planning.selection import pair
+from hedra_batch.sanitize import to_yaml
 from hedra_batch.state import PAID
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,9 @@ def _require_found(workspace: Workspace, remembered: Sequence[RememberedBatch]) 
     if not lost:
         return
     folder, name = lost[0].folder, lost[0].name
-    naming = f" Write 'name: {name}' into the manifest, since that was its name." if name != workspace.name else ""
+    naming = (
+        f" Write 'name: {to_yaml(name)}' into the manifest, since that was its name." if name != workspace.name else ""
+    )
     raise ConfigurationError(
         f"{manifest} was run before, into {folder}, which is not there now. Nothing was sent: in a new folder "
         "everything is bought again. If it is on a disk that is not mounted, mount it, and run the same line again. If "
@@ -115,7 +118,7 @@ def _require_unlike(workspace: Workspace, neighbours: Sequence[Neighbour]) -> No
 
 def _name_way(workspace: Workspace, neighbour: Neighbour) -> str:
     """Say what leads to another folder."""
-    naming = f"write 'name: {neighbour.name}' into the manifest"
+    naming = f"write 'name: {to_yaml(neighbour.name)}' into the manifest"
     option = f"add --folder {shlex.quote(str(neighbour.folder.path))}"
     if neighbour.name == workspace.name:
         return option

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from hedra_batch.batch.matching import matches
 from hedra_batch.decide import Settlement
-from hedra_batch.errors import UsageError
+from hedra_batch.errors import NothingSelectedError
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.planning.plan import PlannedJob, Rules, judge_retry, judge_settled
 from hedra_batch.planning.recognition import JobSource, Recognized
 from hedra_batch.planning.selection import FixedSelection, ManifestSelection, pair
 from hedra_batch.planning.summary import PlanSummary
-from hedra_batch.state import HELD, SETTLEABLE, State
+from hedra_batch.state import ENDED_BADLY, HELD, SETTLEABLE, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,46 @@ def make_selection(
     return ManifestSelection(jobs, rules, lambda job_id: matches(job_id, request.ids), request.first, recognized)
 
 
-def require_selected(summary: PlanSummary, jobs: JobSource, request: PlanRequest) -> None:
-    """Raise UsageError where the ids of a request select nothing."""
-    if summary.selected or not request.ids:
-        return
+def find_nothing_selected(
+    summary: PlanSummary, jobs: JobSource, request: PlanRequest, reader: LedgerReader | None
+) -> NothingSelectedError | None:
+    """Find what a request asks for that is not there; None where there is nothing wrong with it."""
+    if summary.selected:
+        return None
     wanted = " or ".join(request.ids)
-    if request.settlement is not None:
+    if request.settlement is not None and request.ids:
         edition = f" in the edition {jobs.edition}" if jobs.edition else ""
-        raise UsageError(f"No held job has an id like {wanted}{edition}. `hedra-batch resolve` lists the held jobs.")
-    if request.retried_codes is None or not any(matches(job.id, request.ids) for job in jobs):
-        raise UsageError(f"No job has an id like {wanted}. `hedra-batch plan` lists all jobs.")
+        return NothingSelectedError(
+            f"No held job has an id like {wanted}{edition}.", "To list the held jobs", "resolve"
+        )
+    if request.ids and not any(matches(job.id, request.ids) for job in jobs):
+        return NothingSelectedError(f"No job has an id like {wanted}.", "To list all jobs", "plan")
+    if request.retried_codes is None or reader is None:
+        return None
+    return _find_no_edition(jobs.edition, reader) or _find_no_code(jobs, request.retried_codes, reader)
+
+
+def _find_no_edition(edition: str, reader: LedgerReader) -> NothingSelectedError | None:
+    editions = reader.find_editions()
+    if not edition or edition in editions:
+        return None
+    known = ", ".join(each or "(without a label)" for each in editions) or "none"
+    message = f"Nothing was begun in the edition {edition}. Editions that there are: {known}."
+    return NothingSelectedError(message, "To list what was begun", "results")
+
+
+def _find_no_code(jobs: JobSource, codes: Sequence[str], reader: LedgerReader) -> NothingSelectedError | None:
+    """Find out whether jobs failed, but with other codes than those that are asked for."""
+    failed = (
+        one for one in reader.find_in_states(ENDED_BADLY) if one.edition == jobs.edition and jobs.find(one.job_id)
+    )
+    counts = Counter(one.error_code or "unknown" for one in failed)
+    wanted = [code.casefold() for code in codes]
+    if not counts or any(matches(code.casefold(), wanted) for code in counts):
+        return None
+    known = ", ".join(f"{code} ({count})" for code, count in sorted(counts.items()))
+    message = f"No job failed with an error like {' or '.join(codes)}. Errors that there are: {known}."
+    return NothingSelectedError(message, "To list the failed jobs", "results")
 
 
 def _choose_retried(

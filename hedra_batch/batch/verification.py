@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from hedra_batch.batch.matching import matches
 from hedra_batch.durable import hash_file
-from hedra_batch.errors import LedgerError
+from hedra_batch.errors import LedgerError, NothingSelectedError
 from hedra_batch.folder import RunFolder
 from hedra_batch.ledger.opening import open_reader
 from hedra_batch.ledger.records import ResultFile
@@ -25,6 +25,15 @@ class Condition(StrEnum):
     MISSING = "missing"
     #: Its bytes are not those that were verified.
     DAMAGED = "damaged"
+
+
+def require_known(folder: RunFolder, ids: Sequence[str]) -> None:
+    """Raise NothingSelectedError where the ledger has jobs, but none with such an id."""
+    with open_reader(folder.ledger) as reader:
+        known = [row["id"] for row in reader.results(has_all_attempts=False)] if reader and ids else []
+    if known and not any(matches(job_id, ids) for job_id in known):
+        message = f"No job that was begun has an id like {' or '.join(ids)}."
+        raise NothingSelectedError(message, "To list those that were", "results")
 
 
 def inspect_files(folder: RunFolder, ids: Sequence[str] = ()) -> Iterator[tuple[ResultFile, Condition]]:

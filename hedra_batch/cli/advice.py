@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from hedra_batch.cli.options import RunOptions
+from hedra_batch.errors import NothingSelectedError, UsageError
+from hedra_batch.job import NAMED_LIMIT
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.report.summary import AGAIN, LATER
 from hedra_batch.state import HELD, State
@@ -44,6 +48,8 @@ DECIDE = Advice(
 FETCH = Advice("These are finished at the server and could not be downloaded yet. At no cost:", "fetch")
 EDIT = Advice("Edit these in the manifest: as they are, they fail again. Then make them, each at its price:", "run")
 RETRY = Advice("To make these once more, each at its price:", "retry")
+#: What costs something.
+BUYING = (EDIT, RETRY)
 
 
 def advise(latest: LatestAttempt) -> Advice:
@@ -52,6 +58,48 @@ def advise(latest: LatestAttempt) -> Advice:
     if latest.state is State.READY:
         return FETCH
     return EDIT if latest.error_code in EDIT_CODES else RETRY
+
+
+@dataclass(slots=True)
+class Failures:
+    """Failed jobs that the same thing helps: how many, the first of them, and with which codes they failed."""
+
+    count: int = 0
+    ids: list[str] = field(default_factory=list)
+    codes: set[str] = field(default_factory=set)
+
+    def add(self, latest: LatestAttempt) -> None:
+        self.count += 1
+        self.ids += [latest.job_id][: NAMED_LIMIT - len(self.ids)]
+        self.codes.add(latest.error_code or "unknown")
+
+
+def write_failures(options: RunOptions, failures: Mapping[Advice, Failures]) -> Iterator[str]:
+    """Say how failed jobs are made: by name, or by what they have in common where they are too many to name."""
+    for advice, alike in failures.items():
+        if alike.count == len(alike.ids):
+            yield advice.words
+            yield f"    {write_command(options, advice.command, *name_jobs(tuple(alike.ids)))}"
+        elif advice == EDIT:
+            yield f"{alike.count} of them fail again as they are, so edit them in the manifest. To see which they are:"
+            yield f"    {write_command(options, 'results')}"
+            yield "Then make them, and what is new among the same ids, each at its price:"
+            yield f"    {write_command(options, 'run', *repeat_selection(options))}"
+        else:
+            codes = [word for code in sorted(alike.codes) for word in ("--error", code)]
+            which = f"all jobs that failed alike, not only these {alike.count}," if options.first else f"{alike.count}"
+            yield f"To make {which} once more, each at its price:"
+            yield f"    {write_command(options, 'retry', *codes, *name_jobs(options.ids))}"
+
+
+@contextmanager
+def pointing_to_what_there_is(options: RunOptions) -> Iterator[None]:
+    """Write, under the word that nothing is selected, the command that shows what could be."""
+    try:
+        yield
+    except NothingSelectedError as error:
+        command = write_command(options, error.listing)
+        raise UsageError(f"{error} {error.aim}:\n    {command}") from error
 
 
 def name_jobs(ids: tuple[str, ...]) -> list[str]:

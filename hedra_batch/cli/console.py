@@ -8,12 +8,15 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from hedra_batch.batch.ending import FinishedRun
+from hedra_batch.batch.purse import Room
 from hedra_batch.batch.workspace import Workspace
 from hedra_batch.cli.advice import (
+    BUYING,
     Advice,
     advise,
     is_repeatable,
@@ -28,17 +31,19 @@ from hedra_batch.cli.workspace import describe_path
 from hedra_batch.errors import (
     EXIT_DONE,
     EXIT_UNFINISHED,
+    BudgetReachedError,
+    HedraBatchError,
+    ManifestError,
     UnconfirmedError,
     UnfinishedError,
     UserError,
 )
 from hedra_batch.job import NAMED_LIMIT
 from hedra_batch.ledger.budget import Spending
-from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.ledger.records import AttemptEnd, LatestAttempt
 from hedra_batch.money import Money
 from hedra_batch.planning.edits import Edits
 from hedra_batch.planning.quote import Quote
-from hedra_batch.planning.result import RunResult
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import TakeSnapshot
 from hedra_batch.report.edits import EditCommands, EditNotice, write_edits, write_question
@@ -46,7 +51,9 @@ from hedra_batch.report.summary import (
     AGAIN,
     Remedy,
     Trouble,
+    describe_charge,
     describe_next,
+    name_condition,
     write_going_on,
     write_last_line,
     write_remedies,
@@ -60,6 +67,8 @@ logger = logging.getLogger(__name__)
 
 #: Ends of a run that cron need not mail.
 QUIET_CODES = (EXIT_DONE, EXIT_UNFINISHED)
+#: Said under a name of a model that a trial does not know.
+TRIAL_MODELS = "Only the simulated API lacks it, which has few models; Hedra's may have it. Nothing was charged."
 #: Its records go to the log file only: the terminal has them already.
 transcript = logging.getLogger("hedra_batch.transcript")
 
@@ -160,10 +169,10 @@ class Console:
         # With --quiet, what closed submitting has not been printed yet.
         for reason in (reasons.stopped_by, reasons.closed_by if self._options.is_quiet else None):
             if reason:
-                self.say(f"hedra-batch: {reason}")
+                self.say(f"hedra-batch: {self._describe_reason(reason)}")
         videos = describe_path(self._folder.path / "videos")
         self.say(write_last_line(self._name, result.counts, result.exit_code, videos))
-        remedies = self._find_remedies(finished.troubles[:NAMED_LIMIT])
+        remedies = self._find_remedies(finished)
         others = result.troubled - len(finished.troubles[:NAMED_LIMIT])
         for line in write_remedies(remedies, others, write_command(self._options, "results")):
             self.say(line)
@@ -196,6 +205,11 @@ class Console:
         for line in write_edits(_make_notice(edits), commands):
             self.say(line)
 
+    def _describe_reason(self, reason: HedraBatchError) -> str:
+        if isinstance(reason, ManifestError) and self._options.is_simulated:
+            return f"{reason}\n{TRIAL_MODELS}"
+        return str(reason)
+
     def _write_next(self, finished: FinishedRun, *, is_stopped: bool) -> Iterator[str]:
         """Say how to go on, unless there is nothing to go on with or something else must be decided first."""
         result, stopped_by = finished.result, finished.reasons.stopped_by
@@ -205,38 +219,70 @@ class Console:
         if not reason and not is_stopped and result.exit_code != EXIT_UNFINISHED:
             return
         if not is_repeatable(self._options):
-            yield from self._write_going_on(result, is_stopped=reason is not None)
+            yield from self._write_going_on(finished, reason)
+        elif isinstance(reason, BudgetReachedError):
+            options, words = self._enlarge(finished, self._options.edition, finished.left_out, name_condition(reason))
+            consent = ["--rebuy-changed"] if options.rebuys_changed else []
+            yield f"  {words}:"
+            yield f"      {write_command(options, 'run', *repeat_selection(options), *consent)}"
         elif reason:
-            yield f"  Once that is put right, {AGAIN}."
+            yield f"  {name_condition(reason)}, {AGAIN}."
         elif not is_stopped:
             yield f"  Not finished yet. {describe_next(result.counts, AGAIN)}"
 
-    def _write_going_on(self, result: RunResult, *, is_stopped: bool) -> Iterator[str]:
+    def _enlarge(
+        self, finished: FinishedRun, edition: str, prices: Sequence[Money | None], words: str
+    ) -> tuple[RunOptions, str]:
+        """Give a command the budget that its purchases need; where that is not known, a person must choose it."""
+        purse = finished.purse
+        room = purse.find_room(edition, prices)
+        if room is Room.TOO_LITTLE:
+            return replace(self._options, budget=purse.find_sufficient(edition, prices)), words
+        if room is Room.ENOUGH or purse.budget is None:
+            return self._options, words
+        unbounded = ", or at whatever price as the line stands" if self._options.budget else ""
+        words = f"{words} (more than {purse.budget}; add it as --budget{unbounded})"
+        return replace(self._options, budget=None), words
+
+    def _write_going_on(self, finished: FinishedRun, reason: HedraBatchError | None) -> Iterator[str]:
         """Write the commands that end what was begun, and buy nothing beside it where the jobs can be named."""
+        result, options, condition = finished.result, self._options, name_condition(reason) if reason else ""
         if not result.unfinished:
             return iter(())
+        if isinstance(reason, BudgetReachedError):
+            options, condition = self._enlarge(finished, options.edition, finished.left_out, condition)
         editions: dict[str, list[str]] = {}
         for latest in result.first_unfinished:
             editions.setdefault(latest.edition, []).append(latest.job_id)
         is_exact = result.unfinished == len(result.first_unfinished)
         selected = editions if is_exact else {self._options.edition: self._options.ids}
         commands = [
-            write_command(self._options, "run", *name_jobs(tuple(ids)), edition=edition)
-            for edition, ids in selected.items()
+            write_command(options, "run", *name_jobs(tuple(ids)), edition=edition) for edition, ids in selected.items()
         ]
-        return write_going_on(commands, result.unfinished, is_exact=is_exact, is_stopped=is_stopped)
+        return write_going_on(commands, result.unfinished, condition, is_exact=is_exact)
 
-    def _find_remedies(self, troubles: Sequence[tuple[LatestAttempt, str]]) -> list[Remedy]:
+    def _find_remedies(self, finished: FinishedRun) -> list[Remedy]:
         """Put together what the same command helps."""
-        kinds: dict[tuple[Advice, str], list[tuple[LatestAttempt, str]]] = {}
-        for latest, message in troubles:
-            kinds.setdefault((advise(latest), latest.edition), []).append((latest, message))
-        return [self._make_remedy(advice, edition, alike) for (advice, edition), alike in kinds.items()]
+        kinds: dict[tuple[Advice, str], list[tuple[LatestAttempt, AttemptEnd]]] = {}
+        for latest, end in finished.troubles[:NAMED_LIMIT]:
+            kinds.setdefault((advise(latest), latest.edition), []).append((latest, end))
+        return [self._make_remedy(finished, advice, edition, alike) for (advice, edition), alike in kinds.items()]
 
-    def _make_remedy(self, advice: Advice, edition: str, alike: Sequence[tuple[LatestAttempt, str]]) -> Remedy:
+    def _make_remedy(
+        self, finished: FinishedRun, advice: Advice, edition: str, alike: Sequence[tuple[LatestAttempt, AttemptEnd]]
+    ) -> Remedy:
         named = name_jobs(tuple(latest.job_id for latest, _ in alike))
-        troubles = tuple(Trouble(latest.label, latest.error_code or "unknown", message) for latest, message in alike)
-        return Remedy(troubles, advice.words, write_command(self._options, advice.command, *named, edition=edition))
+        troubles = tuple(self._describe_trouble(latest, end) for latest, end in alike)
+        options, words = self._options, advice.words
+        prices = [end.estimated for _, end in alike]
+        if advice in BUYING and finished.purse.find_room(edition, prices) is not Room.ENOUGH:
+            options, words = self._enlarge(finished, edition, prices, f"{words.rstrip(':')}, with a larger budget")
+            words = f"{words}:"
+        return Remedy(troubles, words, write_command(options, advice.command, *named, edition=edition))
+
+    def _describe_trouble(self, latest: LatestAttempt, end: AttemptEnd) -> Trouble:
+        charge = describe_charge(latest.state, end.charged, is_simulated=self._options.is_simulated)
+        return Trouble(latest.label, latest.error_code or "unknown", end.error, charge)
 
     def _write_line(self, line: str) -> None:
         logger.info("%s", line)

@@ -14,7 +14,7 @@ from hedra_batch.batch.batch import Batch, apply_manifest, open_batch
 from hedra_batch.batch.neighbours import describe
 from hedra_batch.batch.request import PlanRequest
 from hedra_batch.batch.workspace import Workspace
-from hedra_batch.cli.advice import find_way
+from hedra_batch.cli.advice import find_way, pointing_to_what_there_is
 from hedra_batch.cli.console import Choice, Console, confirm_neighbour
 from hedra_batch.cli.loop import name_loop, run_on_loop
 from hedra_batch.cli.options import RunOptions
@@ -51,7 +51,8 @@ def execute(options: RunOptions, settings: RunSettings | None = None) -> int:
     prepared = prepare(options, settings or RunSettings(), os.environ)
     spare_collector()
     try:
-        return run_on_loop(run_batch, prepared)
+        with pointing_to_what_there_is(prepared.options):
+            return run_on_loop(run_batch, prepared)
     except LockedError as error:
         if options.is_quiet:
             return error.exit_code

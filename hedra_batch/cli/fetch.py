@@ -48,6 +48,8 @@ def fetch(**flags: Any) -> int:
     That is every finished video whose file was deleted, was changed, or has not arrived yet. They are asked for by
     their ids, so nothing is bought anew. A damaged file is kept beside the new one, with the ending .old.
     """
+    from hedra_batch.batch.verification import require_known
+    from hedra_batch.cli.advice import pointing_to_what_there_is
     from hedra_batch.cli.loop import run_on_loop
     from hedra_batch.cli.workspace import find_workspace
     from hedra_batch.manifest.heading import load_name
@@ -57,6 +59,8 @@ def fetch(**flags: Any) -> int:
     options = RunOptions(**flags)
     workspace = find_workspace(options, load_name(options.manifest), os.environ)
     workspace.require_ledger()
+    with pointing_to_what_there_is(options):
+        require_known(workspace.folder, options.ids)
     return run_on_loop(fetch_results, workspace, options, RunSettings())
 
 

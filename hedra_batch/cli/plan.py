@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,9 @@ from hedra_batch.cli.options import (
 from hedra_batch.errors import EXIT_DONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from hedra_batch.cli.advice import Advice, Failures
     from hedra_batch.planning.plan import PlannedJob
     from hedra_batch.planning.summary import PlanSummary
 
@@ -45,8 +47,9 @@ def plan(**flags: Any) -> int:
     A run buys what is new, follows what is running or unknown, and leaves the others alone. Prices need the network:
     `run` says them before it buys.
     """
-    from hedra_batch.batch.request import make_selection, require_selected
-    from hedra_batch.cli.workspace import check_folder, find_edition, find_folder
+    from hedra_batch.batch.request import find_nothing_selected, make_selection
+    from hedra_batch.cli.advice import pointing_to_what_there_is
+    from hedra_batch.cli.workspace import check_folder, find_edition, find_folder, follow_folder
     from hedra_batch.inputs import Spellings
     from hedra_batch.ledger.opening import open_reader
     from hedra_batch.manifest.loading import load_manifest
@@ -60,7 +63,9 @@ def plan(**flags: Any) -> int:
     manifest = load_manifest(options.manifest, edition=options.edition)
     folder = find_folder(options, manifest.name)
     check_folder(folder)
-    with open_reader(folder.ledger) as reader:
+    options = follow_folder(options, folder, os.environ)
+    failures: dict[Advice, Failures] = {}
+    with pointing_to_what_there_is(options), open_reader(folder.ledger) as reader:
         rules = Rules(attempts=manifest.attempts, lost_attempts=reader.read_lost_attempts() if reader else 0)
         summary = PlanSummary()
         jobs = manifest.jobs.with_spellings(Spellings(reader.read_models() if reader else {}))
@@ -69,19 +74,27 @@ def plan(**flags: Any) -> int:
             recognition.look(reader)
         recognized = recognition.settle(reader) if reader else None
         planned_jobs = make_selection(jobs, options.request, rules, recognized).planned_jobs(reader)
-        sys.stdout.writelines(_write_plan(planned_jobs, summary, manifest.jobs.edition))
-    require_selected(summary, manifest.jobs, options.request)
+        sys.stdout.writelines(_write_plan(planned_jobs, summary, failures, manifest.jobs.edition))
+        if error := find_nothing_selected(summary, manifest.jobs, options.request, reader):
+            raise error
     summary.note_twins(recognition.twins)
-    for line in _write_outcome(options, summary):
+    for line in _write_outcome(options, summary, failures):
         say(line)
     if manifest.budget is not None:
         say(f"Budget: {manifest.budget}")
     return EXIT_DONE
 
 
-def _write_plan(planned_jobs: Iterable[PlannedJob], summary: PlanSummary, edition: str) -> Iterator[str]:
+def _write_plan(
+    planned_jobs: Iterable[PlannedJob], summary: PlanSummary, failures: dict[Advice, Failures], edition: str
+) -> Iterator[str]:
+    from hedra_batch.cli.advice import Failures, advise
+    from hedra_batch.planning.plan import Reason
+
     for planned in planned_jobs:
         summary.add(planned)
+        if planned.reason is Reason.FAILED and planned.latest:
+            failures.setdefault(advise(planned.latest), Failures()).add(planned.latest)
         left = "left the manifest" if planned.identity[0] == edition else "of another edition"
         note = "" if planned.job else f"  ({left})"
         if planned.is_kept:
@@ -93,9 +106,9 @@ def _write_plan(planned_jobs: Iterable[PlannedJob], summary: PlanSummary, editio
         yield f"{planned.reason:8} {planned.label}{note}\n"
 
 
-def _write_outcome(options: RunOptions, summary: PlanSummary) -> Iterator[str]:
+def _write_outcome(options: RunOptions, summary: PlanSummary, failures: Mapping[Advice, Failures]) -> Iterator[str]:
     """Say what it comes to, and what a run leaves to a person."""
-    from hedra_batch.cli.advice import select_edited, write_command
+    from hedra_batch.cli.advice import select_edited, write_command, write_failures
     from hedra_batch.planning.plan import Reason
     from hedra_batch.planning.quote import Quote
 
@@ -109,20 +122,9 @@ def _write_outcome(options: RunOptions, summary: PlanSummary) -> Iterator[str]:
         yield f"    {write_command(options, 'run', *edited, '--keep-changed')}"
         yield "To buy them anew, each at its price; the files that are here stay:"
         yield f"    {write_command(options, 'run', *edited, '--rebuy-changed')}"
-    if summary.reasons[Reason.FAILED]:
-        yield from _write_retry(options, summary)
+    if failures:
+        yield "A run leaves failed jobs alone."
+        yield from write_failures(options, failures)
     if summary.reasons[Reason.HELD]:
         yield "Held jobs wait for your decision. What you can do, and what it costs:"
         yield f"    {write_command(options, 'resolve')}"
-
-
-def _write_retry(options: RunOptions, summary: PlanSummary) -> Iterator[str]:
-    """Say how failed jobs are made anew: those that were listed, or more where they are too many to name."""
-    from hedra_batch.cli.advice import name_these, write_command
-    from hedra_batch.planning.plan import Reason
-
-    ids, count = [planned.identity[1] for planned in summary.first_failed], summary.reasons[Reason.FAILED]
-    is_more = options.first is not None and count > len(ids)
-    which = f"all failed jobs, not only these {count}," if is_more else "them"
-    yield f"A run leaves failed jobs alone. To make {which} anew, each at its price:"
-    yield f"    {write_command(options, 'retry', *name_these(options, ids, count))}"

@@ -39,7 +39,12 @@ if TYPE_CHECKING:
     epilog=show_examples("hedra-batch resolve spring.yaml", "hedra-batch resolve spring.yaml --abandon --id market")
 )
 @manifest_argument
-@click.option("--recheck", is_flag=True, help="Look for them at the server once more, and download what is found.")
+@click.option(
+    "--recheck",
+    is_flag=True,
+    help="Look for them at the server once more, and download what is found: no cost, unless the server is found to "
+    "recognise repeats; what waits for that (ids_unproven) is then sent again, at its price.",
+)
 @click.option(
     "--resend-same-id",
     "resend",
@@ -88,13 +93,14 @@ def resolve(recheck: bool, resend: bool, abandon: bool, **flags: Any) -> int:
 
 def list_held(options: RunOptions) -> int:
     from hedra_batch.batch.matching import matches
-    from hedra_batch.cli.workspace import find_used_folder
+    from hedra_batch.cli.workspace import find_used_folder, follow_folder
     from hedra_batch.ledger.opening import open_reader
     from hedra_batch.report.held import write_choices, write_held
     from hedra_batch.report.terminal import fit, say
 
     listed = []
     folder = find_used_folder(options)
+    options = follow_folder(options, folder, os.environ)
     with open_reader(folder.ledger) as reader:
         for row in reader.held() if reader else ():
             if matches(row["id"], options.ids) and options.edition in ("", row["edition"]):
@@ -136,6 +142,7 @@ def _write_run(options: RunOptions, ordered: Sequence[dict[str, Any]]) -> str:
 
 
 def abandon_jobs(options: RunOptions) -> int:
+    from hedra_batch.cli.advice import pointing_to_what_there_is
     from hedra_batch.cli.execution import prepare
     from hedra_batch.cli.loop import run_on_loop
     from hedra_batch.run.settings import RunSettings
@@ -143,7 +150,8 @@ def abandon_jobs(options: RunOptions) -> int:
     os.umask(0o077)
     prepared = prepare(options, RunSettings(), os.environ)
     prepared.workspace.require_ledger()
-    return run_on_loop(_abandon, prepared)
+    with pointing_to_what_there_is(options):
+        return run_on_loop(_abandon, prepared)
 
 
 async def _abandon(prepared: PreparedRun) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -30,13 +31,14 @@ def status(**flags: Any) -> int:
     It works also while a run is going, and sends nothing. Open jobs are those that are running or held, and those whose
     outcome is unknown.
     """
-    from hedra_batch.cli.workspace import describe_path, find_used_folder, write_absence
+    from hedra_batch.cli.workspace import describe_path, find_used_folder, follow_folder, write_absence
     from hedra_batch.ledger.opening import open_reader
     from hedra_batch.report.rows import to_table
     from hedra_batch.report.terminal import find_width, say
 
     options = RunOptions(**flags)
     folder = find_used_folder(options)
+    options = follow_folder(options, folder, os.environ)
     with open_reader(folder.ledger) as reader:
         if reader is None:
             say(write_absence(options, folder))

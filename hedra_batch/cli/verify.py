@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from typing import Any
@@ -23,9 +24,9 @@ def verify(**flags: Any) -> int:
     Each file is held against the hash that was taken when it was downloaded. Nothing is sent and nothing is changed;
     `fetch` downloads again what is missing or damaged, at no cost.
     """
-    from hedra_batch.batch.verification import Condition, inspect_files
-    from hedra_batch.cli.advice import name_jobs, write_command
-    from hedra_batch.cli.workspace import find_used_folder, write_absence
+    from hedra_batch.batch.verification import Condition, inspect_files, require_known
+    from hedra_batch.cli.advice import name_jobs, pointing_to_what_there_is, write_command
+    from hedra_batch.cli.workspace import find_used_folder, follow_folder, write_absence
     from hedra_batch.report.terminal import say
 
     options = RunOptions(**flags)
@@ -33,6 +34,9 @@ def verify(**flags: Any) -> int:
     if not folder.ledger.exists():
         say(write_absence(options, folder))
         return EXIT_DONE
+    options = follow_folder(options, folder, os.environ)
+    with pointing_to_what_there_is(options):
+        require_known(folder, options.ids)
     counts: Counter[Condition] = Counter()
     for file, condition in inspect_files(folder, options.ids):
         counts[condition] += 1

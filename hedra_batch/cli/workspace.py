@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from hedra_batch.batch.workspace import Beginning, Workspace
+from hedra_batch.batch.workspace import SIMULATED, Beginning, Workspace
 from hedra_batch.cli.advice import write_command
 from hedra_batch.cli.options import RunOptions
 from hedra_batch.errors import ConfigurationError, UsageError, UserError
@@ -115,6 +116,22 @@ def check_folder(folder: RunFolder) -> None:
     from hedra_batch.ledger.opening import check_pair
 
     check_pair(folder.ledger, Identity.load(folder.identity))
+
+
+def follow_folder(options: RunOptions, folder: RunFolder, environment: Mapping[str, str]) -> RunOptions:
+    """Add what names the API that a folder belongs to, so that each command that is advised works there."""
+    from hedra_batch.ledger.identity import Identity
+
+    identity = Identity.load(folder.identity)
+    if identity is None or not identity.highest_attempt:
+        return options
+    if identity.base_url == SIMULATED:
+        return replace(options, is_simulated=True)
+    usual = (environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
+    base_url = None if identity.base_url == usual else identity.base_url
+    # The folder that --simulate means is named in its place.
+    named = folder.path if options.is_simulated else options.folder
+    return replace(options, is_simulated=False, base_url=base_url, folder=named)
 
 
 def write_absence(options: RunOptions, folder: RunFolder) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from hedra_batch.errors import BudgetReachedError
-from hedra_batch.job import Attempt
+from hedra_batch.job import Attempt, Job, to_label
 from hedra_batch.ledger.backend import Tables
 from hedra_batch.ledger.events import Event, Guard
 from hedra_batch.money import Money
@@ -56,7 +56,17 @@ class Budget:
         if LIABILITIES[attempt.state] is Liability.CHARGED:
             spending = _leave_out(price, spending)
         if not _fits(price, self.limit, spending):
-            raise _make_error(attempt, price, self.limit, spending)
+            raise _make_error(attempt.label, price, self.limit, spending)
+
+    def find_objection(self, tables: Tables, job: Job, price: Money | None, pledged: int) -> BudgetReachedError | None:
+        """Find out whether there is room for a job beside what counts as spent and an amount that is pledged."""
+        if self.limit is None:
+            return None
+        spending = read_spending(tables, job.edition, self.limit.unit, _COUNTED[Guard.RESERVE])
+        spending = Spending(Money(spending.spent.amount + pledged, spending.spent.unit), spending.unpriced)
+        if _fits(price, self.limit, spending):
+            return None
+        return _make_error(to_label(job.edition, job.id), price, self.limit, spending)
 
 
 def _fits(price: Money | None, limit: Money, spending: Spending) -> bool:
@@ -75,18 +85,18 @@ def _leave_out(price: Money | None, spending: Spending) -> Spending:
     return Spending(Money(spending.spent.amount - price.amount, spending.spent.unit), spending.unpriced)
 
 
-def _make_error(attempt: Attempt, price: Money | None, limit: Money, spending: Spending) -> BudgetReachedError:
+def _make_error(label: str, price: Money | None, limit: Money, spending: Spending) -> BudgetReachedError:
     if spending.unpriced:
         return BudgetReachedError(
-            f"{attempt.label} is not sent: something was sent before whose price is not known, so nobody can tell what "
+            f"{label} is not sent: something was sent before whose price is not known, so nobody can tell what "
             "is left of the budget. Only a run without a budget sends more of this edition."
         )
     if not _is_priced(price, limit, spending):
         return BudgetReachedError(
-            f"{attempt.label} is not sent: its price is not known, and there is a budget. Give it a model of the API's "
+            f"{label} is not sent: its price is not known, and there is a budget. Give it a model of the API's "
             "list, a duration and a resolution. A run without a budget buys it at whatever price."
         )
     return BudgetReachedError(
-        f"The budget of {limit} is reached: {spending.spent.amount} are spent or reserved, and {attempt.label} would "
+        f"The budget of {limit} is reached: {spending.spent.amount} are spent or reserved, and {label} would "
         f"cost {price.amount} more, so it is not sent. To buy it, raise the budget (in the manifest, or --budget)."
     )

@@ -16,7 +16,7 @@ from typing import TypeVar
 from hedra_batch import __version__
 from hedra_batch.clock import CLOCK, Clock
 from hedra_batch.decide import Deduplication, first_state, learn
-from hedra_batch.errors import ConfigurationError
+from hedra_batch.errors import BudgetReachedError, ConfigurationError
 from hedra_batch.inputs import FieldValues
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import attempts, events
@@ -406,6 +406,15 @@ class Ledger:
 
     async def can_afford(self, edition: str, price: Money) -> bool:
         return await self._backend.transact(lambda tables: self._budget.can_afford(tables, edition, price))
+
+    @property
+    def is_bounded(self) -> bool:
+        """Tell whether there is a budget."""
+        return self._budget.limit is not None
+
+    async def find_objection(self, job: Job, price: Money | None, pledged: int) -> BudgetReachedError | None:
+        """Find out why the budget has no room for a job beside an amount that is pledged to others, if it has none."""
+        return await self._backend.transact(lambda tables: self._budget.find_objection(tables, job, price, pledged))
 
     # What the server does with our keys
 

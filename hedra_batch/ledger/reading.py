@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from hedra_batch.inputs import FieldValues
-from hedra_batch.ledger.records import ClaimedFile, FileMove, JobIdentity, LatestAttempt, ResultFile
+from hedra_batch.ledger.records import AttemptEnd, ClaimedFile, FileMove, JobIdentity, LatestAttempt, ResultFile
 from hedra_batch.state import Liability, State
 
 
@@ -52,6 +52,9 @@ class LedgerReader(Protocol):
 
     def read_models(self) -> dict[str, str]:
         """Read the one name that each spelling of a model stands for, by the lists of models that were seen."""
+
+    def find_editions(self) -> list[str]:
+        """Find the editions of which any job was begun, in the order of their labels."""
 
     def has_any(self, states: Iterable[State]) -> bool:
         """Tell whether any attempt is in one of some states."""
@@ -95,5 +98,5 @@ class LedgerReader(Protocol):
     def read_fields(self, key: int) -> FieldValues:
         """Read the canonical inputs that an attempt was made for."""
 
-    def read_error(self, key: int) -> str:
-        """Read why an attempt ended badly or is held."""
+    def read_end(self, key: int) -> AttemptEnd:
+        """Read why an attempt ended badly or is held, and what it cost."""

@@ -108,6 +108,16 @@ class LatestAttempt(NamedTuple):
         return to_label(self.edition, self.job_id)
 
 
+class AttemptEnd(NamedTuple):
+    """Why an attempt ended badly or is held, and what it cost."""
+
+    error: str
+    #: By the price list; None where that does not tell, or no request was made.
+    estimated: Money | None = None
+    #: As the server reports it.
+    charged: Money | None = None
+
+
 class Purchase(NamedTuple):
     """What makes the key of an attempt, beside its edition, and what it asked for."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hedra_batch.inputs import PriceKey, find_price_key
-from hedra_batch.job import NAMED_LIMIT, Job
+from hedra_batch.job import Job
 from hedra_batch.planning.edits import EditTally
 from hedra_batch.planning.plan import PlannedJob, Reason, Step
 from hedra_batch.planning.recognition import TWINS_LIMIT
@@ -35,8 +35,6 @@ class PlanSummary:
     edits: EditTally = field(default_factory=EditTally)
     #: Those of them whose video counts for the edited job from this plan on.
     kept: int = 0
-    #: The first of those that failed.
-    first_failed: list[PlannedJob] = field(default_factory=list)
     #: What an earlier run sent and did not end: few beside all.
     sent: list[PlannedJob] = field(default_factory=list)
     #: How many planned jobs there are, and for how many of them the run does anything.
@@ -74,8 +72,6 @@ class PlanSummary:
         self.kept += planned.is_kept
         if planned.reason is Reason.CHANGED and planned.job and planned.latest:
             self.edits.add(planned.job, planned.latest)
-        elif planned.reason is Reason.FAILED:
-            self.first_failed += [planned][: NAMED_LIMIT - len(self.first_failed)]
         if planned.is_processed:
             self.processed += 1
             self.needs_models = self.needs_models or planned.is_wanted

@@ -51,9 +51,11 @@ def write_edits(notice: EditNotice, commands: EditCommands) -> Iterator[str]:
         yield "  All of them:"
         yield f"      {commands.plan}"
     yield "  To go back, 0 credits: undo the edits in the manifest."
-    yield "  To have the videos as they are count for the edited jobs, 0 credits:"
+    # Where they are too many to be named, the lines select others with them.
+    new_too = " (and what is new among the same ids is made)" if notice.count > len(notice.changes) else ""
+    yield f"  To have the videos as they are count for the edited jobs, 0 credits{new_too}:"
     yield f"      {commands.keep}"
-    yield f"  To buy them anew, {_describe_price(notice)}; the files that are here stay:"
+    yield f"  To buy them anew, {_describe_price(notice)}{new_too}; the files that are here stay:"
     yield f"      {commands.rebuy}"
 
 

@@ -58,7 +58,10 @@ def write_choices(rows: Sequence[dict[str, Any]], write_command: Callable[[str],
             "recognises the second as a repeat."
         )
         yield f"    {write_command('--resend-same-id')}"
-    yield "Give it up: no further cost, but it may have been charged. It counts as failed, and `retry` can buy it anew."
+    yield (
+        "Give it up: no further cost, but it may have been charged. It counts as failed then, and can be bought "
+        "anew, at its price."
+    )
     yield f"    {write_command('--abandon')}"
     if len(rows) > 1:
         yield "Put the id of a job in place of ID."

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from hedra_batch.errors import (
+    ApiUnreachableError,
+    BudgetReachedError,
+    HedraBatchError,
+    KeyRefusedError,
+    OutOfCreditsError,
+    WriteError,
+)
+from hedra_batch.money import Money
+from hedra_batch.state import State
 
 #: How to go on, as the end of a sentence: by the same line, or, where that would buy or decide anew, by another.
 AGAIN = "run the same line again to go on"
 LATER = "the last lines say how to go on"
+#: What must be so before a run goes on, by what has stopped it.
+CONDITIONS: Mapping[type[HedraBatchError], str] = {
+    OutOfCreditsError: "Once the account has credits again",
+    BudgetReachedError: "With a larger budget",
+    ApiUnreachableError: "Once the network is back",
+    KeyRefusedError: "Once the API accepts the key",
+    WriteError: "Once files can be written again",
+}
 #: Counts that the last line always has, in its order; the others only when there are any.
 ALWAYS = ("done", "failed", "running", "held")
 SOMETIMES = ("unknown", "new", "overdue", "changed")
@@ -42,6 +61,8 @@ class Trouble:
     label: str
     code: str
     message: str
+    #: What it cost, as a sentence; empty where that is not known, or stands in the message.
+    charge: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +110,31 @@ def write_remedies(remedies: list[Remedy], others: int, results_command: str) ->
         yield f"      {results_command}"
 
 
-def write_going_on(commands: Sequence[str], count: int, *, is_exact: bool, is_stopped: bool) -> Iterator[str]:
+def write_going_on(commands: Sequence[str], count: int, condition: str, *, is_exact: bool) -> Iterator[str]:
     """Name what goes on with the jobs that a command has begun, where the same line would not do just that."""
-    begin = "Once that is put right, to go on" if is_stopped else "Not finished yet. To go on"
+    begin = f"{condition}, to go on" if condition else "Not finished yet. To go on"
     others = f" with these {count} jobs, and to make what is new among the same ids, each at its price"
     yield f"  {begin}{'' if is_exact else others}:"
     yield from (f"      {command}" for command in commands)
+
+
+def describe_charge(state: State, charged: Money | None, *, is_simulated: bool) -> str:
+    """Say what a failed job cost; nothing where that is not known, or the job is not failed."""
+    if state is State.REFUSED or (state is State.FAILED and charged is not None and not charged.amount):
+        return "Nothing was charged."
+    if state is not State.FAILED or charged is None:
+        return ""
+    return f"{charged.amount} {'simulated ' if is_simulated else ''}{charged.unit} were charged."
 
 
 def describe_trouble(trouble: Trouble) -> str:
     """Say what is wrong with a job, its code in words first."""
     meaning = MEANINGS.get(trouble.code)
     what = f"{meaning} ({trouble.code})" if meaning else trouble.code
-    return f"{trouble.label}: {what}: {trouble.message}"
+    end = f"{'' if trouble.message.endswith(('.', '!', '?')) else '.'} {trouble.charge}" if trouble.charge else ""
+    return f"{trouble.label}: {what}: {trouble.message}{end}"
+
+
+def name_condition(error: HedraBatchError) -> str:
+    """Say what must be so before a run goes on that an error has stopped: the beginning of a sentence."""
+    return next((words for kind, words in CONDITIONS.items() if isinstance(error, kind)), "Once that is put right")

@@ -10,6 +10,7 @@ from hedra_batch.decide import Finding, after_recheck
 from hedra_batch.errors import BudgetReachedError
 from hedra_batch.job import Attempt
 from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.ledger.records import JobIdentity
 from hedra_batch.money import Money
 from hedra_batch.planning.plan import PlannedJob
 
@@ -47,6 +48,8 @@ class Parking:
         #: Why the budget let nothing more through, as long as something waits for it.
         self.budget_reason: BudgetReachedError | None = None
         self.was_budget_reached = False
+        #: What the budget had no room for since it had room again, each at its price if that is known.
+        self.left_out: dict[JobIdentity, Money | None] = {}
 
     def park(self, wait: Wait, attempt: Attempt, planned: PlannedJob) -> None:
         """Keep an attempt until it is ready again; what comes back although the proof is here has another reason."""
@@ -76,6 +79,7 @@ class Parking:
         is_reopened = await self._is_affordable()
         if is_reopened:
             self.budget_reason, self._cheapest = None, None
+            self.left_out.clear()
             ready = self._parked.pop(Wait.BUDGET, [])
         held = self._parked.pop(Wait.PROOF, [])
         self._parked[Wait.PROOF] = [one for one in held if not self._is_proven(one.attempt)]

@@ -13,6 +13,7 @@ from hedra_batch.errors import BudgetReachedError, HedraBatchError, JobError, Ou
 from hedra_batch.inputs import PriceKey
 from hedra_batch.job import Attempt
 from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.ledger.records import JobIdentity
 from hedra_batch.money import Money
 from hedra_batch.planning.plan import counts_for
 from hedra_batch.planning.quote import Quote
@@ -74,6 +75,10 @@ class Run:
     @property
     def closed_by(self) -> OutOfCreditsError | BudgetReachedError | None:
         return self._runner.closed_by
+
+    @property
+    def left_out(self) -> Mapping[JobIdentity, Money | None]:
+        return self._runner.left_out
 
     def ask_models(self) -> asyncio.Task[None]:
         """Begin to ask for the models, perhaps while it is still worked out whether they are needed."""

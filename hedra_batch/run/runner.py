@@ -20,12 +20,14 @@ from hedra_batch.errors import (
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.records import JobIdentity, LatestAttempt
+from hedra_batch.money import Money
 from hedra_batch.planning.plan import PlannedJob, Step
 from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
 from hedra_batch.run.pacing.concurrency import ConcurrencyLimit
 from hedra_batch.run.pacing.poller import Poller
 from hedra_batch.run.parking import Parked, Parking, Wait
+from hedra_batch.run.pledges import Pledges
 from hedra_batch.run.recorder import Recorder
 from hedra_batch.state import ENDED_BADLY, HELD, IN_FLIGHT, UNSENT, State
 
@@ -64,6 +66,7 @@ class Runner:
         self._attempts = attempts
         self._room = asyncio.Semaphore(room)
         self._parking = Parking(ledger)
+        self._pledges = Pledges()
         self._group = asyncio.TaskGroup()
         #: What was begun in this run; each is begun once.
         self._begun: set[JobIdentity | int] = set()
@@ -76,6 +79,11 @@ class Runner:
     def closed_by(self) -> OutOfCreditsError | BudgetReachedError | None:
         """Why something was not submitted, when the run itself went on."""
         return self._out_of_credits or self._parking.budget_reason
+
+    @property
+    def left_out(self) -> Mapping[JobIdentity, Money | None]:
+        """What the budget has no room for, each at its price if that is known."""
+        return self._parking.left_out
 
     async def run(self, selection: Selection, sent: Sequence[PlannedJob]) -> None:
         """Process the jobs of a selection as far as they go, beginning with those that an earlier run sent.
@@ -128,11 +136,12 @@ class Runner:
     ) -> AsyncIterator[tuple[Attempt, PlannedJob]]:
         """Yield what was parked and is ready, then what is not begun yet, page by page, each with its row."""
         for parked in ready:
+            self._pledge(parked.planned)
             yield await self._ledger.attempt(parked.attempt.key), parked.planned
         async for page in page_through(selection, self._ledger):
             if self._concurrency.is_closed:
                 return
-            fresh = [planned for planned in page if self._is_admitted(planned)]
+            fresh = [planned for planned in page if self._is_admitted(planned) and await self._has_room(planned)]
             if any(planned.state in UNSENT for planned in fresh) and await self._recorder.settle_restore():
                 # What was found meanwhile changes what is to be done.
                 async for one in self._admit(selection):
@@ -145,7 +154,30 @@ class Runner:
     def _is_admitted(self, planned: PlannedJob) -> bool:
         if planned.mark in self._begun or planned.step in (Step.LEAVE, Step.RECOVER):
             return False
-        return planned.state is not State.NEW or not self._is_too_dear(planned)
+        if planned.state is State.NEW and self._is_too_dear(planned):
+            self._leave_out(planned)
+            return False
+        return True
+
+    async def _has_room(self, planned: PlannedJob) -> bool:
+        """Tell whether the budget has room for a further attempt, so that none is recorded that cannot be sent.
+
+        A first one is recorded all the same: it stands nowhere else.
+        """
+        if planned.job and planned.latest and planned.step is Step.ADD and self._ledger.is_bounded:
+            price = self._recorder.price(planned)
+            if reason := await self._ledger.find_objection(planned.job, price, self._pledges.total):
+                self._on_too_dear(planned, reason)
+                return False
+        self._pledge(planned)
+        return True
+
+    def _pledge(self, planned: PlannedJob) -> None:
+        if self._ledger.is_bounded and planned.state is State.NEW:
+            self._pledges.add(planned.identity, self._recorder.price(planned))
+
+    def _leave_out(self, planned: PlannedJob) -> None:
+        self._parking.left_out[planned.identity] = self._recorder.price(planned)
 
     def _is_too_dear(self, planned: PlannedJob) -> bool:
         """Tell whether the budget has refused what costs no more; before it refuses something, nothing is priced."""
@@ -174,12 +206,13 @@ class Runner:
         except BudgetReachedError as reason:
             self._park_too_dear(attempt, planned, reason)
         except OutOfCreditsError as reason:
-            logger.error("%s", reason)
+            logger.log(logging.DEBUG if self._out_of_credits else logging.ERROR, "%s", reason)
             self._out_of_credits = reason
             await self._concurrency.close()
         finally:
             await self._concurrency.leave(key)
             self._poller.first_read.on_read(key)
+            self._pledges.drop(attempt.identity)
             self._progress.on_parked(key)
             self._on_inactive(key)
 
@@ -229,6 +262,7 @@ class Runner:
 
     async def _on_change(self, attempt: Attempt, before: State) -> None:
         self._progress.on_change(attempt.key, attempt.label, before, attempt.state)
+        self._pledges.drop(attempt.identity)
         if attempt.state not in IN_FLIGHT:
             await self._concurrency.leave(attempt.key)
 
@@ -251,9 +285,13 @@ class Runner:
 
     def _park_too_dear(self, attempt: Attempt, planned: PlannedJob, reason: BudgetReachedError) -> None:
         """Leave a job for which the budget has no room now; what is cheaper, or reserved, goes on."""
+        self._on_too_dear(planned, reason)
+        self._parking.park(Wait.BUDGET, attempt, planned)
+
+    def _on_too_dear(self, planned: PlannedJob, reason: BudgetReachedError) -> None:
         logger.log(logging.DEBUG if self._parking.was_budget_reached else logging.ERROR, "%s", reason)
         self._parking.on_too_dear(planned.identity[0], self._recorder.price(planned), reason)
-        self._parking.park(Wait.BUDGET, attempt, planned)
+        self._leave_out(planned)
 
 
 def _replan(attempt: Attempt, planned: PlannedJob) -> PlannedJob:

@@ -47,6 +47,14 @@ def not_found(noun: str, name: str) -> RefusalError:
     return refuse(404, "NOT_FOUND", f"{noun} {name} was not found.")
 
 
+def unknown_model(name: str, known: Iterable[str]) -> RefusalError:
+    """Refuse a model, and say that the real service may well have it."""
+    message = (
+        f"Model {name} was not found. Only the simulated API lacks it, which has none but these: {', '.join(known)}."
+    )
+    return refuse(404, "NOT_FOUND", message)
+
+
 def already(code: str, noun: str, name: str) -> RefusalError:
     return refuse(409, code, f"{noun} {name} exists already.")
 

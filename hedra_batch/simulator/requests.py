@@ -10,7 +10,7 @@ from typing import Any
 
 from hedra_batch.simulator import refusals, schema
 from hedra_batch.simulator.account import Asset
-from hedra_batch.simulator.catalog import IMAGE_TO_VIDEO, TEXT_TO_VIDEO, Model, dimensions, find_model
+from hedra_batch.simulator.catalog import IMAGE_TO_VIDEO, MODELS, TEXT_TO_VIDEO, Model, dimensions, find_model
 from hedra_batch.simulator.refusals import MAGIC_WORDS, magic_word, malformed, problem
 from hedra_batch.simulator.schema import check_value
 
@@ -86,7 +86,7 @@ def _model(request: dict[str, Any]) -> Model:
         return IMAGE_TO_VIDEO if _has_frame(request, "start") else TEXT_TO_VIDEO
     model = find_model(slug=slug, model_id=model_id)
     if not model:
-        raise refusals.not_found("Model", slug or model_id)
+        raise refusals.unknown_model(slug or model_id, [one.slug for one in MODELS if one.type == "video"])
     if model.type != "video":
         raise refusals.invalid(f"Model {model.slug} makes no videos.")
     return model

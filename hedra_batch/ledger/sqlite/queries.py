@@ -20,6 +20,7 @@ from hedra_batch.errors import ConfigurationError, LedgerError
 from hedra_batch.inputs import FieldValues
 from hedra_batch.ledger.records import (
     RESULT_COLUMNS,
+    AttemptEnd,
     ClaimedFile,
     FileMove,
     JobIdentity,
@@ -29,7 +30,7 @@ from hedra_batch.ledger.records import (
 )
 from hedra_batch.ledger.sqlite.migrations import migrate
 from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, require_known
-from hedra_batch.money import CREDITS
+from hedra_batch.money import CREDITS, Money
 from hedra_batch.state import HELD, OPEN, PAID, PUBLIC_STATES, SETTLEABLE, UNDER_WAY, Liability, State
 
 T = TypeVar("T")
@@ -169,6 +170,10 @@ class SqliteReader:
     def _find(self, query: str, values: Sequence[object]) -> list[LatestAttempt]:
         return [LatestAttempt.read(row) for row in self.connection.execute(query, values).fetchall()]
 
+    def find_editions(self) -> list[str]:
+        rows = self.connection.execute("SELECT DISTINCT edition FROM attempts ORDER BY edition")
+        return [edition for (edition,) in rows]
+
     def has_any(self, states: Iterable[State]) -> bool:
         query = f"SELECT EXISTS (SELECT 1 FROM attempts WHERE state IN ({_list(states)}))"
         return bool(self.connection.execute(query).fetchone()[0])
@@ -262,9 +267,11 @@ class SqliteReader:
         fields: FieldValues = json.loads(row[0])
         return fields
 
-    def read_error(self, key: int) -> str:
-        row = self.connection.execute("SELECT error FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
-        return str(row[0] or "")
+    def read_end(self, key: int) -> AttemptEnd:
+        query = "SELECT error, estimated, charged, unit FROM attempts WHERE attempt_key = ?"
+        error, estimated, charged, unit = self.connection.execute(query, (key,)).fetchone()
+        prices = (None if amount is None else Money(amount, unit) for amount in (estimated, charged))
+        return AttemptEnd(error or "", *prices)
 
 
 def _cut(values: Sequence[T]) -> Iterator[Sequence[T]]:

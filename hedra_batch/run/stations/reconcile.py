@@ -93,7 +93,7 @@ class Reconciler:
             raise UnfinishedError(f"Whether it was accepted cannot be read now: {look.refusal}") from look.refusal
         if look.found and after_recheck(attempt.state, look.inquiry.finding, deduplication) is State.ACCEPTED:
             return await self._adopt(attempt, look.found)
-        raise UnfinishedError(attempt.error or "A person must decide: `hedra-batch resolve` shows how.")
+        raise UnfinishedError(attempt.error or "A person must decide about it.")
 
     async def order_resend(self, attempt: Attempt, job: Job | None) -> Attempt:
         """Have a held request sent again because a person says so, once it is certain that it cannot arrive any more.

@@ -16,6 +16,7 @@ from hedra_batch.errors import (
     HedraBatchError,
     JobError,
     NotSentError,
+    OutOfCreditsError,
     RefusedError,
     StopRunError,
     ThrottledError,
@@ -195,7 +196,8 @@ class Submitter:
 
 def _log_refusal(attempt: Attempt, refusal: HedraBatchError) -> None:
     """Log a refusal as what it is for the job: a failure, a warning, or nothing but a wait."""
-    if isinstance(refusal, NotSentError):
+    # That the account is out of credits is said once for all jobs, by the runner.
+    if isinstance(refusal, NotSentError | OutOfCreditsError):
         logger.debug("%s: %s", attempt.label, refusal)
     elif isinstance(refusal, TooManyAtOnceError):
         logger.info("%s: not accepted yet, so it waits until a generation ends: %s", attempt.label, refusal)
