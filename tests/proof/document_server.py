@@ -389,7 +389,8 @@ class DocumentServer:
         request = {name: value for name, value in made.request.items() if name != "generation_id"}
         common = {"status": self._name_running(), "progress": 0, "created_at": self._write_instant(made.accepted_time)}
         item = self._document.draw("BatchVideoResultItem", id=made.id, asset_id=made.asset_id, error=None, **common)
-        results = [None, [], [item]] if "missing" in self.script.features else [[item]]
+        # Said to be filled always; what follows from an empty one is not said.
+        results = [[item], []] if "missing" in self.script.features else [[item]]
         answer = {"id": made.id, "asset_id": made.asset_id, "batch_results": self._dice.choice(results), **common}
         return self._say("GenerateVideoResponse", **request, **answer)
 

@@ -112,6 +112,8 @@ class Finder:
         for tries_left in reversed(range(LIST_TRIES)):
             try:
                 return await self._calls.once(request)
+            except ForbiddenError as error:
+                raise _to_refusal(error) from error
             except KeyRefusedError as error:
                 # A key that is refused altogether has been refused before.
                 raise UnfinishedError(f"The account's list is not shown ({str(error).rstrip('.')}).") from error
