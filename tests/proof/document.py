@@ -51,7 +51,8 @@ class Document:
         for name, inner in schema.get("properties", {}).items():
             if name in known:
                 drawn[name] = self._disguise(inner, known[name])
-            elif name in schema.get("required", ()) or self._is_there(depth):
+            elif name in schema.get("required", ()) or "const" in inner or self._is_there(depth):
+                # By what is constant, one kind of object is told from another.
                 drawn[name] = self._draw(inner, depth + 1)
         # What is known and not published stands there all the same: the test wants it.
         drawn |= {name: value for name, value in known.items() if name not in drawn}
@@ -94,8 +95,11 @@ class Document:
         if kind == "string":
             return self._draw_text(schema)
         if kind == "integer":
-            return self._disguise(schema, self._dice.randrange(1, 90))
-        return {"boolean": self._dice.random() < 0.5, "number": self._dice.choice([1, 0.5])}.get(kind)
+            return self._disguise(
+                schema, self._dice.randint(int(schema.get("minimum", 1)), int(schema.get("maximum", 90)))
+            )
+        numbers = [number for number in (1, 0.5) if number >= schema.get("minimum", 0)]
+        return {"boolean": self._dice.random() < 0.5, "number": self._dice.choice(numbers)}.get(kind)
 
     def _draw_array(self, schema: Schema, depth: int) -> list[Any]:
         if "prefixItems" in schema:
@@ -106,7 +110,8 @@ class Document:
     def _draw_text(self, schema: Schema) -> str:
         if schema.get("format") == "uuid":
             return str(uuid.UUID(int=self._dice.getrandbits(128)))
-        return FORMATS.get(schema.get("format", ""), self._dice.choice(["a word", "ein Wört", ""]))
+        words = ["a word", "ein Wört", *([] if "minLength" in schema else [""])]
+        return FORMATS.get(schema.get("format", ""), self._dice.choice(words))
 
     def _disguise(self, schema: Schema, value: Any) -> Any:
         """Write a whole number as other programs write it."""

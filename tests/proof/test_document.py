@@ -395,7 +395,7 @@ def test_a_batch_ends_well_whatever_the_one_thing_is_that_differs(feature: str) 
         carry_out_and_judge(draw_script(seed, [feature]))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(5))
 def test_the_service_says_nothing_that_the_document_does_not_allow(seed: int) -> None:
     plain = Script(seed, frozenset(["missing", "nulls", "error forms"]), failures={PROMPTS[0]: "GONE"})
     records = [carry_out(replace(plain, list_kind=kind, links="assets")) for kind in ("good", "empty")]
