@@ -44,7 +44,15 @@ IMPATIENT = RunSettings(
 
 
 #: How much the exhaustive suites do; the defaults are those of `.ci/run`.
-EFFORTS = {"manifests": 5000, "answers": 5000, "schedules": 5000, "kills": 100, "seed": 0}
+EFFORTS = {
+    "manifests": 5000,
+    "answers": 5000,
+    "schedules": 5000,
+    "kills": 100,
+    "documents": 300,
+    "days": 1000,
+    "seed": 0,
+}
 
 
 # In the background or under nohup some signals are ignored, and so they are in the commands started here.

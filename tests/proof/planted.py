@@ -33,6 +33,8 @@ ORDER_OF_END: Suite = (
 )
 CUTS: Suite = ("test_cuts.py::test_no_cut_is_published_and_the_whole_file_is[padded-in_ended_chunks-False]",)
 LEAKS: Suite = ("test_leaks.py::test_an_api_that_answers_all_alike_gets_no_secret_out[307]",)
+#: So many services of the published document that a few of them lose a request and make ids of their own.
+DOCUMENT: Suite = ("test_document.py", "-k", "services_of_the_document", "--documents", "400")
 
 #: What the model says of a way to be charged twice where there should be none.
 NOT_SAFE = "assert 'charged twice' == 'safe'"
@@ -75,6 +77,18 @@ def copy_package(folder: Path, edits: tuple[Edit, ...] = ()) -> Path:
 
 
 PLANTED = (
+    Bug(
+        "a repeat where ids are ignored",
+        DOCUMENT,
+        "was charged 2 times under one id",
+        (
+            Edit(
+                "decide.py",
+                "    if inquiry.deduplication is Deduplication.NONE:\n        return HoldReason.NO_DEDUPLICATION\n",
+                "",
+            ),
+        ),
+    ),
     Bug(
         "a new id after a timeout",
         LATE,
