@@ -78,6 +78,8 @@ class Reading:
     error: str | None = None
     #: The key that the echoed request bears.
     request_key: str | None = None
+    #: What the echoed request calls the job.
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,10 @@ from hedra_batch.ledger.records import (
     Purchase,
     Reassignment,
     evolve,
-    inputs_columns,
-    job_columns,
     label_columns,
     make_attempt,
     money_columns,
+    purchase_columns,
     to_attempt,
 )
 from hedra_batch.money import Money
@@ -43,8 +42,7 @@ def insert(tables: Tables, job: Job, purchase: Purchase, state: State, columns: 
     job_identity = {"edition": job.edition, "job_id": job.id}
     tables.update("attempts", {**job_identity, "latest": True}, {"latest": 0})
     own = {"bought_as": purchase.bought_as, "number": purchase.number, "latest": 1, "state": state}
-    inputs = inputs_columns(purchase.fields, purchase.digest, purchase.sent_digest)
-    values = {**job_identity, **own, **inputs, **label_columns(job), **columns}
+    values = {**job_identity, **own, **purchase_columns(job, purchase), **columns}
     return make_attempt(tables.insert("attempts", money_columns(values)), values, purchase.fields)
 
 
@@ -67,15 +65,15 @@ def reassign(tables: Tables, change: Reassignment) -> None:
             tables.update("attempts", {"attempt_key": key}, {"latest": 1})
 
 
-def rewrite(tables: Tables, key: int, job: Job, now: str) -> Attempt:
-    """Give an attempt that was surely never accepted the inputs of its job: back to NEW. Raises ConflictError."""
+def rewrite(tables: Tables, key: int, inputs: dict[str, object], now: str) -> Attempt:
+    """Give an attempt that was surely never accepted the columns of other inputs: back to NEW. Raises ConflictError."""
     attempt = fetch(tables, key)
     if not is_surely_unsent(attempt.state):
         raise ConflictError(f"{attempt.label} may have been accepted and charged, so its inputs stay as they are.")
     changes: dict[str, object] = {"request_key": None, "body": None, "sends": 0, "error_code": None, "error": None}
     if attempt.state is State.RESERVED:
         changes |= {"state": State.NEW, "changed_at": now}
-    tables.update("attempts", {"attempt_key": key}, changes | job_columns(job))
+    tables.update("attempts", {"attempt_key": key}, changes | inputs)
     return fetch(tables, key)
 
 

@@ -26,11 +26,18 @@ from hedra_batch.ledger.events import RESTORED, UNKNOWN_OUTCOME, Event, Guard
 from hedra_batch.ledger.identity import Binding, Identity
 from hedra_batch.ledger.opening import open_pair
 from hedra_batch.ledger.reading import LedgerReader
-from hedra_batch.ledger.records import Loss, Purchase, Reassignment, Restore
+from hedra_batch.ledger.records import (
+    Loss,
+    Purchase,
+    Reassignment,
+    Restore,
+    job_columns,
+    purchase_columns,
+)
 from hedra_batch.ledger.renames import Rename, Renames
 from hedra_batch.ledger.uploads import Uploads
 from hedra_batch.money import CREDITS, NO_BUDGETS, Budgets, Money
-from hedra_batch.state import State
+from hedra_batch.state import UNSENT, State
 
 T = TypeVar("T")
 Estimate = Callable[[FieldValues], Money | None]
@@ -319,11 +326,34 @@ class Ledger:
         return await self._backend.transact(lambda tables: self._rewrite(tables, key, job, price))
 
     def _rewrite(self, tables: Tables, key: int, job: Job, price: Money | None) -> Attempt:
-        attempt = attempts.rewrite(tables, key, job, self._clock.now_text())
-        if self.restore is None or not self.is_shown(job, attempt.number):
+        attempt = attempts.rewrite(tables, key, job_columns(job), self._clock.now_text())
+        if not self.is_shown(job, attempt.number):
             return attempt
+        return self._find_sent(tables, attempt, self.derive_lost_key(job, attempt.number), price)
+
+    async def record_shown(self, job: Job, purchase: Purchase, estimate: Estimate) -> Attempt | None:
+        """Record what the server shows for the job that it was bought under; None where its number was used otherwise.
+
+        An attempt that was never sent, as far as this ledger knows, becomes the one that was.
+        """
+        return await self._backend.transact(lambda tables: self._record_shown(tables, job, purchase, estimate))
+
+    def _record_shown(self, tables: Tables, job: Job, purchase: Purchase, estimate: Estimate) -> Attempt | None:
+        own = {"edition": job.edition, "bought_as": purchase.bought_as, "number": purchase.number}
+        rows = tables.find("attempts", ("attempt_key", "state"), own)
+        if not rows:
+            return self._insert(tables, job, purchase, estimate)
+        [(key, state)] = rows
+        if State(state) not in UNSENT:
+            return None
+        attempt = attempts.rewrite(tables, key, purchase_columns(job, purchase), self._clock.now_text())
+        request_key = self.derive_purchase_key(job.edition, purchase)
+        return self._find_sent(tables, attempt, request_key, estimate(purchase.fields))
+
+    def _find_sent(self, tables: Tables, attempt: Attempt, request_key: str, price: Money | None) -> Attempt:
+        assert self.restore, "otherwise nothing is shown"
         self._raise_identity(highest_attempt=attempt.number)
-        event = events.find_sent(self.derive_lost_key(job, attempt.number), price, self.restore.mark)
+        event = events.find_sent(request_key, price, self.restore.mark)
         return attempts.change(tables, attempt, event, self._clock)
 
     async def keep(self, kept: Sequence[tuple[int, str]]) -> None:

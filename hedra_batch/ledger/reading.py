@@ -119,8 +119,11 @@ class LedgerReader(Protocol):
     def read_last_entry_at(self) -> str | None:
         """Read when anything was written last; None where nothing was."""
 
+    def read_ids(self, edition: str) -> set[str]:
+        """Read the ids of all jobs that ever had an attempt, also those that it was bought under."""
+
     def find_requests(self, keys: Sequence[str]) -> set[str]:
-        """Find which of some request keys and remote ids an attempt has."""
+        """Find which of some request keys and remote ids an attempt has that was sent."""
 
     def read_fields(self, key: int) -> FieldValues:
         """Read the canonical inputs that an attempt was made for."""

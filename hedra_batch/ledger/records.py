@@ -238,6 +238,11 @@ def job_columns(job: Job) -> dict[str, object]:
     return inputs_columns(job.inputs.fields, job.inputs.digest, job.inputs.digest) | label_columns(job)
 
 
+def purchase_columns(job: Job, purchase: Purchase) -> dict[str, object]:
+    """Write what was bought, and what an attempt takes over from the job that it counts for."""
+    return inputs_columns(purchase.fields, purchase.digest, purchase.sent_digest) | label_columns(job)
+
+
 def inputs_columns(fields: FieldValues, digest: str, sent_digest: str) -> dict[str, object]:
     return {"digest": digest, "sent_digest": sent_digest, "fields": _write_json(fields)}
 

@@ -21,6 +21,7 @@ from hedra_batch.ledger.renames import Rename
 from hedra_batch.planning.plan import Step
 from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
+from hedra_batch.run.attribution import Wishes
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.run.stations.reserve import find_sent_digest
 from hedra_batch.state import State
@@ -29,8 +30,6 @@ from hedra_batch.units import write_duration
 logger = logging.getLogger(__name__)
 
 FindJob = Callable[[str], Job | None]
-#: What a lost ledger may have bought for a job: its inputs as they may have been written, by their digests.
-Wishes = dict[str, FieldValues]
 
 
 class Transfers:
@@ -82,7 +81,7 @@ class Recovery:
         #: The highest number that a lost attempt may have.
         self._highest = ledger.loss.highest_attempt if ledger.loss else 0
         renames = ledger.read_renames() if self._highest else []
-        self._transfers = Transfers(renames, self._list_wishes)
+        self._transfers = Transfers(renames, self.list_wishes)
         self._find_job: FindJob = lambda _: None
         self._spellings: Spellings | None = None
 
@@ -112,7 +111,7 @@ class Recovery:
     async def _find_purchases(self, job: Job) -> Sequence[int | Purchase]:
         """Find what a lost ledger had for a job; nothing where the server does not tell now."""
         moved = [
-            self._make_purchase(rename.bought_as, rename.number, rename.digest, self._list_wishes(job)[rename.digest])
+            self.make_purchase(rename.bought_as, rename.number, rename.digest, self.list_wishes(job)[rename.digest])
             for rename in self._transfers.find_moved(job, self._find_job)
         ]
         own = list(self._list_own(job, 1))
@@ -155,14 +154,14 @@ class Recovery:
         """List what may have been bought under the id of a job, the highest number first."""
         for number in range(max(self._highest, least), least - 1, -1):
             if self._transfers.is_own(job, number, self._find_job):
-                wishes = self._list_wishes(job) if number <= self._highest else {job.inputs.digest: job.inputs.fields}
+                wishes = self.list_wishes(job) if number <= self._highest else {job.inputs.digest: job.inputs.fields}
                 for digest, fields in wishes.items():
-                    yield self._make_purchase(job.id, number, digest, fields)
+                    yield self.make_purchase(job.id, number, digest, fields)
 
-    def _make_purchase(self, bought_as: str, number: int, digest: str, fields: FieldValues) -> Purchase:
+    def make_purchase(self, bought_as: str, number: int, digest: str, fields: FieldValues) -> Purchase:
         return Purchase(bought_as, number, fields, digest, find_sent_digest(fields, self._api))
 
-    def _list_wishes(self, job: Job) -> Wishes:
+    def list_wishes(self, job: Job) -> Wishes:
         """List the inputs of a job with its model under each name that the list of models has for it."""
         if self._spellings is None:
             self._spellings = Spellings(self._api.spell_models())

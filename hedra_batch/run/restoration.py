@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hedra_batch.api.protocol import Api, Phase, Reading, SentRequest
 from hedra_batch.decide import Deduplication
@@ -22,15 +22,13 @@ from hedra_batch.ledger.records import LatestAttempt, Purchase
 from hedra_batch.planning.plan import PlannedJob
 from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
+from hedra_batch.run.attribution import NUMBERS_AHEAD, Attribution, Shown
 from hedra_batch.run.recovery import Recovery, warn_untold
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.state import ENDS, UNSENT
 from hedra_batch.units import write_duration
 
 logger = logging.getLogger(__name__)
-
-#: Numbers after the last known one that are looked for: a gap between them hides no later one.
-NUMBERS_AHEAD = 20
 
 
 class Restoration:
@@ -47,6 +45,8 @@ class Restoration:
         self._readings: dict[str, Reading] = {}
         self._is_listed = True
         self._is_over = False
+        #: What was found after the plan was made, by the digests of those who ask for it.
+        self._found_late: set[str] = set()
         self._lock = asyncio.Lock()
 
     @property
@@ -64,7 +64,7 @@ class Restoration:
         if not self._is_open or not self._ledger.restore:
             return
         if self._count_window() <= 0:
-            await self.settle()
+            await self._settle()
             return
         logger.warning(
             "This run folder was put back from a backup, or moved. Before anything is bought, the server is asked what "
@@ -80,27 +80,30 @@ class Restoration:
         async with self._lock:
             if self._is_open:
                 await self._wait_for_late_arrivals()
-                await self._look_once()
-                self._is_over = True
-                if self._is_listed:
-                    await self._ledger.note_shown((), is_settled=True)
+                self._found_late = await self._settle()
         return True
 
     async def choose_purchase(self, job: Job, least: int) -> int | Purchase | None:
         """Choose what a job's next attempt is: the latest of those bought in the unknown time, else a new one.
 
-        None where the server does not tell now.
+        None where the server does not tell now, and for what was found meanwhile: the next run goes on with it.
         """
         number = await self._recovery.choose_purchase(job, least)
         if not isinstance(number, int) or self._ledger.restore is None:
             return number
         await self.settle()
-        if self._is_over and await self._has_row(job, number):
-            # It was found meanwhile; the next run goes on with it.
+        if job.inputs.digest in self._found_late or (self._is_over and await self._has_row(job, number)):
             return None
         if not self._ledger.restore.is_settled and not await self._ask(job, number):
             return None
         return max(self._list_shown(job, number), default=number)
+
+    async def _settle(self) -> set[str]:
+        found = await self._look_once()
+        self._is_over = True
+        if self._is_listed:
+            await self._ledger.note_shown((), is_settled=True)
+        return found
 
     async def _has_row(self, job: Job, number: int) -> bool:
         known = await self._ledger.look(lambda reader: list(reader.find_all([job.identity])))
@@ -108,7 +111,8 @@ class Restoration:
 
     # Looking
 
-    async def _look_once(self) -> None:
+    async def _look_once(self) -> set[str]:
+        """Read the list, and give rows to what it shows of the manifest; returns the digests of those."""
         restore = self._ledger.restore
         assert restore, "otherwise there is nothing to look for"
         try:
@@ -119,9 +123,40 @@ class Restoration:
             self._is_listed = False
             logger.warning("%s Each job is asked for by itself.", error)
         await self._ledger.note_shown(self._readings, is_settled=False)
-        if self._wanted:
-            async for page in page_through(self._wanted, self._ledger):
-                await asyncio.gather(*(self._record(planned.job, planned) for planned in page if planned.job))
+        found = await self._attribute(self._wanted) if self._wanted else []
+        for shown, is_last in _mark_last(found):
+            await self._record(shown, is_last=is_last)
+        return {shown.job.inputs.digest for shown in found}
+
+    async def _attribute(self, wanted: Selection) -> list[Shown]:
+        """Find out what the keys were made for that no row has."""
+        if not self._is_listed:
+            async for page in page_through(wanted, self._ledger):
+                await asyncio.gather(*(self._ask_for(planned) for planned in page))
+        keys = await self._find_unexplained()
+        attribution = Attribution(keys, self._recovery.list_wishes, self._ledger.derive_purchase_key)
+        found: list[Shown] = []
+        edition = ""
+        async for page in page_through(wanted, self._ledger):
+            for planned in page:
+                if planned.job:
+                    edition = planned.job.edition
+                    found += attribution.look_at(planned.job, planned.latest)
+        names = [reading.name for key, reading in self._readings.items() if reading.name and key in keys]
+        found += await self._ledger.look(
+            lambda reader: list(attribution.search([*names, *sorted(reader.read_ids(edition))]))
+        )
+        return found
+
+    async def _find_unexplained(self) -> frozenset[str]:
+        shown = self._ledger.restore.shown if self._ledger.restore else frozenset[str]()
+        return shown - await self._ledger.look(lambda reader: reader.find_requests(sorted(shown)))
+
+    async def _ask_for(self, planned: PlannedJob) -> None:
+        """Ask for one job where there is no list."""
+        least = _find_least(planned.latest)
+        if planned.job and least is not None:
+            await self._ask(planned.job, least)
 
     async def _ask(self, job: Job, least: int) -> bool:
         """Ask for one job by its ids; tells whether the server told."""
@@ -151,23 +186,17 @@ class Restoration:
 
     # Recording
 
-    async def _record(self, job: Job, planned: PlannedJob) -> None:
-        """Give what was bought for a job its rows; of earlier attempts only those that the server has ended."""
-        least = _find_least(planned.latest)
-        if least is None or (not self._is_listed and not await self._ask(job, least)):
+    async def _record(self, shown: Shown, *, is_last: bool) -> None:
+        """Give what was bought its row; what the server has ended before the last one ends at once."""
+        job, (bought_as, number, fields, digest, _) = shown.job, shown.purchase
+        purchase = self._recovery.make_purchase(bought_as, number, digest, fields)
+        attempt = await self._ledger.record_shown(job, purchase, self._estimate)
+        if attempt is None:
+            logger.warning("%s: what the server shows cannot be right: attempt %d was another one", job.id, number)
             return
-        for number, is_last in _mark_last(self._list_shown(job, least)):
-            reading = self._readings.get(self._ledger.derive_lost_key(job, number))
-            if is_last or (reading and reading.phase is Phase.FAILED):
-                attempt = await self._make_row(job, number, planned.latest)
-                await self._adopt(attempt, reading, is_ended=not is_last)
-
-    async def _make_row(self, job: Job, number: int, latest: LatestAttempt | None) -> Attempt:
         logger.info("%s: attempt %d was bought in the time that is not known", job.id, number)
-        if latest and latest.state in UNSENT and latest.number == number:
-            return await self._ledger.rewrite(latest.attempt_key, job, self._estimate(job.inputs.fields))
-        [attempt] = await self._ledger.record([(job, number)], self._estimate)
-        return attempt
+        reading = self._readings.get(shown.key)
+        await self._adopt(attempt, reading, is_ended=not is_last)
 
     async def _adopt(self, attempt: Attempt, reading: Reading | None, *, is_ended: bool) -> None:
         """Take over what the list says; what it does not say is asked for like any unknown outcome."""
@@ -183,7 +212,7 @@ class Restoration:
         except TakenError as conflict:
             logger.warning("%s: what the server shows cannot be right: %s", attempt.label, conflict)
             return
-        if is_ended:
+        if is_ended and reading.phase is Phase.FAILED:
             code, error = reading.error_code or "unknown", reading.error or "The server gave no reason."
             await self._ledger.apply(accepted, events.fail(code, error, reading.charged))
 
@@ -202,5 +231,7 @@ def _find_least(latest: LatestAttempt | None) -> int | None:
     return latest.number + 1 if latest.state in ENDS else None
 
 
-def _mark_last(numbers: list[int]) -> Iterator[tuple[int, bool]]:
-    yield from ((number, number == numbers[-1]) for number in numbers)
+def _mark_last(found: Sequence[Shown]) -> Iterator[tuple[Shown, bool]]:
+    """Yield all with whether it is the last that was bought under its id."""
+    last = {shown.job.id: shown.key for shown in sorted(found, key=lambda each: each.purchase.number)}
+    yield from ((shown, last[shown.job.id] == shown.key) for shown in found)

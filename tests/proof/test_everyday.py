@@ -39,9 +39,6 @@ from hedra_batch.simulator.settings import SimulatorSettings
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
-#: After these a copy of the run folder from before is still of the same names and contents.
-HARMLESS = ("nothing", "turn around", "take out")
-
 #: What a job asks for: its prompt, and its picture by content.
 Content = tuple[str, str | None]
 
@@ -260,9 +257,6 @@ class Course:
                 shutil.copytree(self._backup, self._out)
         else:
             self.person.change(event)
-        if event not in HARMLESS:
-            # Under which names things were bought and renamed since a copy was made, that copy cannot know.
-            shutil.rmtree(self._backup, ignore_errors=True)
 
     async def _run(self, *, is_killed: bool = False) -> None:
         budget = [f"budget: {self.budget} credits"] if self.budget else []

@@ -122,6 +122,7 @@ def read_generation(answer: object) -> Reading:
         error_code=code,
         error=message,
         request_key=_optional_id(echoed, "generation_id") if isinstance(echoed, dict) else None,
+        name=_optional_text(echoed, "name") if isinstance(echoed, dict) else None,
     )
 
 

@@ -34,7 +34,7 @@ from hedra_batch.ledger.records import (
 from hedra_batch.ledger.sqlite.migrations import migrate
 from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, require_known
 from hedra_batch.money import CREDITS, Money
-from hedra_batch.state import HELD, OPEN, PAID, PUBLIC_STATES, SETTLEABLE, UNDER_WAY, Liability, State
+from hedra_batch.state import HELD, OPEN, PAID, PUBLIC_STATES, SETTLEABLE, UNDER_WAY, UNSENT, Liability, State
 
 T = TypeVar("T")
 
@@ -320,12 +320,18 @@ class SqliteReader:
         ).fetchone()
         return str(row[0]) if row[0] else None
 
+    def read_ids(self, edition: str) -> set[str]:
+        text = "SELECT job_id, bought_as FROM attempts WHERE edition = ?"
+        return {name for row in self.connection.execute(text, (edition,)) for name in row}
+
     def find_requests(self, keys: Sequence[str]) -> set[str]:
         found: set[str] = set()
+        unsent = _list(sorted(UNSENT))
         for page in _cut(keys):
             marks = ", ".join("?" * len(page))
             for column in ("request_key", "remote_id"):
-                rows = self.connection.execute(f"SELECT {column} FROM attempts WHERE {column} IN ({marks})", page)
+                query = f"SELECT {column} FROM attempts WHERE {column} IN ({marks}) AND state NOT IN ({unsent})"
+                rows = self.connection.execute(query, page)
                 found.update(row[0] for row in rows)
         return found
 
