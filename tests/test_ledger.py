@@ -229,7 +229,7 @@ async def test_keys_are_derived_alike_in_every_run(tmp_path: Path) -> None:
 
 async def test_a_key_is_that_of_every_version(tmp_path: Path) -> None:
     # Written down: with another value here a lost ledger would ask for ids that nobody has sent.
-    identity = Identity.create(BINDING, tmp_path)
+    identity = Identity.create(BINDING, tmp_path, "2026-01-01T00:00:00.000Z")
     replace(identity, batch_uuid="c0ffee00-0000-4000-8000-000000000001").save(tmp_path / "identity.json")
     job = make_job("märkt", edition="june")
     async with opened(tmp_path) as ledger:

@@ -81,7 +81,7 @@ async def test_a_pair_that_ends_before_the_last_known_run_was_put_back(tmp_path:
 
 
 async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
-    Identity.create(BINDING, tmp_path).save(tmp_path / "identity.json")
+    Identity.create(BINDING, tmp_path, "2026-01-01T00:00:00.000Z").save(tmp_path / "identity.json")
     (tmp_path / "ledger.sqlite3").write_bytes(b"This is a shopping list, not a database." * 100)
     with pytest.raises(ConfigurationError, match="damaged, or not a ledger"):
         await open_ledger(tmp_path)

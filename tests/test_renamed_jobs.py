@@ -337,6 +337,16 @@ async def test_after_a_loss_an_old_id_that_a_new_job_has_is_not_taken_for_the_re
     assert (await run(desk), len(list_charged(simulator)), count_states(desk)) == (0, 2, {"done": 2})
 
 
+async def test_after_a_loss_a_job_that_is_renamed_only_then_is_found_by_the_name_that_the_server_has(
+    desk: Desk, simulator: Simulator
+) -> None:
+    write_jobs(desk, {"chair": "A storm", "lamp": "A calm"})
+    await run(desk)
+    lose_ledger(desk)
+    write_jobs(desk, {"stool": "A storm", "lamp": "A calm"})
+    assert (await run(desk), len(list_charged(simulator)), count_states(desk)) == (0, 2, {"done": 2})
+
+
 async def test_after_a_loss_swapped_jobs_are_found(desk: Desk, simulator: Simulator) -> None:
     write_jobs(desk, {"chair": "A storm", "lamp": "A calm"})
     await run(desk)

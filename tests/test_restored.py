@@ -16,6 +16,7 @@ from test_faults import count_states, list_charged, open_desk, read_results, run
 from test_recovery import lose_ledger
 from test_run_recovery import Asked
 
+from hedra_batch.money import Money
 from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.selection import ManifestSelection
 from hedra_batch.run.recovery import Recovery
@@ -26,6 +27,12 @@ from hedra_batch.simulator.service import Simulator
 def write_jobs(desk: Desk, *ids: str, more: str = "") -> None:
     jobs = "\n".join(f"  - {{id: {each}, prompt: Scene {each}}}" for each in ids)
     desk.write_manifest(f"{more}\njobs:\n{jobs}")
+
+
+def write_scenes(desk: Desk, **prompts: str) -> None:
+    desk.write_manifest(
+        "jobs:" + "".join(f"\n  - {{id: {each}, prompt: {prompt}}}" for each, prompt in prompts.items())
+    )
 
 
 def back_up(desk: Desk) -> Path:
@@ -200,6 +207,79 @@ async def test_what_the_manifest_asks_for_again_only_later_is_recognised_then(de
     assert await run(desk) == 0
     assert await desk.run_here(edition="june") == 0
     assert len(list_charged(simulator)) == 4
+
+
+async def test_what_was_bought_and_renamed_since_is_found_by_the_name_that_the_server_has(
+    desk: Desk, simulator: Simulator
+) -> None:
+    write_scenes(desk, a="A sea")
+    await run(desk)
+    back_up(desk)
+    write_scenes(desk, a="A sea", added="A lake")
+    await run(desk)
+    write_scenes(desk, a="A sea", renamed="A lake")
+    assert await run(desk) == 0
+    put_back(desk)
+    assert (await run(desk, window_seconds=0.1), len(list_charged(simulator))) == (0, 2)
+    assert {(row["id"], row["formerly"]) for row in read_results(desk)} == {("a", None), ("renamed", "added")}
+    assert (await run(desk), len(list_charged(simulator)), count_states(desk)) == (0, 2, {"done": 2})
+
+
+async def test_jobs_that_were_bought_and_swapped_since_are_found_under_the_ids_of_each_other(
+    tmp_path: Path,
+) -> None:
+    async with open_desk(tmp_path, echoes_ids=False) as (desk, simulator):
+        write_scenes(desk, a="A sea")
+        await run(desk)
+        back_up(desk)
+        write_scenes(desk, a="A sea", b="A lake", c="A storm")
+        await run(desk)
+        write_scenes(desk, a="A lake", b="A storm", c="A sea")
+        assert await run(desk) == 0
+        put_back(desk)
+        assert (await run(desk, window_seconds=0.1), len(list_charged(simulator))) == (0, 3)
+        assert {row["id"]: row["prompt"] for row in read_results(desk)} == {"a": "A lake", "b": "A storm", "c": "A sea"}
+
+
+async def test_a_renamed_one_that_arrives_late_is_not_bought_beside_it(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, arrival_delay_seconds=600.0) as (desk, simulator):
+        write_scenes(desk, a="A sea")
+        await run(desk)
+        back_up(desk)
+        write_scenes(desk, a="A sea", late="A lake")
+        simulator.plan_fault("lost-answer")
+        await desk.run_here(quiet_window_seconds=60.0, max_runtime_seconds=0.1)
+        write_scenes(desk, a="A sea", renamed="A lake")
+        put_back(desk)
+        await run(desk, window_seconds=2.0)
+        assert (await run(desk, window_seconds=2.0), len(list_charged(simulator))) == (0, 2)
+        assert count_states(desk) == {"done": 2}
+
+
+async def test_a_backup_from_before_anything_was_sent_is_noticed(desk: Desk, simulator: Simulator) -> None:
+    write_scenes(desk, a="A sea")
+    assert await desk.run_here(budget=Money(1)) == 6
+    back_up(desk)
+    assert await run(desk) == 0
+    put_back(desk)
+    assert (await run(desk, window_seconds=0.1), len(list_charged(simulator)), count_states(desk)) == (
+        0,
+        1,
+        {"done": 1},
+    )
+
+
+async def test_what_was_about_to_be_sent_when_the_backup_was_made_is_found_for_another_job(
+    desk: Desk, simulator: Simulator
+) -> None:
+    write_scenes(desk, a="A sea", b="A lake")
+    assert await desk.run_here(budget=Money(1)) == 6
+    back_up(desk)
+    assert await run(desk) == 0
+    write_scenes(desk, a="A lake", b="A storm")
+    put_back(desk)
+    assert await run(desk, window_seconds=0.1) == 0
+    assert sorted(record.prompt for record in simulator.billing) == ["A lake", "A sea", "A storm"]
 
 
 async def test_after_it_was_asked_once_nothing_is_asked_again(desk: Desk, simulator: Simulator) -> None:

@@ -79,17 +79,19 @@ class Identity:
     ledger_inode: str = ""
     #: The manifest's file, relative to the folder. Empty where it is not known.
     manifest_file: str = ""
+    #: When the batch was begun. Empty in files of older versions.
+    created_at: str = ""
     #: As high as the ledger's own counter, or one lower after a crash at the start of a run.
     run_counter: int = 0
     #: Raised before an attempt of that number is sent, so that a lost ledger knows which keys to ask for.
     highest_attempt: int = 0
 
     @classmethod
-    def create(cls, binding: Binding, folder: Path) -> Identity:
+    def create(cls, binding: Binding, folder: Path, now: str) -> Identity:
         """Make a new identity, whose keys no other batch has."""
         salt = secrets.token_hex(16)
         blank = cls(str(uuid.uuid4()), binding.manifest, binding.base_url, salt, fingerprint(salt, binding.api_key))
-        return blank.noting(binding, folder)
+        return replace(blank.noting(binding, folder), created_at=now)
 
     @classmethod
     def load(cls, path: Path) -> Identity | None:
@@ -223,6 +225,7 @@ def _check(identity: Identity) -> Identity:
     """Return an identity whose values are what they can be. Raises ValueError and TypeError."""
     texts = [identity.batch_uuid, identity.manifest, identity.base_url, identity.key_fingerprint, identity.place]
     texts += [identity.machine, identity.path, identity.ledger_inode, identity.manifest_file]
+    texts += [identity.created_at]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("a text is none")
     for count in (identity.run_counter, identity.highest_attempt):

@@ -139,7 +139,7 @@ class Ledger:
     def _note_restore(self, tables: Tables, *, is_new: bool) -> None:
         """Read what is known of an earlier restore, or write down a new one before the identity forgets its signs."""
         rows = tables.find("info", ("value",), {"key": "restore"})
-        known = Restore.read(rows[0][0]) if rows else None
+        known = Restore.read(rows[0][0]) if rows else self._make_restore_of_lost()
         if not is_new:
             self.restore = known
             return
@@ -148,6 +148,10 @@ class Ledger:
             since = min(since, known.since) if since and known.since else None
         self._write_restore(tables, Restore(mark, since, known.shown if known else frozenset()))
         attempts.restart_windows(tables, mark)
+
+    def _make_restore_of_lost(self) -> Restore | None:
+        """After a loss nothing is known of the whole time since the batch was begun."""
+        return Restore(self.loss.mark, self._identity.created_at or None) if self.loss else None
 
     def _write_restore(self, tables: Tables, restore: Restore) -> None:
         put(tables, "info", {"key": "restore"}, {"value": restore.write()})

@@ -40,7 +40,7 @@ def open_pair(
         raise _make_no_identity(path)
     folder = identity_path.parent
     if identity is None:
-        identity = Identity.create(binding, folder)
+        identity = Identity.create(binding, folder, clock.now_text())
         identity.save(identity_path)
     adopted = identity.adopt(binding, folder, same_account=same_account, is_moved=is_moved)
     may_be_older = path.exists() and _may_be_older(path, identity)

@@ -125,17 +125,27 @@ class Recognition:
         for job, own in asked:
             for digest in own:
                 by_digest[digest].append(job)
-        for paid in reader.find_paid(self._jobs.edition, sorted(digests - self._asked)):
-            owner = self._jobs.find(paid.job_id)
-            if owner is None or not counts_for(owner, paid):
-                self._release(paid)
-            else:
-                self._note_twins(owner, [job for digest in _list_digests(paid) for job in by_digest.get(digest, ())])
+        for (_, job_id), attempts in _group(
+            reader.find_paid(self._jobs.edition, sorted(digests - self._asked))
+        ).items():
+            owner = self._jobs.find(job_id)
+            kept = self._keep_one(owner, attempts)
+            for paid in attempts:
+                if owner is None or paid is not kept:
+                    self._release(paid)
+                else:
+                    self._note_twins(owner, [job for one in _list_digests(paid) for job in by_digest.get(one, ())])
         self._asked = digests
         for job, own in asked:
             found = {paid.attempt_key: paid for digest in own for paid in self._released.get(digest, ())}
             if found:
                 self._seekers.append((job, [found[key] for key in sorted(found)]))
+
+    @staticmethod
+    def _keep_one(owner: Job | None, attempts: Sequence[LatestAttempt]) -> LatestAttempt | None:
+        """Choose what stays with a job: a second one of the same is of no use to it, and of some to another."""
+        asked = [paid for paid in attempts if owner and counts_for(owner, paid)]
+        return find_standing(owner, asked) if asked else None
 
     def _release(self, paid: LatestAttempt) -> None:
         if paid.attempt_key not in self._known:

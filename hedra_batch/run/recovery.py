@@ -115,6 +115,8 @@ class Recovery:
             for rename in self._transfers.find_moved(job, self._find_job)
         ]
         own = list(self._list_own(job, 1))
+        # What the account's list shows has its row already.
+        moved, own = await self._without_rows(job, moved), await self._without_rows(job, own)
         if not moved:
             found = await self._find_any(job, own)
             return [] if found is None else [found]
@@ -124,6 +126,11 @@ class Recovery:
             warn_untold(job, error)
             return []
         return shown or moved[:1]
+
+    async def _without_rows(self, job: Job, purchases: Sequence[Purchase]) -> list[Purchase]:
+        keys = {self._ledger.derive_purchase_key(job.edition, purchase): purchase for purchase in purchases}
+        known = await self._ledger.look(lambda reader: reader.find_requests(list(keys)))
+        return [purchase for key, purchase in keys.items() if key not in known]
 
     async def _find_any(self, job: Job, purchases: Sequence[Purchase]) -> int | Purchase | None:
         """Find the first of some purchases that the server shows, else the lowest number as the job is written now.

@@ -67,8 +67,8 @@ class Restoration:
             await self._settle()
             return
         logger.warning(
-            "This run folder was put back from a backup, or moved. Before anything is bought, the server is asked what "
-            "was bought since %s.",
+            "%s. Before anything is bought, the server is asked what was bought since %s.",
+            "The ledger was lost" if self._ledger.loss else "This run folder was put back from a backup, or moved",
             self._ledger.restore.since or "the beginning",
         )
         await self._look_once()
@@ -130,7 +130,7 @@ class Restoration:
 
     async def _attribute(self, wanted: Selection) -> list[Shown]:
         """Find out what the keys were made for that no row has."""
-        if not self._is_listed:
+        if not self._is_listed and not self._ledger.loss:
             async for page in page_through(wanted, self._ledger):
                 await asyncio.gather(*(self._ask_for(planned) for planned in page))
         keys = await self._find_unexplained()

@@ -205,10 +205,12 @@ class Course:
         self._events = {name: weight for name, weight in EVENTS.items() if name in allowed}
         self._faults = {name: chance for name, chance in WEATHER.items() if self.dice.random() < 0.4}
         self.budget = self.dice.choice([None, None, 3 * PRICE_CREDITS])
-        self._forgotten: set[Content] = set()
         #: What was asked for under each id, by all that the ledgers have said.
         self._contents: dict[str, Content] = {}
-        self._was_lost = self._is_just_lost = False
+        #: Whether a ledger was lost or put back, and whether a run has looked since for what it does not have.
+        self._is_incomplete = self._has_looked = False
+        #: What no job asked for when that was looked for: under another name it is found by nobody later.
+        self._forgotten: set[Content] = set()
         # After so long a pause for whoever sends the next one.
         submissions = self.dice.choice([None, None, 2.0])
         settings = SimulatorSettings(
@@ -224,17 +226,13 @@ class Course:
     async def go(self) -> None:
         async with self.service:
             for _ in range(self.dice.randrange(3, 8)):
-                # Who has lost a ledger knows no other names than those until then: it is looked for before new ones.
-                is_killed = self.dice.random() < 0.3 and not self._is_just_lost
-                await self._run(is_killed=is_killed)
-                self._is_just_lost = False
+                await self._run(is_killed=self.dice.random() < 0.3)
                 self._judge(is_over=False)
                 if self.dice.random() < 0.4:
                     shutil.rmtree(self._backup, ignore_errors=True)
                     shutil.copytree(self._out, self._backup)
                 event = self.dice.choices(list(self._events), list(self._events.values()))[0]
-                # Nor can it be known what had another name in a manifest that no run has gone through to its end.
-                self._let_happen("nothing" if is_killed and event == "lose the ledger" else event)
+                self._let_happen(event)
                 await asyncio.sleep(self.dice.choice([60.0, HOUR_SECONDS, 30 * HOUR_SECONDS]))
             self._faults.clear()
             for _ in range(CALM_RUNS):
@@ -245,14 +243,12 @@ class Course:
     def _let_happen(self, event: str) -> None:
         self.story.append(event)
         if event == "lose the ledger":
-            self._was_lost = self._is_just_lost = True
-            # What no job asks for when the ledger is lost is known to nobody.
-            wanted = {self.person.batch.find_content(job) for job in self.person.batch.jobs}
-            self._forgotten |= set(self._contents.values()) - wanted
+            self._is_incomplete, self._has_looked = True, False
             for path in self._out.glob("ledger.sqlite3*"):
                 path.unlink()
         elif event == "restore":
             if self._backup.exists():
+                self._is_incomplete, self._has_looked = True, False
                 shutil.rmtree(self._out)
                 shutil.copytree(self._backup, self._out)
         else:
@@ -261,6 +257,8 @@ class Course:
     async def _run(self, *, is_killed: bool = False) -> None:
         budget = [f"budget: {self.budget} credits"] if self.budget else []
         heading = ["version: 1", f"quiet_window: {QUIET_WINDOW_SECONDS:g}s", *budget]
+        if self._is_incomplete and not self._has_looked:
+            self._forgotten |= set(self._contents.values()) - self._list_wanted()
         self.person.batch.write(self._folder, "\n".join([*heading, "defaults: {duration: 5s, resolution: 540p}"]))
         told = RunOptions(self._folder / "batch.yaml", base_url=self.service.url, is_quiet=True)
         settings = RunSettings(clock=self._clock, shortest_poll_seconds=20.0, longest_poll_seconds=60.0)
@@ -281,6 +279,10 @@ class Course:
         jobs = ", ".join(f"{job.id} {self.person.batch.find_content(job)}" for job in self.person.batch.jobs)
         self.story.append(f"run: {code} with {jobs}")
         assert code != HedraBatchError.exit_code, "the run has ended with an internal error"
+        self._has_looked = self._has_looked or code != LedgerError.exit_code
+
+    def _list_wanted(self) -> set[Content]:
+        return {self.person.batch.find_content(job) for job in self.person.batch.jobs}
 
     def _kill(self) -> None:
         self._loop.is_disk_gone = True
@@ -290,8 +292,8 @@ class Course:
         records = tuple(self.service.billing), tuple(self.service.requests)
         evidence = Evidence(self._out, *records, attempts=ledger.get("attempts", ()))
         self._contents |= {each: read_content(row) for row in evidence.attempts for each in list_ids(row)}
-        # What a lost ledger has spent for jobs that are gone since is in no row.
-        problems = [*self._find_paid_twice(evidence, None if self._was_lost else self.budget)]
+        # What was spent for jobs that are gone since is in no row then, and in no budget.
+        problems = [*self._find_paid_twice(evidence, None if self._is_incomplete else self.budget)]
         if is_over:
             problems += [*self._find_lost(evidence), *self._find_unserved(evidence)]
         if problems:
@@ -311,14 +313,16 @@ class Course:
     def _find_lost(self, evidence: Evidence) -> Iterator[str]:
         """Every charge has its row, and its video is here as the service has it, or waits for a person.
 
-        After the loss of a ledger that is so for what is wanted: nobody can ask for what the manifest does not name.
+        After the loss of a ledger that is so for what is wanted: nobody knows what the manifest does not name.
         """
-        wanted = {self.person.batch.find_content(job) for job in self.person.batch.jobs}
+        wanted = self._list_wanted() - self._forgotten
         for charge in evidence.charges:
-            row = evidence.find_row(charge)
+            row, content = evidence.find_row(charge), self._contents.get(charge.generation_id)
+            if content in self._forgotten:
+                continue
             if row is not None:
                 yield from describe_loss(evidence, charge, row)
-            elif not self._was_lost or self._contents.get(charge.generation_id) in wanted - self._forgotten:
+            elif not self._is_incomplete or content in wanted:
                 yield f"{charge.prompt!r} was charged, and no row has it"
 
     def _find_unserved(self, evidence: Evidence) -> Iterator[str]:
