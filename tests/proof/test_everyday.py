@@ -244,6 +244,8 @@ class Course:
         self.story.append(event)
         if event == "lose the ledger":
             self._is_incomplete, self._has_looked = True, False
+            # With a copy of the ledger that was lost its numbers come back too, of which some are used again by then.
+            shutil.rmtree(self._backup, ignore_errors=True)
             for path in self._out.glob("ledger.sqlite3*"):
                 path.unlink()
         elif event == "restore":

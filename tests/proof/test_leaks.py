@@ -50,6 +50,8 @@ SIGNATURE = "c0ffee5f1e0c7a9b3d4826aa55aa55aa"
 LOUDNESS = {"quiet": ["-q"], "usual": [], "loud": ["-v"], "loudest": ["-vv"]}
 #: How likely a fault strikes that is alone, and each one of all together.
 ALONE, TOGETHER = 0.4, 0.1
+#: Only to whoever asks for the rest of a download that was cut.
+AFTER_A_CUT = ("ignored-range", "wrong-range")
 SCENES = "".join(f"  - {{id: scene-{number}, prompt: Scene {number}}}\n" for number in range(5))
 WORDS = "".join(f"  - {{id: {word}, prompt: The {word} scene}}\n" for word in MAGIC_WORDS)
 HERO = "  - {id: hero, prompt: Wind, image: hero.png}\n"
@@ -548,7 +550,8 @@ def test_a_message_of_nothing_but_links_does_not_hold_the_program_up() -> None:
 async def test_a_fault_brings_no_secret_out(tmp_path: Path, fault: str, loudness: list[str]) -> None:
     async with open_service(tmp_path, faults={fault: ALONE}) as service:
         service.cage.write(SCENES + HERO)
-        service.simulator.plan_fault(fault)
+        for planned in (*["cut-download"] * 3, fault) if fault in AFTER_A_CUT else (fault,):
+            service.simulator.plan_fault(planned)
         await service.cage.run(*loudness)
         assert fault in {request.fault for request in service.simulator.requests}
         assert service.has_seen_key
