@@ -44,11 +44,11 @@ def back_up(desk: Desk) -> Path:
 
 def put_back(desk: Desk) -> None:
     """As after a crash of the disk: a new folder with the old content."""
-    shutil.rmtree(desk.folder / "batch.out")
-    # So that it cannot get the number of the one that is gone.
-    (desk.folder / "another").mkdir()
+    # Beside the old one, so that none of it can get a number that is free again.
     with tarfile.open(desk.folder / "backup.tar") as archive:
-        archive.extractall(desk.folder, filter="data")
+        archive.extractall(desk.folder / "extracted", filter="data")
+    shutil.rmtree(desk.folder / "batch.out")
+    (desk.folder / "extracted" / "batch.out").rename(desk.folder / "batch.out")
 
 
 def list_asked(simulator: Simulator, asked_before: int) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -19,7 +18,7 @@ from hedra_batch.decide import Deduplication, first_state, learn
 from hedra_batch.errors import BudgetReachedError, ConfigurationError
 from hedra_batch.inputs import FieldValues
 from hedra_batch.job import Attempt, Job
-from hedra_batch.ledger import attempts, events
+from hedra_batch.ledger import attempts, events, restores
 from hedra_batch.ledger.backend import Backend, Tables, put
 from hedra_batch.ledger.budget import Account, Budget, Spending, read_spending
 from hedra_batch.ledger.events import RESTORED, UNKNOWN_OUTCOME, Event, Guard
@@ -125,7 +124,8 @@ class Ledger:
                 "ledger.sqlite3 back. If it is lost, move this one away: before the next run sends anything, it asks "
                 "the server what was bought."
             )
-        self._note_restore(tables, is_new=is_put_back or counter < last_run)
+        is_new = is_put_back or counter < last_run
+        self.restore = restores.begin(tables, self._identity, self.loss, self._clock, is_new=is_new)
         self._renames.settle(tables)
         now = self._clock.now_text()
         self.run_number = counter + 1
@@ -136,36 +136,14 @@ class Ledger:
         self.last_sent_at = tables.reader().read_last_sent_at()
         attempts.settle_interrupted(tables, self._clock)
 
-    def _note_restore(self, tables: Tables, *, is_new: bool) -> None:
-        """Read what is known of an earlier restore, or write down a new one before the identity forgets its signs."""
-        rows = tables.find("info", ("value",), {"key": "restore"})
-        known = Restore.read(rows[0][0]) if rows else self._make_restore_of_lost()
-        if not is_new:
-            self.restore = known
-            return
-        mark, since = self._clock.mark(), tables.reader().read_last_entry_at()
-        if known and not known.is_settled:
-            since = min(since, known.since) if since and known.since else None
-        self._write_restore(tables, Restore(mark, since, known.shown if known else frozenset()))
-        attempts.restart_windows(tables, mark)
-
-    def _make_restore_of_lost(self) -> Restore | None:
-        """After a loss nothing is known of the whole time since the batch was begun."""
-        return Restore(self.loss.mark, self._identity.created_at or None) if self.loss else None
-
-    def _write_restore(self, tables: Tables, restore: Restore) -> None:
-        put(tables, "info", {"key": "restore"}, {"value": restore.write()})
-        self.restore = restore
-
     async def note_shown(self, keys: Iterable[str], *, is_settled: bool) -> None:
         """Write down what the server shows of the time that a restored ledger does not have, for all later runs."""
-        await self._backend.transact(lambda tables: self._note_shown(tables, set(keys), is_settled=is_settled))
 
-    def _note_shown(self, tables: Tables, keys: set[str], *, is_settled: bool) -> None:
-        if self.restore:
-            unknown = keys - tables.reader().find_requests(sorted(keys))
-            shown = self.restore.shown | unknown
-            self._write_restore(tables, replace(self.restore, shown=shown, is_settled=is_settled))
+        def operation(tables: Tables) -> None:
+            if self.restore:
+                self.restore = restores.note_shown(tables, self.restore, keys, is_settled=is_settled)
+
+        await self._backend.transact(operation)
 
     async def end_run(self, exit_code: int) -> None:
         """Note that the run ended by itself, and how."""

@@ -251,8 +251,10 @@ class Course:
         elif event == "restore":
             if self._backup.exists():
                 self._is_incomplete, self._has_looked = True, False
+                copy = self._out.with_name("copy")
+                shutil.copytree(self._backup, copy)
                 shutil.rmtree(self._out)
-                shutil.copytree(self._backup, self._out)
+                copy.rename(self._out)
         else:
             self.person.change(event)
 
