@@ -13,11 +13,13 @@ from hedra_batch.errors import DownloadError
 
 #: Far more than any video has; each one is read, so a file of nothing but boxes would take very long.
 BOXES_LIMIT = 100_000
+#: The length and the kind of the first box.
+HEAD_BYTES = 8
 
 
-def begins_as_mp4(file: BinaryIO) -> bool:
-    """Tell whether a file that is read from its start can become an MP4."""
-    return file.read(8)[4:] == b"ftyp"
+def begins_as_mp4(head: bytes) -> bool:
+    """Tell whether the first bytes of a file are those of an MP4."""
+    return head[4:HEAD_BYTES] == b"ftyp"
 
 
 def check_container(file: BinaryIO) -> None:

@@ -6,12 +6,13 @@ import hashlib
 import os
 import stat
 import threading
+from collections.abc import Sequence
 from io import BufferedReader, FileIO
 
 from hedra_batch.durable import hash_file, make_folders, move_aside, open_own, publish, sync
 from hedra_batch.errors import DownloadError
 from hedra_batch.folder import RunFolder
-from hedra_batch.run.container import begins_as_mp4, check_container
+from hedra_batch.run.container import HEAD_BYTES, begins_as_mp4, check_container
 
 #: So many bytes of a part are asked for once more when a download goes on: they show that it is the same file.
 OVERLAP_BYTES = 64
@@ -32,6 +33,8 @@ class PartFile:
         self._hash = hashlib.sha256()
         #: What arrives once more of a part that is gone on with, as it was the first time.
         self._overlap = b""
+        #: Whether it is the beginning of a video that is there.
+        self._is_begun = False
         #: Whoever is cancelled lets go of the file while its last piece may still be on the way.
         self._turn = threading.RLock()
 
@@ -55,14 +58,17 @@ class PartFile:
                 raise DownloadError("What had arrived of the video is gone.")
             self._overlap = file.read(OVERLAP_BYTES)
             file.seek(offset_bytes)
+            self._is_begun = True
 
     def append(self, *pieces: bytes) -> None:
         """Write pieces; the first call makes the file anew, and the folders that it is in.
 
         Raises WriteError where a link would lead it out of the run folder, and DownloadError where the pieces do not go
-        on with what is there; then it is deleted.
+        on with what is there; then it is deleted. What begins as no video gets no file at all: it can be anything, a
+        page that repeats the signed link too.
         """
         with self._turn:
+            self._require_video(pieces)
             file = self._open()
             for piece in pieces:
                 self._compare(piece)
@@ -94,20 +100,14 @@ class PartFile:
             return content_hash
 
     def keep(self, *pieces: bytes) -> None:
-        """Write the last pieces, and leave the file for the next try, if it is the beginning of a video at all."""
+        """Write the last pieces, and leave the file for the next try."""
         with self._turn:
-            if self.is_closed:
-                return
-            self.append(*pieces)
-            file = self._open()
-            file.seek(0)
-            if begins_as_mp4(file):
+            if not self.is_closed:
+                self.append(*pieces)
                 self.close()
-            else:
-                self.discard()
 
     def discard(self) -> None:
-        """Delete what arrived; it can be anything, a page that repeats the signed link too."""
+        """Delete what arrived."""
         with self._turn:
             if not self.is_closed and self._file is not None:
                 self._part.unlink(missing_ok=True)
@@ -119,6 +119,13 @@ class PartFile:
             self.is_closed = True
             if self._file is not None:
                 self._file.close()
+
+    def _require_video(self, pieces: Sequence[bytes]) -> None:
+        if pieces and not self._is_begun:
+            head = b"".join(piece[:HEAD_BYTES] for piece in pieces)[:HEAD_BYTES]
+            self._is_begun = begins_as_mp4(head)
+            if not self._is_begun and not self.is_closed:
+                raise DownloadError("What arrived is not an MP4 file.")
 
     def _compare(self, piece: bytes) -> None:
         known, self._overlap = self._overlap[: len(piece)], self._overlap[len(piece) :]
