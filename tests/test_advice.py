@@ -333,12 +333,12 @@ async def test_a_budget_of_the_manifest_that_is_reached_is_to_be_raised_there(de
     assert (await desk.call(*read_advised(finished, "run"))).code == 0
 
 
-async def test_where_a_price_is_not_known_a_person_chooses_the_budget(desk: Desk) -> None:
+async def test_where_a_price_is_not_known_no_larger_budget_is_advised(desk: Desk) -> None:
     desk.write_manifest("jobs: [{id: sea, prompt: A sea}]")
     finished = await desk.call("run", "batch.yaml", "--budget", "40")
     assert finished.err.endswith(
-        "\n  With a larger budget (more than 40 credits; add it as --budget, or at whatever price as the line stands):"
-        "\n      hedra-batch run batch.yaml\n"
+        "\n  Once all prices are known (give each job a model, a duration and a resolution, or take the budget away):"
+        "\n      hedra-batch run batch.yaml --budget 40\n"
     )
 
 

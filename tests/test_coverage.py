@@ -6,24 +6,24 @@ import pytest
 
 from hedra_batch.inputs import FieldValues, Inputs, find_price_key
 from hedra_batch.job import Job
-from hedra_batch.ledger.budget import Account, PriceRun, Scope, Spending
+from hedra_batch.ledger.budget import Account, BudgetKind, PriceRun, Spending
 from hedra_batch.ledger.records import Charge, LatestAttempt
 from hedra_batch.money import Money
-from hedra_batch.planning.coverage import Room, expect_room, find_shortfalls, guess_size
+from hedra_batch.planning.coverage import DiskRoom, expect_room, find_shortfalls, guess_size
 from hedra_batch.planning.fingerprint import ALPHABET, CODE_LENGTH, Fingerprint
 from hedra_batch.planning.plan import PlannedJob, Reason, Rules, Step, judge
 from hedra_batch.planning.prices import Prices
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.state import State
 
-ROOMY = Room(10**15, 0, [(1.0, 1000)])
+ROOMY = DiskRoom(10**15, 0, [(1.0, 1000)])
 
 
 def make_account(limit: int, spent: int = 0, unpriced: int = 0) -> Account:
-    return Account(Scope.EDITION, Money(limit), Spending(Money(spent), unpriced))
+    return Account(BudgetKind.EDITION, Money(limit), Spending(Money(spent), unpriced))
 
 
-def describe(runs: list[PriceRun], *accounts: Account, balance: int | None = None, room: Room = ROOMY) -> list[str]:
+def describe(runs: list[PriceRun], *accounts: Account, balance: int | None = None, room: DiskRoom = ROOMY) -> list[str]:
     left = None if balance is None else Money(balance)
     return [shortfall.describe() for shortfall in find_shortfalls(runs, accounts, left, room)]
 
@@ -48,7 +48,8 @@ SIX: list[PriceRun] = [(Money(35), 6)]
 def test_a_budget_covers_what_would_be_bought_in_its_order(
     runs: list[PriceRun], limit: int, spent: int, covered: int
 ) -> None:
-    assert describe(runs, make_account(limit, spent)) == [f"the budget covers {covered} of 6"]
+    unpriced = " (not all prices are known)" if any(price is None for price, _ in runs) else ""
+    assert describe(runs, make_account(limit, spent)) == [f"the budget covers {covered} of 6{unpriced}"]
 
 
 def test_what_is_covered_exactly_is_no_shortfall() -> None:
@@ -59,7 +60,14 @@ def test_what_is_covered_exactly_is_no_shortfall() -> None:
 
 def test_the_narrowest_of_several_budgets_counts_and_an_unknown_price_before_closes_it() -> None:
     assert describe(SIX, make_account(1000), make_account(80, spent=40)) == ["the budget covers 1 of 6"]
-    assert describe(SIX, make_account(1000, unpriced=1)) == ["the budget covers 0 of 6"]
+    assert describe(SIX, make_account(1000, unpriced=1)) == ["the budget covers 0 of 6 (not all prices are known)"]
+
+
+def test_what_is_not_priced_is_not_said_to_need_a_larger_budget() -> None:
+    [unpriced] = find_shortfalls([(None, 2)], [make_account(1000)], None, ROOMY)
+    [small] = find_shortfalls(SIX, [make_account(100)], None, ROOMY)
+    assert "To buy them, give each job a model, a duration and a resolution" in str(unpriced.make_error())
+    assert "To buy them, raise the budget" in str(small.make_error())
 
 
 def test_the_balance_covers_the_first_until_one_is_too_dear_among_those_in_the_budget() -> None:
@@ -70,8 +78,8 @@ def test_the_balance_covers_the_first_until_one_is_too_dear_among_those_in_the_b
 
 
 def test_the_disk_has_room_for_what_is_awaited_first() -> None:
-    assert describe(SIX, room=Room(100, 40, [(25.0, 6)])) == ["the free disk space covers 2 of 6"]
-    assert describe(SIX, room=Room(10, 40, [(25.0, 6)])) == ["the free disk space covers 0 of 6"]
+    assert describe(SIX, room=DiskRoom(100, 40, [(25.0, 6)])) == ["the free disk space covers 2 of 6"]
+    assert describe(SIX, room=DiskRoom(10, 40, [(25.0, 6)])) == ["the free disk space covers 0 of 6"]
 
 
 def test_a_video_is_expected_as_large_as_those_of_its_model_else_of_any_else_by_its_length() -> None:

@@ -103,7 +103,7 @@ def rewrite(path: Path, **changes: object) -> None:
 
 async def test_the_identity_says_its_format(tmp_path: Path) -> None:
     await use_ledger(tmp_path)
-    assert json.loads((tmp_path / "identity.json").read_text())["format"] == FORMAT == 1
+    assert json.loads((tmp_path / "identity.json").read_text())["format"] == FORMAT == 2
 
 
 async def test_an_identity_without_a_format_is_an_older_one(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_an_identity_without_a_format_is_an_older_one(tmp_path: Path) -> N
 
 async def test_an_identity_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     await use_ledger(tmp_path)
-    rewrite(tmp_path / "identity.json", format=2, key_of_that_format=1)
+    rewrite(tmp_path / "identity.json", format=3, key_of_that_format=1)
     with pytest.raises(ConfigurationError, match="newer version of this program"):
         await open_ledger(tmp_path)
 

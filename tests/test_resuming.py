@@ -192,24 +192,27 @@ def make_part(tmp_path: Path) -> Callable[[], PartFile]:
 BEGINNING = b"\0\0\0\x10ftypisom\0\0\0\0" + bytes(100)
 
 
-@pytest.mark.parametrize(
-    ("content", "kept_bytes"), [(b"<?xml the signed link", 0), (BEGINNING, len(BEGINNING)), (b"", 0)]
-)
-def test_only_the_beginning_of_a_video_is_kept(
-    make_part: Callable[[], PartFile], content: bytes, kept_bytes: int
-) -> None:
+def test_the_beginning_of_a_video_is_kept(make_part: Callable[[], PartFile]) -> None:
     part = make_part()
-    part.append(content[:5])
-    part.keep(content[5:])
-    assert (make_part().measure(), part.is_closed) == (kept_bytes, True)
+    part.append(BEGINNING[:3], BEGINNING[3:50])
+    part.keep(BEGINNING[50:])
+    assert (make_part().measure(), part.is_closed) == (len(BEGINNING), True)
+
+
+@pytest.mark.parametrize("content", [b"<?xml the signed link", BEGINNING[:7], b""])
+def test_what_begins_as_no_video_is_never_on_the_disk(make_part: Callable[[], PartFile], content: bytes) -> None:
+    part = make_part()
+    with pytest.raises(DownloadError, match="not an MP4 file"):
+        part.append(content)
+    assert make_part().measure() == 0
 
 
 def test_what_begins_anew_leaves_nothing_of_an_old_part(make_part: Callable[[], PartFile]) -> None:
     make_part().keep(BEGINNING)
     part = make_part()
-    part.append(b"x")
+    part.append(BEGINNING[:20])
     part.close()
-    assert make_part().measure() == 1
+    assert make_part().measure() == 20
 
 
 def test_a_rest_that_does_not_overlap_is_refused_with_what_is_there(make_part: Callable[[], PartFile]) -> None:

@@ -71,7 +71,7 @@ def test_each_obstacle_is_told_with_what_to_check(obstacle: Obstacle) -> None:
     count = UnfetchedCount()
     [told] = [reason for job in "abc" if (reason := count.on_unfetched(("", job), obstacle))]
     assert re.fullmatch(
-        r"3 finished videos in a row could not .*: .*\. Nothing more .*\. (Check|Log|Wait) .*\. .*", str(told)
+        r"3 finished videos in a row could not .*: .*\. Nothing more .*\. (Check|If|Log|Wait) .*\. .*", str(told)
     )
     assert str(obstacle) in str(told)
 

@@ -14,12 +14,12 @@ from hedra_batch.money import Money
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Progress
 from hedra_batch.run.settings import RunSettings
-from hedra_batch.run.wiring import Account, open_run
+from hedra_batch.run.wiring import ApiAccount, open_run
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.state import ENDS, UNDER_WAY, State
 from hedra_batch.units import Limits, Rate
 
-ACCOUNT = Account("http://127.0.0.1:9/api", "key-of-the-tests")
+ACCOUNT = ApiAccount("http://127.0.0.1:9/api", "key-of-the-tests")
 
 
 @pytest.mark.parametrize("settlement", [None, *Settlement])
@@ -38,7 +38,7 @@ async def test_whoever_waits_for_the_first_request_waits_for_no_pace_of_reads(
     ledger = await open_ledger(tmp_path)
     rarely = RunSettings(limits=Limits(poll=Rate(1, 3600)))
     new = PlanSummary(needs_models=True, price_runs=[(find_price_key({"model": "fal/grok-video-t2v"}), 1)])
-    async with open_run(ledger, Account(simulator.url, "key"), RunFolder(tmp_path), rarely, Progress()) as run:
+    async with open_run(ledger, ApiAccount(simulator.url, "key"), RunFolder(tmp_path), rarely, Progress()) as run:
         quote = await run.billing.quote(new)
     await ledger.close()
     assert (quote.count, quote.balance) == (1, Money(10_000))

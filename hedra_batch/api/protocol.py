@@ -78,8 +78,9 @@ class Reading:
     error: str | None = None
     #: The key that the echoed request bears.
     request_key: str | None = None
-    #: What the echoed request calls the job.
+    #: What the echoed request calls the job, and its prompt.
     name: str | None = None
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from hedra_batch.planning.plan import PlannedJob, Reason, Rules
 from hedra_batch.planning.prices import ListPrice, Prices
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.recognition import Recognition
-from hedra_batch.planning.result import LINGERING, OVERDUE_LIMIT
+from hedra_batch.planning.result import OVERDUE_LIMIT, is_overdue_since
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.units import Limits
 
@@ -151,5 +151,4 @@ class Preview:
 def _needs_person(planned: PlannedJob, overdue_before: str) -> bool:
     if planned.reason in (Reason.CHANGED, Reason.HELD):
         return True
-    latest = planned.latest
-    return latest is not None and latest.state in LINGERING and (latest.accepted_at or "") < overdue_before
+    return planned.latest is not None and is_overdue_since(planned.latest, overdue_before)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from hedra_batch.batch.preview import Market
 from hedra_batch.errors import NoAnswerError
-from hedra_batch.run.wiring import Account, open_api
+from hedra_batch.run.wiring import ApiAccount, open_api
 from hedra_batch.units import write_duration
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class _SingleTries:
         return await request()
 
 
-async def ask_market(account: Account, limit_seconds: float = ASKING_LIMIT_SECONDS) -> Market:
+async def ask_market(account: ApiAccount, limit_seconds: float = ASKING_LIMIT_SECONDS) -> Market:
     """Ask for all that prices depend on, and for the balance. Raises HedraBatchError where there is no such answer."""
     try:
         async with asyncio.timeout(limit_seconds), open_api(account, _SingleTries()) as api:

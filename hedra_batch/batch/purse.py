@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from hedra_batch.ledger.budget import Account, Scope, count_covered
+from hedra_batch.ledger.budget import Account, BudgetKind, count_covered
 from hedra_batch.money import Money
 
 
@@ -51,11 +51,11 @@ class Purse:
 
     def find_others(self, edition: str, prices: Sequence[Money | None]) -> list[Account]:
         """Find the budgets without room for all of these that only the manifest can raise."""
-        others = (account for account in self.accounts.get(edition, ()) if account.scope is not Scope.EDITION)
+        others = (account for account in self.accounts.get(edition, ()) if account.kind is not BudgetKind.EDITION)
         return [account for account in others if not _has_room(account, prices)]
 
     def _find_account(self, edition: str) -> Account | None:
-        own = (account for account in self.accounts.get(edition, ()) if account.scope is Scope.EDITION)
+        own = (account for account in self.accounts.get(edition, ()) if account.kind is BudgetKind.EDITION)
         return next(own, None)
 
 

@@ -16,7 +16,7 @@ from hedra_batch.progress import Progress
 from hedra_batch.run.renaming import finish_renames
 from hedra_batch.run.run import Run
 from hedra_batch.run.settings import RunSettings
-from hedra_batch.run.wiring import Account, open_run
+from hedra_batch.run.wiring import ApiAccount, open_run
 from hedra_batch.state import State
 
 
@@ -33,7 +33,7 @@ class Session:
 
     async def connect(self, settlement: Settlement | None = None) -> Run:
         """Put a run together whose connections last until `disconnect`. Nothing is sent by it yet."""
-        account = Account(self.workspace.base_url, self.workspace.api_key, self.workspace.media_networks)
+        account = ApiAccount(self.workspace.base_url, self.workspace.api_key, self.workspace.media_networks)
         opening = open_run(self.ledger, account, self.workspace.folder, self.settings, self.progress, settlement)
         return await self._connections.enter_async_context(opening)
 

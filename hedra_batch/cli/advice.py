@@ -112,6 +112,12 @@ def repeat_selection(options: RunOptions) -> list[str]:
     return [*name_jobs(options.ids), *(["--first", str(first)] if first else [])]
 
 
+def repeat_choices(options: RunOptions) -> list[str]:
+    """Repeat what becomes of edited jobs."""
+    choices = {"--keep-changed": options.keeps_changed, "--rebuy-changed": options.rebuys_changed}
+    return [flag for flag, is_chosen in choices.items() if is_chosen]
+
+
 def is_repeatable(options: RunOptions) -> bool:
     """Tell whether the same line again goes on, and neither buys nor decides a second time what it did once."""
     return options.retried_codes is None and options.settlement is None

@@ -21,6 +21,7 @@ from hedra_batch.cli.advice import (
     advise,
     is_repeatable,
     name_jobs,
+    repeat_choices,
     repeat_selection,
     select_edited,
     write_command,
@@ -43,7 +44,7 @@ from hedra_batch.job import NAMED_LIMIT
 from hedra_batch.ledger.budget import Account, name_budget
 from hedra_batch.ledger.records import AttemptEnd, LatestAttempt
 from hedra_batch.money import Money
-from hedra_batch.planning.coverage import Shortfall
+from hedra_batch.planning.coverage import PRICING_REMEDY, Shortfall
 from hedra_batch.planning.edits import Edits
 from hedra_batch.planning.quote import Quote
 from hedra_batch.planning.summary import PlanSummary
@@ -141,10 +142,10 @@ class Console:
 
     def make_other_plan(self, quote: Quote) -> OtherPlanError:
         """Make what says that there is another plan now than the one whose code was given."""
-        plan_command = write_command(self._options, "plan", *repeat_selection(self._options))
         return OtherPlanError(
             f"Nothing was bought: the plan is no longer the one with the code {self._options.plan_code}. A run would "
-            f"buy {quote.describe()} now. To see the plan as it is, with its code:\n    {plan_command}"
+            f"buy {quote.describe()} now. To see the plan as it is, with its code:\n"
+            f"    {_write_purchase(self._options)}"
         )
 
     @property
@@ -239,31 +240,30 @@ class Console:
         if not is_repeatable(self._options):
             yield from self._write_going_on(finished, reason)
         elif isinstance(reason, BudgetReachedError):
-            options, words = self._enlarge(finished, self._options.edition, finished.left_out, name_condition(reason))
-            consent = _repeat_consent(options)
+            options, words = self._enlarge(finished, self._options.edition, finished.left_out)
             yield f"  {words}:"
-            yield f"      {write_command(options, 'run', *repeat_selection(options), *consent)}"
+            yield f"      {_write_purchase(options)}"
+        elif self._options.plan_code and result.counts["new"]:
+            yield "  To go on, look at the plan as it is then; it shows the code to buy the rest with:"
+            yield f"      {_write_purchase(self._options)}"
         elif reason:
             yield f"  {name_condition(reason)}, {AGAIN}."
         elif not is_stopped:
             yield f"  Not finished yet. {describe_next(result.counts, AGAIN)}"
 
-    def _enlarge(
-        self, finished: FinishedRun, edition: str, prices: Sequence[Money | None], words: str
-    ) -> tuple[RunOptions, str]:
-        """Give a command the budget that its purchases need; where that is not known, a person must choose it."""
+    def _enlarge(self, finished: FinishedRun, edition: str, prices: Sequence[Money | None]) -> tuple[RunOptions, str]:
+        """Give a command the budget that its purchases need, and say what must be so besides."""
         purse = finished.purse
         room = purse.find_room(edition, prices)
+        if room is Room.UNKNOWN:
+            return self._options, f"Once all prices are known ({PRICING_REMEDY})"
+        words = "With a larger budget"
         others = [name_budget(account) for account in purse.find_others(edition, prices)]
         if others:
             words = f"{words} (raise the {' and the '.join(others)} in the manifest)"
         if room is Room.TOO_LITTLE:
             return replace(self._options, budget=purse.find_sufficient(edition, prices)), words
-        if room is Room.ENOUGH:
-            return self._options, words
-        unbounded = ", or at whatever price as the line stands" if self._options.budget else ""
-        words = f"{words} (more than {purse.find_budget(edition)}; add it as --budget{unbounded})"
-        return replace(self._options, budget=None), words
+        return self._options, words
 
     def _write_going_on(self, finished: FinishedRun, reason: HedraBatchError | None) -> Iterator[str]:
         """Write the commands that end what was begun, and buy nothing beside it where the jobs can be named."""
@@ -271,7 +271,7 @@ class Console:
         if not result.unfinished:
             return iter(())
         if isinstance(reason, BudgetReachedError):
-            options, condition = self._enlarge(finished, options.edition, finished.left_out, condition)
+            options, condition = self._enlarge(finished, options.edition, finished.left_out)
         editions: dict[str, list[str]] = {}
         for latest in result.first_unfinished:
             editions.setdefault(latest.edition, []).append(latest.job_id)
@@ -299,8 +299,8 @@ class Console:
         purse = finished.purse
         is_covered = purse.find_room(edition, prices) is Room.ENOUGH and not purse.find_others(edition, prices)
         if advice in BUYING and not is_covered:
-            options, words = self._enlarge(finished, edition, prices, f"{words.rstrip(':')}, with a larger budget")
-            words = f"{words}:"
+            options, condition = self._enlarge(finished, edition, prices)
+            words = f"{words.rstrip(':')}, {condition[0].lower()}{condition[1:]}:"
         return Remedy(troubles, words, write_command(options, advice.command, *named, edition=edition))
 
     def _describe_trouble(self, latest: LatestAttempt, end: AttemptEnd) -> Trouble:
@@ -330,11 +330,12 @@ def _make_notice(edits: Edits) -> EditNotice:
     return EditNotice(edits.count, edits.unended, ", ".join(edits.quote.describe_price()), changes)
 
 
-def _repeat_consent(options: RunOptions) -> list[str]:
-    """Repeat what bounds a purchase that was not made."""
-    flags = {"--rebuy-changed": options.rebuys_changed, "--all-or-nothing": options.is_whole}
-    plan = ["--plan", options.plan_code] if options.plan_code else []
-    return [*(flag for flag, is_given in flags.items() if is_given), *plan]
+def _write_purchase(options: RunOptions) -> str:
+    """Write the line that makes what was left; the code of a plan that is bought in part is not that of the rest."""
+    selection = [*repeat_selection(options), *repeat_choices(options)]
+    if options.plan_code:
+        return write_command(options, "plan", *selection)
+    return write_command(options, "run", *selection, *(["--all-or-nothing"] if options.is_whole else []))
 
 
 def _can_ask() -> bool:

@@ -180,7 +180,7 @@ class _Execution:
             summary = await self._batch.plan(request)
             quote = await self._batch.quote(summary)
         console.write_plan(summary, quote, await self._batch.read_accounts())
-        if options.plan_code and not await self._batch.has_code(summary, options.plan_code):
+        if options.plan_code and quote.count and not await self._batch.has_code(summary, options.plan_code):
             raise console.make_other_plan(quote)
         shortfalls = await self._batch.find_shortfalls(summary, quote)
         if shortfalls and (options.is_whole or options.plan_code):

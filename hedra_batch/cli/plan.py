@@ -95,9 +95,9 @@ def _ask_market(options: RunOptions) -> tuple[Market | None, str]:
         key, base_url = find_key(os.environ), find_base_url(options, os.environ)
         from hedra_batch.batch.pricing import ask_market
         from hedra_batch.cli.loop import run_on_loop
-        from hedra_batch.run.wiring import Account
+        from hedra_batch.run.wiring import ApiAccount
 
-        return run_on_loop(ask_market, Account(base_url, key)), ""
+        return run_on_loop(ask_market, ApiAccount(base_url, key)), ""
     except HedraBatchError as error:
         hint = " --offline asks nothing." if not isinstance(error, ConfigurationError) else ""
         return None, f"No prices: {' '.join(str(error).split())}{hint}"
@@ -153,7 +153,7 @@ def _write_outcome(
     obstacle: str,
 ) -> Iterator[str]:
     """Say what it comes to, what covers it, and what a run leaves to a person."""
-    from hedra_batch.cli.advice import repeat_selection, write_command
+    from hedra_batch.cli.advice import repeat_choices, repeat_selection, write_command
     from hedra_batch.units import write_duration
 
     summary, quote = preview.summary, preview.quote
@@ -172,9 +172,8 @@ def _write_outcome(
     yield f"It takes about {seconds} at this pace ({limits.submit}, {limits.in_flight} at once)."
     yield _write_sum(quote, is_priced=not obstacle)
     yield f"code: {preview.code}. To buy exactly this, or nothing:"
-    choices = {"--keep-changed": options.keeps_changed, "--rebuy-changed": options.rebuys_changed}
-    chosen = [flag for flag, is_chosen in choices.items() if is_chosen]
-    yield f"    {write_command(options, 'run', *repeat_selection(options), *chosen, '--plan', preview.code)}"
+    selection = [*repeat_selection(options), *repeat_choices(options)]
+    yield f"    {write_command(options, 'run', *selection, '--plan', preview.code)}"
 
 
 def _write_coverage(preview: Preview, folder: RunFolder, quote: Quote, *, is_priced: bool) -> Iterator[str]:
@@ -184,7 +183,7 @@ def _write_coverage(preview: Preview, folder: RunFolder, quote: Quote, *, is_pri
     shortfalls = {shortfall.means: shortfall for shortfall in preview.find_shortfalls(folder)}
     known = {
         Means.BUDGET: is_priced and preview.has_budget,
-        Means.BALANCE: quote.balance is not None,
+        Means.BALANCE: quote.balance is not None and not quote.unpriced and quote.total <= quote.balance.amount,
         Means.DISK: False,
     }
     for means, is_known in known.items():

@@ -25,7 +25,7 @@ _COUNTED = {
 PriceRun = tuple[Money | None, int]
 
 
-class Scope(StrEnum):
+class BudgetKind(StrEnum):
     """What a budget is about; the keys of `budget` in a manifest are the same."""
 
     EDITION = "edition"
@@ -42,21 +42,21 @@ class Spending:
     unpriced: int = 0
 
 
-_NAMES = {Scope.EDITION: "budget", Scope.MONTH: "budget of the month", Scope.TOTAL: "total budget"}
+_NAMES = {BudgetKind.EDITION: "budget", BudgetKind.MONTH: "budget of the month", BudgetKind.TOTAL: "total budget"}
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """One budget, and what counts towards it."""
 
-    scope: Scope
+    kind: BudgetKind
     limit: Money
     spending: Spending
 
     def describe(self) -> str:
         """Say it as `budget 500 credits (70 spent)`."""
         spent = f"({self.spending.spent.amount} spent)"
-        return f"{_NAMES[self.scope]} {self.limit} {spent}"
+        return f"{_NAMES[self.kind]} {self.limit} {spent}"
 
 
 def read_spending(
@@ -87,15 +87,15 @@ class Budget:
         self, reader: LedgerReader | None, edition: str, month: str, guard: Guard = Guard.RESERVE
     ) -> Iterator[Account]:
         """Read what counts towards each budget that there is."""
-        wheres: Mapping[Scope, Mapping[str, str]] = {
-            Scope.EDITION: {"edition": edition},
-            Scope.MONTH: {"month": month},
-            Scope.TOTAL: {},
+        wheres: Mapping[BudgetKind, Mapping[str, str]] = {
+            BudgetKind.EDITION: {"edition": edition},
+            BudgetKind.MONTH: {"month": month},
+            BudgetKind.TOTAL: {},
         }
-        for scope, where in wheres.items():
-            limit: Money | None = getattr(self.limits, scope)
+        for kind, where in wheres.items():
+            limit: Money | None = getattr(self.limits, kind)
             if limit is not None:
-                yield Account(scope, limit, read_spending(reader, limit.unit, _COUNTED[guard], **where))
+                yield Account(kind, limit, read_spending(reader, limit.unit, _COUNTED[guard], **where))
 
     def can_afford(self, reader: LedgerReader, edition: str, month: str, price: Money) -> bool:
         return all(_fits(price, account) for account in self.read_accounts(reader, edition, month))
@@ -107,7 +107,7 @@ class Budget:
         price = event.sets.get("estimated", attempt.estimated)
         assert price is None or isinstance(price, Money), "prices are money"
         for account in self.read_accounts(reader, attempt.edition, month, event.guard):
-            counted = _leave_out(attempt, account, month)
+            counted = _leave_out(reader, attempt, account, month)
             if not _fits(price, counted):
                 raise _make_error(attempt.label, price, counted, month)
 
@@ -159,7 +159,7 @@ def _fits(price: Money | None, account: Account) -> bool:
 def _spend(account: Account, amount: int) -> Account:
     spending = account.spending
     spent = Money(spending.spent.amount + amount, spending.spent.unit)
-    return Account(account.scope, account.limit, Spending(spent, spending.unpriced))
+    return Account(account.kind, account.limit, Spending(spent, spending.unpriced))
 
 
 def _is_priced(price: Money | None, limit: Money, spending: Spending) -> TypeGuard[Money]:
@@ -167,26 +167,26 @@ def _is_priced(price: Money | None, limit: Money, spending: Spending) -> TypeGua
     return price is not None and price.unit == limit.unit and not spending.unpriced
 
 
-def _leave_out(attempt: Attempt, account: Account, month: str) -> Account:
+def _leave_out(reader: LedgerReader, attempt: Attempt, account: Account, month: str) -> Account:
     """Take an attempt off that counts as charged already, for an earlier send under the same key."""
     is_counted = LIABILITIES[attempt.state] is Liability.CHARGED
-    if account.scope is Scope.MONTH:
-        is_counted = is_counted and (attempt.submitted_at or "").startswith(month)
+    if account.kind is BudgetKind.MONTH:
+        is_counted = is_counted and reader.read_month(attempt.key) == month
     if not is_counted:
         return account
     if attempt.estimated is None:
         spending = account.spending
-        return Account(account.scope, account.limit, Spending(spending.spent, spending.unpriced - 1))
+        return Account(account.kind, account.limit, Spending(spending.spent, spending.unpriced - 1))
     return _spend(account, -attempt.estimated.amount)
 
 
 def name_budget(account: Account) -> str:
     """Name a budget as a sentence has it: `budget of 500 credits`."""
     return {
-        Scope.EDITION: f"budget of {account.limit}",
-        Scope.MONTH: f"budget of {account.limit} a month",
-        Scope.TOTAL: f"total budget of {account.limit}",
-    }[account.scope]
+        BudgetKind.EDITION: f"budget of {account.limit}",
+        BudgetKind.MONTH: f"budget of {account.limit} a month",
+        BudgetKind.TOTAL: f"total budget of {account.limit}",
+    }[account.kind]
 
 
 def _make_error(label: str, price: Money | None, account: Account, month: str) -> BudgetReachedError:
@@ -201,8 +201,8 @@ def _make_error(label: str, price: Money | None, account: Account, month: str) -
             f"{label} is not sent: its price is not known, and there is a budget. Give it a model of the API's "
             "list, a duration and a resolution. A run without a budget buys it at whatever price."
         )
-    when = f" in {month} (UTC)" if account.scope is Scope.MONTH else ""
-    where = "in the manifest, or --budget" if account.scope is Scope.EDITION else "in the manifest"
+    when = f" in {month} (UTC)" if account.kind is BudgetKind.MONTH else ""
+    where = "in the manifest, or --budget" if account.kind is BudgetKind.EDITION else "in the manifest"
     return BudgetReachedError(
         f"The {name_budget(account)} is reached: {spending.spent.amount} are spent or reserved{when}, and {label} "
         f"would cost {price.amount} more, so it is not sent. To buy it, raise the budget ({where})."

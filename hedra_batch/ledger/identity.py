@@ -20,7 +20,7 @@ from hedra_batch.machine import name_machine
 from hedra_batch.sanitize import to_yaml
 
 #: Of the file. Those that name none are older, and read alike.
-FORMAT = 1
+FORMAT = 2
 #: More runs or attempts than any batch has; what is higher was not written by this program.
 HIGHEST_COUNT = 10**9
 

@@ -50,12 +50,8 @@ def open_pair(
 
 def _may_be_older(path: Path, identity: Identity) -> bool:
     """Tell whether a backup was put in the place of the folder or of its ledger, or another place holds the folder."""
-    arrival = identity.judge_place(path.parent)
-    if arrival is Arrival.ELSEWHERE:
-        # A copy from before anything was bought is another batch.
-        return identity.highest_attempt > 0
     is_replaced = identity.ledger_inode not in ("", str(path.stat().st_ino))
-    return is_replaced or arrival is Arrival.RESTORED
+    return is_replaced or identity.judge_place(path.parent) is not Arrival.STAYED
 
 
 def _make_no_identity(path: Path) -> ConfigurationError:

@@ -125,6 +125,9 @@ class LedgerReader(Protocol):
     def find_requests(self, keys: Sequence[str]) -> set[str]:
         """Find which of some request keys and remote ids an attempt has that was sent."""
 
+    def read_month(self, key: int) -> str:
+        """Read the month in which an attempt counts towards a budget."""
+
     def read_fields(self, key: int) -> FieldValues:
         """Read the canonical inputs that an attempt was made for."""
 

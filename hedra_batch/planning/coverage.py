@@ -33,6 +33,10 @@ _ERRORS: Mapping[Means, tuple[type[HedraBatchError], str]] = {
 }
 
 
+#: What helps where a budget cannot be held against a price that is not known.
+PRICING_REMEDY = "give each job a model, a duration and a resolution, or take the budget away"
+
+
 @dataclass(frozen=True, slots=True)
 class Shortfall:
     """Something covers less than all that would be bought."""
@@ -40,22 +44,25 @@ class Shortfall:
     means: Means
     covered: int
     wanted: int
+    #: Whether all prices are known, also of what was sent before; what is not priced fits no budget.
+    is_priced: bool = True
 
     def describe(self) -> str:
-        return f"the {self.means} covers {self.covered} of {self.wanted}"
+        unpriced = "" if self.is_priced else " (not all prices are known)"
+        return f"the {self.means} covers {self.covered} of {self.wanted}{unpriced}"
 
     def make_error(self) -> HedraBatchError:
         """Make what says that nothing is bought for that."""
         error, remedy = _ERRORS[self.means]
-        sentence = self.describe()
+        remedy = remedy if self.is_priced else PRICING_REMEDY
         return error(
-            f"{sentence[0].upper()}{sentence[1:]} new videos, and you wanted all or nothing, so none was bought. "
-            f"To buy them, {remedy}, then run the same line again."
+            f"The {self.means} covers {self.covered} of {self.wanted} new videos, and you wanted all or nothing, so "
+            f"none was bought. To buy them, {remedy}, then run the same line again."
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class DiskRoom:
     """The free space of a disk, and what is expected to come onto it."""
 
     free_bytes: int
@@ -77,17 +84,19 @@ class Room:
 
 
 def find_shortfalls(
-    runs: Sequence[PriceRun], accounts: Iterable[Account], balance: Money | None, room: Room
+    runs: Sequence[PriceRun], accounts: Iterable[Account], balance: Money | None, room: DiskRoom
 ) -> Iterator[Shortfall]:
     """Yield what covers less than all; the balance needs to cover no more than what the budgets let through."""
     wanted = sum(count for _, count in runs)
-    within = count_covered(runs, accounts)
+    limits = list(accounts)
+    within = count_covered(runs, limits)
     in_budget = sum(count for _, count in within)
     paid = in_budget if balance is None else count_paid(within, balance)
     if paid < in_budget:
         yield Shortfall(Means.BALANCE, paid, wanted)
     if in_budget < wanted:
-        yield Shortfall(Means.BUDGET, in_budget, wanted)
+        is_priced = all(price is not None for price, _ in runs) and not any(one.spending.unpriced for one in limits)
+        yield Shortfall(Means.BUDGET, in_budget, wanted, is_priced=is_priced)
     if (fitting := room.count()) < wanted:
         yield Shortfall(Means.DISK, fitting, wanted)
 
@@ -118,8 +127,8 @@ def guess_size(key: PriceKey, average_bytes: Mapping[str | None, float]) -> floa
     return known if known is not None else seconds * GUESSED_BYTES_PER_SECOND
 
 
-def expect_room(summary: PlanSummary, average_bytes: Mapping[str | None, float], free_bytes: int) -> Room:
+def expect_room(summary: PlanSummary, average_bytes: Mapping[str | None, float], free_bytes: int) -> DiskRoom:
     """Work out what a plan brings onto the disk, that too which is at the server already."""
     keys = [find_price_key(planned.job.inputs.fields) for planned in summary.sent if planned.job]
     awaited = sum(guess_size(key, average_bytes) for key in keys)
-    return Room(free_bytes, awaited, [(guess_size(key, average_bytes), count) for key, count in summary.price_runs])
+    return DiskRoom(free_bytes, awaited, [(guess_size(key, average_bytes), count) for key, count in summary.price_runs])

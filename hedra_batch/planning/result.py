@@ -28,6 +28,11 @@ LINGERING = frozenset({State.OVERDUE, State.READY})
 OVERDUE_LIMIT = timedelta(hours=24)
 
 
+def is_overdue_since(latest: LatestAttempt, instant: str) -> bool:
+    """Tell whether what was accepted before an instant has not ended here, so that a person must look."""
+    return latest.state in LINGERING and (latest.accepted_at or "") < instant
+
+
 @dataclass(slots=True)
 class RunResult:
     """The state of all selected jobs after a run, whatever was done in it."""
@@ -62,7 +67,7 @@ class RunResult:
             self.counts["changed"] += 1
             self.edits.add(job, latest)
         public = "new" if job and is_outdated(job, latest) else PUBLIC_STATES[latest.state]
-        is_overdue = latest.state in LINGERING and (latest.accepted_at or "") < overdue_before
+        is_overdue = is_overdue_since(latest, overdue_before)
         self.counts[public] += 1
         self.counts["overdue"] += is_overdue
         if public in UNFINISHED:

@@ -6,19 +6,24 @@ then tried: what the server says that it was called, and every id that manifest 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
 
+from hedra_batch.api.protocol import Reading
 from hedra_batch.inputs import FieldValues
 from hedra_batch.job import Job
 from hedra_batch.ledger.records import LatestAttempt, Purchase
 from hedra_batch.planning.plan import is_paid_for
 
+logger = logging.getLogger(__name__)
+
 #: Numbers after the last known one that are looked for: a gap between them hides no later one.
 NUMBERS_AHEAD = 20
-#: Keys that are tried for ids that jobs do not have any more, which takes a few seconds.
-TRIES_LIMIT = 2_000_000
+#: Keys that are tried for ids of which the server says nothing, which takes a few seconds.
+TRIES_LIMIT = 500_000
 
 #: The inputs of a job as they may have been written, by their digests.
 Wishes = dict[str, FieldValues]
@@ -42,10 +47,12 @@ class Attribution:
         keys: Iterable[str],
         list_wishes: Callable[[Job], Wishes],
         derive_key: Callable[[str, Purchase], str],
+        tries_limit: int = TRIES_LIMIT,
     ) -> None:
         self._keys = set(keys)
         self._list_wishes = list_wishes
         self._derive_key = derive_key
+        self._tries_limit = tries_limit
         #: Jobs that have nothing of their own, by what they ask for: of those that ask for the same, one is enough.
         self._seekers: dict[str, Job] = {}
         self._ids: dict[str, None] = {}
@@ -55,29 +62,41 @@ class Attribution:
         self._ids[job.id] = None
         if not self._keys:
             return
-        if not is_paid_for(job, latest):
-            self._seekers.setdefault(job.inputs.digest, job)
-        wishes = self._list_wishes(job)
         highest = latest.number if latest and latest.bought_as == job.id else 0
-        for number in range(1, highest + NUMBERS_AHEAD + 1):
-            yield from self._try(job, job.id, number, wishes)
+        numbers = range(1, highest + NUMBERS_AHEAD + 1)
+        found = [shown for number in numbers for shown in self._try(job, job.id, number)]
+        yield from found
+        if not found and not is_paid_for(job, latest):
+            self._seekers.setdefault(job.inputs.digest, job)
 
-    def search(self, ids: Iterable[str]) -> Iterator[Shown]:
-        """Yield what was bought for the others under other ids: those that are given first, then the manifest's."""
-        names = list(dict.fromkeys(chain(ids, self._ids)))
-        seekers = [(job, self._list_wishes(job)) for job in self._seekers.values()]
-        tries_left = TRIES_LIMIT
-        for number in range(1, NUMBERS_AHEAD + 1):
-            tries_left -= len(names) * len(seekers)
-            if not self._keys or tries_left < 0:
+    def search(self, readings: Mapping[str, Reading], ids: Iterable[str]) -> Iterator[Shown]:
+        """Yield what was bought for the others under other ids: as the server names them, else all that are known."""
+        named = {key for key in self._keys if key in readings and readings[key].name}
+        yield from self._search_named(readings[key] for key in sorted(named))
+        self._keys -= named
+        names = dict.fromkeys([*self._ids, *ids])
+        tries = itertools.product(range(1, NUMBERS_AHEAD + 1), names, list(self._seekers.values()))
+        for number, name, job in itertools.islice(tries, self._tries_limit):
+            if not self._keys:
                 return
-            for name in names:
-                for job, wishes in seekers:
-                    if name != job.id:
-                        yield from self._try(job, name, number, wishes)
+            yield from self._try(job, name, number)
+        if self._keys and any(tries):
+            logger.warning(
+                "The server shows more than can be held against all jobs and all their ids. Jobs that were renamed in "
+                "the time that is not known may be bought again; press Ctrl-C if that may be so."
+            )
 
-    def _try(self, job: Job, bought_as: str, number: int, wishes: Wishes) -> Iterator[Shown]:
-        for digest, fields in wishes.items():
+    def _search_named(self, readings: Iterable[Reading]) -> Iterator[Shown]:
+        by_prompt = defaultdict[str, list[Job]](list)
+        for job in self._seekers.values():
+            by_prompt[str(job.inputs.values["prompt"])].append(job)
+        for reading in readings:
+            tries = itertools.product(range(1, NUMBERS_AHEAD + 1), by_prompt.get(reading.prompt or "", ()))
+            found = (shown for number, job in tries for shown in self._try(job, reading.name or "", number))
+            yield from itertools.islice(found, 1)
+
+    def _try(self, job: Job, bought_as: str, number: int) -> Iterator[Shown]:
+        for digest, fields in self._list_wishes(job).items():
             purchase = Purchase(bought_as, number, fields, digest, "")
             key = self._derive_key(job.edition, purchase)
             if key in self._keys:

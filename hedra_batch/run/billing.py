@@ -101,7 +101,7 @@ class Billing:
         logger.warning(
             "%s: %s were charged, and %d were expected. Videos like it are reckoned at the higher price from now on, "
             "for the budget too. Those that are at the server already may cost more than was expected as well, also "
-            "beyond the budget. `results --summary` adds up what was charged.",
+            "beyond the budget.",
             attempt.label,
             charged,
             estimated.amount,

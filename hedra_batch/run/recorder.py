@@ -45,8 +45,14 @@ class Recorder:
         ]
 
     async def record_next(self, ended: Attempt, job: Job) -> Attempt | None:
-        """Record the attempt that follows one that ended; None where it cannot be told now which number is free."""
-        purchase = await self._restoration.choose_purchase(job, ended.number + 1)
+        """Record the attempt that follows one that ended.
+
+        None where it cannot be told now which number is free, and where another has followed it already.
+        """
+        number = ended.number + 1
+        if ended.bought_as == job.id and await self._ledger.find_next_number(job, number) > number:
+            return None
+        purchase = await self._restoration.choose_purchase(job, number)
         if purchase is None:
             return None
         [following] = await self._ledger.record([(job, purchase)], self._estimate)

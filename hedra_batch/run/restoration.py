@@ -142,9 +142,8 @@ class Restoration:
                 if planned.job:
                     edition = planned.job.edition
                     found += attribution.look_at(planned.job, planned.latest)
-        names = [reading.name for key, reading in self._readings.items() if reading.name and key in keys]
         found += await self._ledger.look(
-            lambda reader: list(attribution.search([*names, *sorted(reader.read_ids(edition))]))
+            lambda reader: list(attribution.search(self._readings, sorted(reader.read_ids(edition))))
         )
         return found
 
@@ -189,6 +188,8 @@ class Restoration:
     async def _record(self, shown: Shown, *, is_last: bool) -> None:
         """Give what was bought its row; what the server has ended before the last one ends at once."""
         job, (bought_as, number, fields, digest, _) = shown.job, shown.purchase
+        # One that a later attempt has followed already is no longer what its job waits for.
+        is_last = is_last and not await self._has_row(job, number + 1)
         purchase = self._recovery.make_purchase(bought_as, number, digest, fields)
         attempt = await self._ledger.record_shown(job, purchase, self._estimate)
         if attempt is None:

@@ -12,7 +12,9 @@ UNFETCHED_LIMIT = 3
 
 _CHECKS = {
     Obstacle.NAME: "Check the network and its name server",
-    Obstacle.ADDRESS: "Check whether a proxy or VPN gives fake addresses, as the lines above say",
+    Obstacle.ADDRESS: (
+        "If a proxy or VPN gives fake addresses, turn it off, or allow their network with HEDRA_MEDIA_NETWORKS"
+    ),
     Obstacle.CERTIFICATE: "Check the clock of this machine, and whether a proxy opens secure connections",
     Obstacle.PROXY: "Log in to the network or the proxy",
     Obstacle.CONNECTION: "Check the network and its firewall",

@@ -41,7 +41,7 @@ READS_BEFORE_FIRST_REQUEST = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ApiAccount:
     """Where requests go, and as whom."""
 
     base_url: str
@@ -136,7 +136,7 @@ def make_stations(  # noqa: PLR0913, PLR0917 - it only hands on what each statio
 
 
 @asynccontextmanager
-async def open_api(account: Account, calls: Calls) -> AsyncIterator[Api]:
+async def open_api(account: ApiAccount, calls: Calls) -> AsyncIterator[Api]:
     """Open the API alone, for questions that cost nothing."""
     async with HedraClient(account.base_url, account.api_key) as client:
         yield HedraV2(client, calls)
@@ -145,7 +145,7 @@ async def open_api(account: Account, calls: Calls) -> AsyncIterator[Api]:
 @asynccontextmanager
 async def open_run(
     ledger: Ledger,
-    account: Account,
+    account: ApiAccount,
     folder: RunFolder,
     settings: RunSettings,
     progress: Progress,

@@ -101,7 +101,8 @@ def read_generation(answer: object) -> Reading:
     """Read an answer of GET /generations/{id}/status or an item of GET /generations."""
     fields = _fields(answer)
     code, message = _read_error(fields)
-    echoed = fields.get("input")
+    given = fields.get("input")
+    echoed = given if isinstance(given, dict) else {}
     remote_id, status = _id(fields).lower(), _text(fields, "status").strip().lower()
     progress = min(max(_optional_number(fields, "progress") or 0.0, 0.0), 1.0)
     link, phase = _link(fields), _PHASES.get(status)
@@ -121,8 +122,9 @@ def read_generation(answer: object) -> Reading:
         link=link,
         error_code=code,
         error=message,
-        request_key=_optional_id(echoed, "generation_id") if isinstance(echoed, dict) else None,
-        name=_optional_text(echoed, "name") if isinstance(echoed, dict) else None,
+        request_key=_optional_id(echoed, "generation_id"),
+        name=_optional_text(echoed, "name"),
+        prompt=_echoed_prompt(echoed),
     )
 
 
@@ -277,6 +279,11 @@ def _link(fields: dict[str, Any]) -> str | None:
 def _asset_id(fields: dict[str, Any]) -> str | None:
     nested = fields.get("asset")
     return _optional_id(nested, "id") if isinstance(nested, dict) else None
+
+
+def _echoed_prompt(echoed: dict[str, Any]) -> str | None:
+    inputs = echoed.get("generated_video_inputs")
+    return _optional_text(inputs, "text_prompt") if isinstance(inputs, dict) else None
 
 
 def _fields(answer: object) -> dict[str, Any]:

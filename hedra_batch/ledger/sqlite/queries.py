@@ -335,6 +335,10 @@ class SqliteReader:
                 found.update(row[0] for row in rows)
         return found
 
+    def read_month(self, key: int) -> str:
+        row = self.connection.execute("SELECT month FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
+        return str(row[0])
+
     def read_fields(self, key: int) -> FieldValues:
         row = self.connection.execute("SELECT fields FROM attempts WHERE attempt_key = ?", (key,)).fetchone()
         fields: FieldValues = json.loads(row[0])

@@ -100,7 +100,9 @@ CREATE TABLE attempts (
     price INTEGER AS (             -- what it costs at most: as charged or as estimated, whichever is more
         max(coalesce(charged, estimated), coalesce(estimated, charged))
     ),
-    month TEXT AS (substr(coalesce(submitted_at, changed_at), 1, 7)), -- UTC, in which it counts towards a budget
+    month TEXT AS (                -- UTC, in which it counts towards a budget
+        substr(coalesce(submitted_at, unknown_at, changed_at), 1, 7)
+    ),
     UNIQUE (edition, bought_as, number)
 ) STRICT;
 
