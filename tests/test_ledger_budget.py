@@ -27,6 +27,19 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
         yield ledger
 
 
+@pytest.mark.parametrize("budgets", [Budgets(edition=Money(35)), Budgets(month=Money(35)), Budgets(total=Money(35))])
+async def test_what_is_found_after_a_restore_counts_once_when_sent_again(tmp_path: Path, budgets: Budgets) -> None:
+    job = make_job("sea")
+    async with opened(tmp_path):
+        pass
+    async with opened(tmp_path, last_run=9, budgets=budgets) as ledger:
+        await ledger.note_shown([ledger.derive_lost_key(job, 1)], is_settled=False)
+        [found] = await ledger.record([(job, 1)], lambda _: Money(30))
+        due = await apply(ledger, found, events.plan_resend(b"{}"))
+        sent = await apply(ledger, due, events.begin_send(due.state, State.RESENDING))
+        assert (sent.state, sent.submitted_at is not None) == (State.RESENDING, True)
+
+
 def refusal(attempt: Attempt) -> Event:
     return events.end_send(attempt.state, Reply.REFUSED, "invalid_argument", "No.")
 

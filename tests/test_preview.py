@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Desk, wait_until
+from conftest import IMPATIENT, Desk, wait_until
 from scripted import serve
 from test_faults import list_charged, open_desk
 from test_ledger import accept, apply, opened
@@ -71,6 +72,42 @@ async def test_after_a_run_of_a_part_the_plan_is_another_one(desk: Desk, simulat
     await desk.call("run", "batch.yaml", "--first", "1")
     assert (await desk.call("run", "batch.yaml", "--plan", code)).code == 78
     assert len(list_charged(simulator)) == 1
+
+
+async def test_a_plan_that_is_bought_can_be_run_again_to_fetch_the_rest(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, 3)
+    code = find_code((await desk.call("plan", "batch.yaml")).err)
+    simulator.plan_fault("cut-download")
+    assert await desk.run_here(replace(IMPATIENT, download_tries=1), plan_code=code) == 3
+    again = await desk.call("run", "batch.yaml", "--plan", code)
+    assert (again.code, "done=3" in again.last_line, len(list_charged(simulator))) == (0, True, 3)
+
+
+async def test_the_rest_of_a_plan_is_bought_with_the_code_that_is_advised(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, credits=80) as (desk, simulator):
+        write_jobs(desk, 3)
+        code = find_code((await desk.call("plan", "batch.yaml", "--first", "2")).err)
+        assert (await desk.call("run", "batch.yaml", "--first", "2", "--plan", code)).code == 0
+        other = await desk.call("run", "batch.yaml", "--plan", code)
+        assert (other.code, "\n    hedra-batch plan batch.yaml\n" in other.err) == (78, True)
+        assert len(list_charged(simulator)) == 2
+
+
+async def test_another_plan_is_shown_with_the_choice_for_edited_jobs(desk: Desk) -> None:
+    write_jobs(desk, 2)
+    await desk.call("run", "batch.yaml")
+    desk.write_manifest(f"{PRICED}\njobs:\n  - {{id: job-0, prompt: Other}}\n  - {{id: job-1, prompt: Scene 1}}")
+    run = await desk.call("run", "batch.yaml", "--rebuy-changed", "--plan", "22222222")
+    assert (run.code, "\n    hedra-batch plan batch.yaml --rebuy-changed\n" in run.err) == (78, True)
+
+
+async def test_a_balance_that_covers_less_than_the_budget_lets_through_is_not_said_to_cover_all(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, credits=40) as (desk, _):
+        write_jobs(desk, 3, f"{PRICED}\nbudget: 40 credits")
+        planned = await desk.call("plan", "batch.yaml")
+        assert ("the budget covers 1 of 3\n" in planned.err, "the balance covers" in planned.err) == (True, False)
+        write_jobs(desk, 3, "")
+        assert "the balance covers" not in (await desk.call("plan", "batch.yaml")).err
 
 
 async def test_after_a_change_of_price_the_plan_is_another_one(tmp_path_factory: pytest.TempPathFactory) -> None:

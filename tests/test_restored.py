@@ -19,6 +19,7 @@ from test_run_recovery import Asked
 from hedra_batch.money import Money
 from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.selection import ManifestSelection
+from hedra_batch.run.recorder import Recorder
 from hedra_batch.run.recovery import Recovery
 from hedra_batch.run.restoration import Restoration
 from hedra_batch.simulator.service import Simulator
@@ -312,6 +313,18 @@ async def test_where_the_list_cannot_be_read_each_is_asked_for_by_itself(tmp_pat
         await ledger.close()
 
 
+async def test_an_attempt_that_is_found_late_is_not_followed_by_one_beside_the_next(tmp_path: Path) -> None:
+    job = make_job("flaky", "A scene")
+    async with open_scripted(status=lambda _: 404, list=lambda _: make_list()) as (api, _):
+        ledger = await open_ledger(tmp_path)
+        recovery = Recovery(ledger, api, api.estimate, IMPATIENT)
+        recorder = Recorder(ledger, api.estimate, Restoration(ledger, api, api.estimate, IMPATIENT, recovery))
+        [first] = await ledger.record([(job, 1)])
+        assert (following := await recorder.record_next(first, job))
+        assert (following.number, await recorder.record_next(first, job)) == (2, None)
+        await ledger.close()
+
+
 async def test_a_list_without_our_ids_shows_them_by_its_echo(tmp_path: Path) -> None:
     async with open_desk(tmp_path, honours_ids=False) as (desk, simulator):
         write_jobs(desk, "a")
@@ -388,6 +401,18 @@ async def test_a_ledger_that_is_lost_with_the_folder_put_back_is_asked_for_as_ev
 
 
 # Copies and moves
+
+
+async def test_a_backup_from_before_anything_was_sent_is_noticed_in_another_place_too(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, honours_ids=False) as (desk, simulator):
+        write_scenes(desk, a="A sea")
+        assert await desk.run_here(budget=Money(1)) == 6
+        shutil.copytree(desk.folder / "batch.out", desk.folder / "disk" / "batch.out")
+        assert await run(desk) == 0
+        shutil.rmtree(desk.folder / "batch.out")
+        folder = desk.folder / "disk" / "batch.out"
+        assert await desk.run_here(folder=folder, is_moved=True, quiet_window_seconds=0.1) == 0
+        assert (len(list_charged(simulator)), len(list(folder.rglob("*.mp4")))) == (1, 1)
 
 
 async def test_a_copied_folder_is_refused_and_the_first_goes_on(desk: Desk, simulator: Simulator) -> None:
