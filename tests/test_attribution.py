@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 import pytest
 from recorded import make_job
 
-from hedra_batch.api.protocol import Phase, Reading
 from hedra_batch.job import Job
-from hedra_batch.ledger.records import Purchase
+from hedra_batch.ledger.records import Echo, Purchase
 from hedra_batch.run.attribution import NUMBERS_AHEAD, TRIES_LIMIT, Attribution, Wishes
 
 OTHERS = frozenset({"another", "and one more"})
@@ -32,19 +31,15 @@ def make_key(job: Job, bought_as: str, number: int = 1) -> str:
 def attribute(
     jobs: Iterable[Job],
     keys: Iterable[str],
-    readings: Mapping[str, Reading],
+    echoes: Mapping[str, Echo],
     ids: Iterable[str] = (),
     tries_limit: int = TRIES_LIMIT,
 ) -> list[tuple[str, int, str]]:
     """Return under which id, as which number, and with which prompt each was bought."""
     tried = Attribution(keys, list_wishes, derive_key, tries_limit)
     found = [shown for job in jobs for shown in tried.look_at(job, None)]
-    found += tried.search(readings, ids)
+    found += tried.search(echoes, ids)
     return [(one.job.id, one.purchase.number, str(one.job.inputs.values["prompt"])) for one in found]
-
-
-def echo(key: str, name: str | None, prompt: str | None) -> dict[str, Reading]:
-    return {key: Reading(key, Phase.COMPLETE, name=name, prompt=prompt)}
 
 
 def test_what_a_job_has_under_its_own_id_is_found_first_the_oldest_first() -> None:
@@ -57,8 +52,8 @@ def test_what_a_job_has_under_its_own_id_is_found_first_the_oldest_first() -> No
 def test_a_renamed_job_is_found_by_the_name_that_the_server_has_or_the_ledger(ids: tuple[str, ...]) -> None:
     jobs = [make_job("new", "A sea"), make_job("lake", "A lake")]
     key = make_key(jobs[0], "old", 2)
-    readings = {} if ids else echo(key, "old", "A sea")
-    assert attribute(jobs, [key, *OTHERS], readings, ids) == [("old", 2, "A sea")]
+    echoes = {} if ids else {key: Echo("old", "A sea")}
+    assert attribute(jobs, [key, *OTHERS], echoes, ids) == [("old", 2, "A sea")]
 
 
 def test_swapped_jobs_are_found_under_the_ids_of_each_other() -> None:
@@ -70,7 +65,7 @@ def test_swapped_jobs_are_found_under_the_ids_of_each_other() -> None:
 def test_what_bears_a_name_and_another_prompt_is_somebody_elses() -> None:
     job = make_job("new", "A sea")
     key = make_key(job, "old")
-    assert attribute([job], [key], echo(key, "old", "A lake"), ["old"]) == []
+    assert attribute([job], [key], {key: Echo("old", "A lake")}, ["old"]) == []
 
 
 def test_a_name_is_tried_however_many_jobs_there_are_and_ids_within_a_limit_that_is_told(
@@ -79,12 +74,12 @@ def test_a_name_is_tried_however_many_jobs_there_are_and_ids_within_a_limit_that
     jobs = [make_job(f"new-{number}", f"Scene {number}") for number in range(20)]
     named, unnamed = make_key(jobs[19], "old"), make_key(jobs[18], "older")
     with caplog.at_level(logging.WARNING):
-        found = attribute(jobs, [named, unnamed], echo(named, "old", "Scene 19"), ["older"], tries_limit=10)
+        found = attribute(jobs, [named, unnamed], {named: Echo("old", "Scene 19")}, ["older"], tries_limit=10)
     assert (found, "more than can be held against all jobs" in caplog.text) == ([("old", 1, "Scene 19")], True)
 
 
 def test_nothing_is_said_where_the_server_names_all(caplog: pytest.LogCaptureFixture) -> None:
     jobs = [make_job(f"new-{number}", f"Scene {number}") for number in range(20)]
     with caplog.at_level(logging.DEBUG):
-        assert attribute(jobs, ["another"], echo("another", "else", "Scene 1"), map(str, range(10_000))) == []
+        assert attribute(jobs, ["another"], {"another": Echo("else", "Scene 1")}, map(str, range(10_000))) == []
     assert caplog.text == ""

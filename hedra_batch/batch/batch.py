@@ -213,8 +213,7 @@ class Batch:
 
     async def _look_for_restored(self, rules: Rules) -> None:
         """Look for what a ledger that was put back does not know, before it is said what is to be bought."""
-        restore = self.session.ledger.restore
-        if restore and not restore.is_settled and self._request.settlement is None:
+        if self.session.ledger.restore and self._request.settlement is None:
             everything = make_selection(self.manifest.jobs, PlanRequest(), rules)
             await (await self._connect()).look_for_restored(everything)
 

@@ -26,6 +26,7 @@ from hedra_batch.ledger.identity import Binding, Identity
 from hedra_batch.ledger.opening import open_pair
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import (
+    Echo,
     Loss,
     Purchase,
     Reassignment,
@@ -136,12 +137,12 @@ class Ledger:
         self.last_sent_at = tables.reader().read_last_sent_at()
         attempts.settle_interrupted(tables, self._clock)
 
-    async def note_shown(self, keys: Iterable[str], *, is_settled: bool) -> None:
+    async def note_shown(self, shown: Mapping[str, Echo], *, is_settled: bool) -> None:
         """Write down what the server shows of the time that a restored ledger does not have, for all later runs."""
 
         def operation(tables: Tables) -> None:
             if self.restore:
-                self.restore = restores.note_shown(tables, self.restore, keys, is_settled=is_settled)
+                self.restore = restores.note_shown(tables, self.restore, shown, is_settled=is_settled)
 
         await self._backend.transact(operation)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ RESULT_COLUMNS = (
 JobIdentity = tuple[str, str]
 
 _STATES = {state.value: state for state in State}
-_FIELDS = tuple(field.name for field in fields(Attempt))
+_FIELDS = tuple(one.name for one in fields(Attempt))
 _PLACES = {name: place for place, name in enumerate(_FIELDS)}
 _ESTIMATED, _CHARGED = _PLACES["estimated"], _PLACES["charged"]
 _read_fields = attrgetter(*_FIELDS)
@@ -51,6 +51,13 @@ class Loss:
     mark: str
 
 
+class Echo(NamedTuple):
+    """What the server says of a request that it shows: what the job was called, and its prompt. Either may be empty."""
+
+    name: str = ""
+    prompt: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Restore:
     """The folder was put back or moved, and may be older than what was bought: the server is asked for the rest."""
@@ -60,18 +67,17 @@ class Restore:
     #: The last entry of the ledger before; None where it had none.
     since: str | None
     #: What the server showed of that time, by its keys, and no row had.
-    shown: frozenset[str] = frozenset()
+    shown: Mapping[str, Echo] = field(default_factory=dict)
     #: Whether all of it was read after nothing could arrive any more.
     is_settled: bool = False
 
     @classmethod
     def read(cls, text: str) -> Restore:
         content = json.loads(text)
-        return cls(**content | {"shown": frozenset(content["shown"])})
+        return cls(**content | {"shown": {key: Echo(*echo) for key, echo in content["shown"].items()}})
 
     def write(self) -> str:
-        content = {"mark": self.mark, "since": self.since, "shown": sorted(self.shown), "is_settled": self.is_settled}
-        return _write_json(content)
+        return _write_json({name: getattr(self, name) for name in ("mark", "since", "shown", "is_settled")})
 
 
 class LatestAttempt(NamedTuple):

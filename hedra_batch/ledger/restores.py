@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hedra_batch.clock import Clock
 from hedra_batch.ledger import attempts
 from hedra_batch.ledger.backend import Tables, put
 from hedra_batch.ledger.identity import Identity
-from hedra_batch.ledger.records import Loss, Restore
+from hedra_batch.ledger.records import Echo, Loss, Restore
 
 
 def begin(tables: Tables, identity: Identity, loss: Loss | None, clock: Clock, *, is_new: bool) -> Restore | None:
@@ -25,14 +25,14 @@ def begin(tables: Tables, identity: Identity, loss: Loss | None, clock: Clock, *
     if known and not known.is_settled:
         since = min(since, known.since) if since and known.since else None
     attempts.restart_windows(tables, mark)
-    return _write(tables, Restore(mark, since, known.shown if known else frozenset()))
+    return _write(tables, Restore(mark, since, known.shown if known else {}))
 
 
-def note_shown(tables: Tables, restore: Restore, keys: Iterable[str], *, is_settled: bool) -> Restore:
+def note_shown(tables: Tables, restore: Restore, shown: Mapping[str, Echo], *, is_settled: bool) -> Restore:
     """Write down what the server shows of that time and no attempt has, for all later runs."""
-    shown = set(keys)
-    unknown = shown - tables.reader().find_requests(sorted(shown))
-    return _write(tables, replace(restore, shown=restore.shown | unknown, is_settled=is_settled))
+    known = tables.reader().find_requests(sorted(shown))
+    unknown = {key: echo for key, echo in shown.items() if key not in known}
+    return _write(tables, replace(restore, shown={**restore.shown, **unknown}, is_settled=is_settled))
 
 
 def _write(tables: Tables, restore: Restore) -> Restore:

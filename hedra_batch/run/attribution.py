@@ -12,10 +12,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from hedra_batch.api.protocol import Reading
 from hedra_batch.inputs import FieldValues
 from hedra_batch.job import Job
-from hedra_batch.ledger.records import LatestAttempt, Purchase
+from hedra_batch.ledger.records import Echo, LatestAttempt, Purchase
 from hedra_batch.planning.plan import is_paid_for
 
 logger = logging.getLogger(__name__)
@@ -69,10 +68,10 @@ class Attribution:
         if not found and not is_paid_for(job, latest):
             self._seekers.setdefault(job.inputs.digest, job)
 
-    def search(self, readings: Mapping[str, Reading], ids: Iterable[str]) -> Iterator[Shown]:
+    def search(self, echoes: Mapping[str, Echo], ids: Iterable[str]) -> Iterator[Shown]:
         """Yield what was bought for the others under other ids: as the server names them, else all that are known."""
-        named = {key for key in self._keys if key in readings and readings[key].name}
-        yield from self._search_named(readings[key] for key in sorted(named))
+        named = {key for key in self._keys if key in echoes and echoes[key].name}
+        yield from self._search_named(echoes[key] for key in sorted(named))
         self._keys -= named
         names = dict.fromkeys([*self._ids, *ids])
         tries = itertools.product(range(1, NUMBERS_AHEAD + 1), names, list(self._seekers.values()))
@@ -86,13 +85,13 @@ class Attribution:
                 "the time that is not known may be bought again; press Ctrl-C if that may be so."
             )
 
-    def _search_named(self, readings: Iterable[Reading]) -> Iterator[Shown]:
+    def _search_named(self, echoes: Iterable[Echo]) -> Iterator[Shown]:
         by_prompt = defaultdict[str, list[Job]](list)
         for job in self._seekers.values():
             by_prompt[str(job.inputs.values["prompt"])].append(job)
-        for reading in readings:
-            tries = itertools.product(range(1, NUMBERS_AHEAD + 1), by_prompt.get(reading.prompt or "", ()))
-            found = (shown for number, job in tries for shown in self._try(job, reading.name or "", number))
+        for echo in echoes:
+            tries = itertools.product(range(1, NUMBERS_AHEAD + 1), by_prompt.get(echo.prompt, ()))
+            found = (shown for number, job in tries for shown in self._try(job, echo.name, number))
             yield from itertools.islice(found, 1)
 
     def _try(self, job: Job, bought_as: str, number: int) -> Iterator[Shown]:

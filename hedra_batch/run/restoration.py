@@ -18,8 +18,8 @@ from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.backend import TakenError
 from hedra_batch.ledger.ledger import Estimate, Ledger
-from hedra_batch.ledger.records import LatestAttempt, Purchase
-from hedra_batch.planning.plan import PlannedJob
+from hedra_batch.ledger.records import Echo, LatestAttempt, Purchase
+from hedra_batch.planning.plan import PlannedJob, is_paid_for
 from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
 from hedra_batch.run.attribution import NUMBERS_AHEAD, Attribution, Shown
@@ -59,9 +59,15 @@ class Restoration:
         await self._recovery.recover(selection, progress)
 
     async def look(self, wanted: Selection) -> None:
-        """Look for what was bought since, and give it its rows, so that a plan knows of it. Nothing is waited for."""
+        """Look for what was bought since, and give it its rows, so that a plan knows of it. Nothing is waited for.
+
+        Once all is read, what was shown and had no job is held against the jobs of each later run.
+        """
         self._wanted = wanted
-        if not self._is_open or not self._ledger.restore:
+        if self._ledger.restore is None:
+            return
+        if not self._is_open:
+            await self._give_rows()
             return
         if self._count_window() <= 0:
             await self._settle()
@@ -96,13 +102,15 @@ class Restoration:
             return None
         if not self._ledger.restore.is_settled and not await self._ask(job, number):
             return None
-        return max(self._list_shown(job, number), default=number)
+        # Each of those that no job asks for has used a number of the id that it was bought under.
+        used = sum(echo.name == job.id for echo in (await self._find_unexplained()).values())
+        return max(self._list_shown(job, number), default=number + used)
 
     async def _settle(self) -> set[str]:
         found = await self._look_once()
         self._is_over = True
         if self._is_listed:
-            await self._ledger.note_shown((), is_settled=True)
+            await self._ledger.note_shown({}, is_settled=True)
         return found
 
     async def _has_row(self, job: Job, number: int) -> bool:
@@ -122,7 +130,12 @@ class Restoration:
         except (JobError, UnfinishedError) as error:
             self._is_listed = False
             logger.warning("%s Each job is asked for by itself.", error)
-        await self._ledger.note_shown(self._readings, is_settled=False)
+        echoes = {key: Echo(reading.name or "", reading.prompt or "") for key, reading in self._readings.items()}
+        await self._ledger.note_shown(echoes, is_settled=False)
+        return await self._give_rows()
+
+    async def _give_rows(self) -> set[str]:
+        """Give rows to what was shown of the manifest; returns the digests of those."""
         found = await self._attribute(self._wanted) if self._wanted else []
         for shown, is_last in _mark_last(found):
             await self._record(shown, is_last=is_last)
@@ -130,26 +143,29 @@ class Restoration:
 
     async def _attribute(self, wanted: Selection) -> list[Shown]:
         """Find out what the keys were made for that no row has."""
-        if not self._is_listed and not self._ledger.loss:
+        if self._is_open and not self._is_listed and not self._ledger.loss:
             async for page in page_through(wanted, self._ledger):
                 await asyncio.gather(*(self._ask_for(planned) for planned in page))
-        keys = await self._find_unexplained()
-        attribution = Attribution(keys, self._recovery.list_wishes, self._ledger.derive_purchase_key)
+        echoes = await self._find_unexplained()
+        if not echoes:
+            return []
+        attribution = Attribution(echoes, self._recovery.list_wishes, self._ledger.derive_purchase_key)
         found: list[Shown] = []
         edition = ""
         async for page in page_through(wanted, self._ledger):
             for planned in page:
-                if planned.job:
+                if planned.job and (self._is_open or not is_paid_for(planned.job, planned.latest)):
                     edition = planned.job.edition
                     found += attribution.look_at(planned.job, planned.latest)
         found += await self._ledger.look(
-            lambda reader: list(attribution.search(self._readings, sorted(reader.read_ids(edition))))
+            lambda reader: list(attribution.search(echoes, sorted(reader.read_ids(edition))))
         )
         return found
 
-    async def _find_unexplained(self) -> frozenset[str]:
-        shown = self._ledger.restore.shown if self._ledger.restore else frozenset[str]()
-        return shown - await self._ledger.look(lambda reader: reader.find_requests(sorted(shown)))
+    async def _find_unexplained(self) -> dict[str, Echo]:
+        shown = self._ledger.restore.shown if self._ledger.restore else {}
+        known = await self._ledger.look(lambda reader: reader.find_requests(sorted(shown)))
+        return {key: echo for key, echo in shown.items() if key not in known}
 
     async def _ask_for(self, planned: PlannedJob) -> None:
         """Ask for one job where there is no list."""
@@ -164,7 +180,7 @@ class Restoration:
                 key = self._ledger.derive_lost_key(job, number)
                 if not await self._api.find(SentRequest(key, None, Deduplication.PROVEN)):
                     break
-                await self._ledger.note_shown([key], is_settled=False)
+                await self._ledger.note_shown({key: Echo()}, is_settled=False)
         except (JobError, UnfinishedError) as error:
             warn_untold(job, error)
             return False

@@ -77,7 +77,9 @@ class Run:
 
         Raises StopRunError and UserError where key or address are not right.
         """
-        await self.billing.ask_models()
+        restore = self._ledger.restore
+        if restore and not restore.is_settled:
+            await self.billing.ask_models()
         await self._restoration.look(wanted)
 
     async def close_submitting(self, reason: HedraBatchError) -> None:
