@@ -93,10 +93,72 @@ async def test_other_work_beside_it_is_not_spoken_of(desk: Desk, simulator: Simu
     assert (finished.code, "already in" in finished.err, len(list_charged(simulator))) == (0, False, 5)
 
 
-async def test_another_edition_is_other_work(desk: Desk, simulator: Simulator) -> None:
+async def test_another_edition_of_another_manifest_is_other_work(desk: Desk, simulator: Simulator) -> None:
+    await begin(desk)
+    desk.write_manifest(FOUR, name="other.yaml")
+    assert ((await desk.call("run", "other.yaml", "--edition", "june")).code, len(list_charged(simulator))) == (0, 8)
+
+
+async def test_a_renamed_manifest_is_known_by_its_file_whatever_it_asks_for_now(
+    desk: Desk, simulator: Simulator
+) -> None:
     await begin(desk)
     (desk.folder / "batch.yaml").rename(desk.folder / "other.yaml")
-    assert ((await desk.call("run", "other.yaml", "--edition", "june")).code, len(list_charged(simulator))) == (0, 8)
+    refused = await desk.call("run", "other.yaml", "--edition", "june")
+    assert (refused.code, len(list_charged(simulator))) == (78, 4)
+    assert "other.yaml was run before, into " in refused.err
+    assert "To go on there, write 'name: \"batch\"' into the manifest, since that was its name." in refused.err
+    elsewhere = await desk.call("run", "other.yaml", "--edition", "june", "--folder", "new")
+    assert f"To go on there, add --folder {desk.folder / 'batch.out'}." in elsewhere.err
+    assert (await desk.call("run", "other.yaml", "--edition", "june", "--new-folder")).code == 0
+
+
+async def test_a_model_that_is_spelled_otherwise_is_the_same_beside_it_too(desk: Desk, simulator: Simulator) -> None:
+    await begin(desk, f"defaults: {{model: fal/grok-video-t2v}}\n{FOUR}")
+    desk.write_manifest(f"defaults: {{model: Grok Video T2V}}\n{FOUR}", name="other.yaml")
+    assert ((await desk.call("run", "other.yaml")).code, len(list_charged(simulator))) == (78, 4)
+
+
+async def test_what_is_there_under_other_ids_is_told_in_a_line(desk: Desk, simulator: Simulator) -> None:
+    await begin(desk)
+    desk.write_manifest("jobs:\n  - {id: x, prompt: Scene a}\n  - {id: y, prompt: Else}", name="other.yaml")
+    finished = await desk.call("run", "other.yaml")
+    assert (finished.code, len(list_charged(simulator))) == (0, 6)
+    assert finished.err.count("1 of 2 videos that are asked for are already, under other ids, in") == 1
+
+
+async def test_the_folder_itself_is_named_before_its_copies(desk: Desk) -> None:
+    await begin(desk)
+    for name in ("abk", "zbk"):
+        shutil.copytree(desk.folder / "batch.out", desk.folder / name)
+    desk.write_manifest(FOUR, name="other.yaml")
+    refused = await desk.call("run", "other.yaml")
+    assert (refused.code, f"are already in {desk.folder / 'batch.out'}. Nothing was sent." in refused.err) == (78, True)
+
+
+async def test_where_only_the_ledger_is_gone_the_folder_is_not_said_to_be(desk: Desk, simulator: Simulator) -> None:
+    await begin(desk)
+    for path in desk.folder.glob("batch.out/ledger.sqlite3*"):
+        path.unlink()
+    (desk.folder / "batch.yaml").rename(desk.folder / "other.yaml")
+    refused = await desk.call("run", "other.yaml")
+    assert (refused.code, "batch.out, whose ledger.sqlite3 is gone: a run into it asks" in refused.err) == (78, True)
+    desk.write_manifest(f"name: batch\n{FOUR}", name="other.yaml")
+    line = ("run", "other.yaml", "--quiet-window", "100ms")
+    assert ((await desk.call(*line)).code, len(list_charged(simulator))) == (0, 4)
+
+
+async def test_a_backup_from_before_the_first_purchase_is_gone_on_with_under_another_name(
+    desk: Desk, simulator: Simulator
+) -> None:
+    desk.write_manifest(FOUR)
+    assert (await desk.call("run", "batch.yaml", "--plan", "22222222")).code == 78
+    shutil.copytree(desk.folder / "batch.out", desk.folder / "backup")
+    assert (await desk.call("run", "batch.yaml")).code == 0
+    shutil.rmtree(desk.folder / "batch.out")
+    (desk.folder / "backup").rename(desk.folder / "renamed")
+    line = ("run", "batch.yaml", "--quiet-window", "100ms", "--folder", "renamed", "--moved")
+    assert ((await desk.call(*line)).code, len(list_charged(simulator))) == (0, 4)
 
 
 async def test_what_failed_is_not_paid_work(desk: Desk, simulator: Simulator) -> None:
@@ -112,6 +174,15 @@ async def test_another_account_is_told_and_not_refused(desk: Desk, simulator: Si
     (desk.folder / "batch.yaml").rename(desk.folder / "other.yaml")
     finished = await desk.call("run", "other.yaml", HEDRA_API_KEY="the-key-of-somebody-else")
     assert (finished.code, "(under another API key)" in finished.err, len(list_charged(simulator))) == (0, True, 8)
+
+
+async def test_a_key_that_is_said_to_be_of_the_same_account_is_so_beside_it_too(
+    desk: Desk, simulator: Simulator
+) -> None:
+    await begin(desk)
+    desk.write_manifest(FOUR, name="other.yaml")
+    refused = await desk.call("run", "other.yaml", "--same-account", HEDRA_API_KEY="the-new-key")
+    assert (refused.code, len(list_charged(simulator))) == (78, 4)
 
 
 async def test_a_retry_that_finds_nothing_begins_no_folder_for_the_next_run(desk: Desk, simulator: Simulator) -> None:

@@ -242,6 +242,35 @@ async def test_jobs_that_were_bought_and_swapped_since_are_found_under_the_ids_o
         assert {row["id"]: row["prompt"] for row in read_results(desk)} == {"a": "A lake", "b": "A storm", "c": "A sea"}
 
 
+async def test_what_comes_back_only_later_under_another_name_is_found_then(desk: Desk, simulator: Simulator) -> None:
+    write_scenes(desk, a="A sea")
+    await run(desk)
+    back_up(desk)
+    write_scenes(desk, a="A sea", c="A lake")
+    await run(desk)
+    put_back(desk)
+    write_scenes(desk, a="A sea", new="A storm")
+    assert await run(desk, window_seconds=0.1) == 0
+    write_scenes(desk, a="A sea", new="A storm", cc="A lake")
+    before = len(simulator.requests)
+    assert (await run(desk), len(list_charged(simulator))) == (0, 3)
+    assert [line for line in list_asked(simulator, before) if line.startswith("POST")] == []
+
+
+async def test_a_number_that_was_used_in_the_lost_time_is_not_used_again(desk: Desk, simulator: Simulator) -> None:
+    write_scenes(desk, b="A wild sea")
+    await run(desk)
+    back_up(desk)
+    write_scenes(desk, b="A mild sea")
+    await desk.run_here(rebuys_changed=True)
+    put_back(desk)
+    write_scenes(desk, b="A red sea")
+    await desk.run_here(rebuys_changed=True, quiet_window_seconds=0.1)
+    write_scenes(desk, b="A mild sea")
+    assert (await desk.run_here(rebuys_changed=True), len(list_charged(simulator))) == (0, 3)
+    assert [row["prompt"] for row in read_results(desk)] == ["A mild sea"]
+
+
 async def test_a_renamed_one_that_arrives_late_is_not_bought_beside_it(tmp_path: Path) -> None:
     async with open_desk(tmp_path, arrival_delay_seconds=600.0) as (desk, simulator):
         write_scenes(desk, a="A sea")
@@ -374,6 +403,16 @@ async def test_every_file_that_was_put_back_in_place_is_noticed_by_what_is_remem
     finished = await desk.call(*line)
     assert (finished.code, "was put back from a backup, or moved" in finished.err) == (0, True)
     assert len(list_charged(simulator)) == 2
+
+
+async def test_plan_says_that_the_server_is_asked_first(desk: Desk) -> None:
+    write_scenes(desk, a="A sea")
+    await run(desk)
+    back_up(desk)
+    assert "put back from a backup" not in (await desk.call("plan", "batch.yaml")).err
+    put_back(desk)
+    planned = await desk.call("plan", "batch.yaml")
+    assert "put back from a backup, or moved. A run asks the server first what was bought.\n" in planned.err
 
 
 async def test_half_a_restore_is_refused(desk: Desk, simulator: Simulator) -> None:

@@ -52,7 +52,12 @@ class RememberedBatch:
         if self.manifest == str(path.absolute()) or self.manifest_target == os.path.realpath(path):
             return True
         # Where the first file still stands, a number that is the same was given to another one since.
-        return self.manifest_file == name_file(path) and not os.path.lexists(self.manifest_target)
+        return self.manifest_file == name_file(path) and self.was_renamed
+
+    @property
+    def was_renamed(self) -> bool:
+        """Tell whether its manifest is no longer where it was."""
+        return not os.path.lexists(self.manifest_target)
 
     @property
     def is_there(self) -> bool:

@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from hedra_batch.batch.matching import matches
@@ -15,13 +16,17 @@ from hedra_batch.batch.request import PlanRequest
 from hedra_batch.batch.workspace import Beginning, Workspace
 from hedra_batch.errors import ConfigurationError, HedraBatchError
 from hedra_batch.folder import RunFolder
+from hedra_batch.inputs import Spellings
 from hedra_batch.job import Job
 from hedra_batch.ledger.identity import Identity, fingerprint
 from hedra_batch.ledger.opening import open_reader
 from hedra_batch.ledger.reading import LedgerReader
+from hedra_batch.manifest.jobs import Jobs
 from hedra_batch.planning.plan import is_paid_for
+from hedra_batch.planning.recognition import PAGE_JOBS
 from hedra_batch.planning.selection import pair
 from hedra_batch.sanitize import to_yaml
+from hedra_batch.state import PAID
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +43,19 @@ class Neighbour:
     #: Jobs that are asked for, and those of them that it holds.
     asked: int
     equal: int
+    #: Those that it holds under other ids, where it holds none under theirs.
+    alike: int = 0
+    #: Whether it is where it was last used, and no copy of another one.
+    is_at_home: bool = True
+    #: Whether it holds any paid work.
+    is_paid: bool = True
 
     @property
     def is_half(self) -> bool:
         return self.equal > 0 and 2 * self.equal >= self.asked
 
 
-async def check_beginning(workspace: Workspace, jobs: Iterable[Job], request: PlanRequest) -> Neighbour | None:
+async def check_beginning(workspace: Workspace, jobs: Jobs, request: PlanRequest) -> Neighbour | None:
     """Refuse to begin a folder where another one holds what would be bought, or must be there and is not.
 
     A folder is begun once something was ready to be sent from it. Returns one that holds some of what is asked for,
@@ -56,29 +67,41 @@ async def check_beginning(workspace: Workspace, jobs: Iterable[Job], request: Pl
             "it is on a disk that is not mounted, mount it. To begin, run the same line once without "
             "--existing-folder."
         )
-    if workspace.beginning is not Beginning.CAREFUL or workspace.start_api or _is_begun(workspace.folder):
+    if workspace.beginning is not Beginning.CAREFUL or workspace.start_api:
         return None
     remembered = [batch for batch in list_batches(workspace.state_folder) if batch.is_at(workspace.base_url)]
+    if _is_begun(workspace.folder, remembered):
+        return None
     places = [*_list_beside(workspace), *(Path(batch.folder) for batch in remembered)]
     neighbours = list(_compare(workspace, _unique(workspace, places), jobs, request))
     _require_unlike(workspace, neighbours)
-    known = {neighbour.batch_uuid for neighbour in neighbours}
-    _require_found(workspace, [batch for batch in remembered if batch.batch_uuid not in known])
-    others = [one for one in neighbours if one.equal and (one.is_same_account or one.is_half)]
-    return max(others, key=lambda one: one.equal, default=None)
+    # Where this account has paid for nothing, or a manifest has its old name, what was compared is all that counts.
+    settled = {one.batch_uuid for one in neighbours if not (one.is_paid and one.is_same_account)}
+    settled |= {batch.batch_uuid for batch in remembered if batch.is_there and not batch.was_renamed}
+    _require_found(workspace, [batch for batch in remembered if batch.batch_uuid not in settled])
+    others = [one for one in neighbours if one.is_half or (one.is_same_account and (one.equal or one.alike))]
+    return max(others, key=_rank, default=None)
 
 
-def _is_begun(folder: RunFolder) -> bool:
+def _rank(neighbour: Neighbour) -> tuple[int, int, bool]:
+    return neighbour.equal, neighbour.alike, neighbour.is_at_home
+
+
+def _is_begun(folder: RunFolder, remembered: Iterable[RememberedBatch]) -> bool:
+    """Tell whether something was ever sent from a folder, or from what it is an older copy of."""
     identity = Identity.load(folder.identity) if folder.is_used else None
-    return bool(identity.highest_attempt) if identity else folder.is_used
+    if identity is None:
+        return folder.is_used
+    return identity.highest_attempt > 0 or any(batch.batch_uuid == identity.batch_uuid for batch in remembered)
 
 
 def describe(neighbour: Neighbour) -> str:
     """Say in a line what another folder holds."""
     account = "" if neighbour.is_same_account else " (under another API key)"
+    ids = "" if neighbour.equal else ", under other ids,"
     return (
-        f"{neighbour.equal} of {neighbour.asked} videos that are asked for are already in {neighbour.folder.path}"
-        f"{account}. This run begins a new folder, where they are bought again."
+        f"{neighbour.equal or neighbour.alike} of {neighbour.asked} videos that are asked for are already{ids} in "
+        f"{neighbour.folder.path}{account}. This run begins a new folder, where they are bought again."
     )
 
 
@@ -87,17 +110,25 @@ def _require_found(workspace: Workspace, remembered: Sequence[RememberedBatch]) 
     manifest = workspace.manifest_file
     if manifest is None:
         return
-    lost = [batch for batch in remembered if batch.is_of_manifest(manifest) and not batch.is_there]
-    if not lost:
-        return
-    folder, name = lost[0].folder, lost[0].name
-    naming = (
-        f" Write 'name: {to_yaml(name)}' into the manifest, since that was its name." if name != workspace.name else ""
-    )
-    raise ConfigurationError(
-        f"{manifest} was run before, into {folder}, which is not there now. Nothing was sent: in a new folder "
-        "everything is bought again. If it is on a disk that is not mounted, mount it, and run the same line again. If "
-        f"it was moved, add --folder and its new place.{naming} To buy everything anew, add --new-folder."
+    for batch in remembered:
+        if batch.is_of_manifest(manifest):
+            raise ConfigurationError(_describe_found(workspace, manifest, batch))
+
+
+def _describe_found(workspace: Workspace, manifest: Path, batch: RememberedBatch) -> str:
+    """Say where a manifest was run before, and what leads there."""
+    naming = f"write 'name: {to_yaml(batch.name)}' into the manifest, since that was its name"
+    there = f"add --folder {shlex.quote(batch.folder)}" if workspace.is_folder_named else naming
+    anew = "To buy everything anew, add --new-folder."
+    sent = "Nothing was sent: in a new folder everything is bought again."
+    if RunFolder(Path(batch.folder)).is_used:
+        gone = "" if batch.is_there else ", whose ledger.sqlite3 is gone: a run into it asks the server what was bought"
+        return f"{manifest} was run before, into {batch.folder}{gone}. {sent} To go on there, {there}. {anew}"
+    renamed = f" {naming[0].upper()}{naming[1:]}." if batch.name != workspace.name else ""
+    return (
+        f"{manifest} was run before, into {batch.folder}, which is not there now. {sent} If it is on a disk that is "
+        "not mounted, mount it, and run the same line again. If it was moved, add --folder and its new place."
+        f"{renamed} {anew}"
     )
 
 
@@ -106,7 +137,7 @@ def _require_unlike(workspace: Workspace, neighbours: Sequence[Neighbour]) -> No
     alike = [one for one in neighbours if one.is_same_account and one.is_half]
     if not alike:
         return
-    most = max(alike, key=lambda one: one.equal)
+    most = max(alike, key=_rank)
     raise ConfigurationError(
         f"This run would begin a new folder, {workspace.folder.path}, but {most.equal} of {most.asked} videos that are "
         f"asked for are already in {most.folder.path}. Nothing was sent. To go on there, {_name_way(workspace, most)}. "
@@ -156,7 +187,7 @@ def _unique(workspace: Workspace, places: Iterable[Path]) -> Iterator[RunFolder]
 
 
 def _compare(
-    workspace: Workspace, folders: Iterable[RunFolder], jobs: Iterable[Job], request: PlanRequest
+    workspace: Workspace, folders: Iterable[RunFolder], jobs: Jobs, request: PlanRequest
 ) -> Iterator[Neighbour]:
     for folder in folders:
         try:
@@ -164,13 +195,19 @@ def _compare(
             if identity is None or not identity.highest_attempt or identity.base_url != workspace.base_url:
                 continue
             with open_reader(folder.ledger) as reader:
-                asked, equal = _count(jobs, request, reader) if reader else (0, 0)
+                spelled = jobs.with_spellings(Spellings(reader.read_models() if reader else {}))
+                asked, equal = _count(spelled, request, reader) if reader else (0, 0)
+                alike = _count_alike(spelled, reader) if reader and not equal else 0
+                is_paid = reader is not None and reader.has_any(PAID)
         except (HedraBatchError, OSError) as error:
             logger.debug("%s is not looked into: %s", folder.path, error)
             continue
         is_same = identity.key_fingerprint == fingerprint(identity.key_salt, workspace.api_key)
+        is_same = is_same or workspace.same_account
+        is_at_home = identity.path == os.path.realpath(folder.path)
         if asked:
-            yield Neighbour(folder, identity.batch_uuid, identity.manifest, is_same, asked, equal)
+            sums = (asked, equal, alike)
+            yield Neighbour(folder, identity.batch_uuid, identity.manifest, is_same, *sums, is_at_home, is_paid)
 
 
 def _count(jobs: Iterable[Job], request: PlanRequest, reader: LedgerReader) -> tuple[int, int]:
@@ -183,6 +220,17 @@ def _count(jobs: Iterable[Job], request: PlanRequest, reader: LedgerReader) -> t
             sums[1] += is_paid_for(job, latest)
     asked, equal = max(selected, everything, key=lambda sums: sums[1] / max(sums[0], 1))
     return asked, equal
+
+
+def _count_alike(jobs: Jobs, reader: LedgerReader) -> int:
+    """Count what is asked for and is held in the same edition, whatever it is called there."""
+    remaining, count = iter(jobs), 0
+    while page := [job.sent_digests for job in islice(remaining, PAGE_JOBS)]:
+        asked = frozenset[str]().union(*page)
+        found = reader.find_paid(jobs.edition, sorted(asked))
+        held = {digest for paid in found for digest in (paid.digest, paid.sent_digest)}
+        count += sum(bool(digests & held) for digests in page)
+    return count
 
 
 def _is_same(one: Path, another: Path) -> bool:

@@ -74,6 +74,8 @@ def plan(tells_by_code: bool, **flags: Any) -> int:
     with pointing_to_what_there_is(options), open_reader(folder.ledger) as reader:
         budgets = apply_budget(manifest.budgets, options)
         preview = Preview(manifest, options.request, reader, budgets, market)
+        if _is_put_back(folder):
+            say("This run folder was put back from a backup, or moved. A run asks the server first what was bought.")
         failures: dict[Advice, Failures] = {}
         sys.stdout.writelines(_write_jobs(preview, failures, manifest.jobs.edition))
         sys.stdout.flush()
@@ -101,6 +103,14 @@ def _ask_market(options: RunOptions) -> tuple[Market | None, str]:
     except HedraBatchError as error:
         hint = " --offline asks nothing." if not isinstance(error, ConfigurationError) else ""
         return None, f"No prices: {' '.join(str(error).split())}{hint}"
+
+
+def _is_put_back(folder: RunFolder) -> bool:
+    from hedra_batch.ledger.identity import Identity
+    from hedra_batch.ledger.opening import may_be_older
+
+    identity = Identity.load(folder.identity)
+    return identity is not None and folder.ledger.exists() and may_be_older(folder.ledger, identity)
 
 
 def _find_code(preview: Preview) -> int:

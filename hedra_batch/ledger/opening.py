@@ -13,7 +13,7 @@ from hedra_batch.ledger.records import Loss
 from hedra_batch.ledger.sqlite.opening import open_backend
 from hedra_batch.ledger.sqlite.queries import open_reader
 
-__all__ = ["check_pair", "open_pair", "open_reader"]
+__all__ = ["check_pair", "may_be_older", "open_pair", "open_reader"]
 
 
 def check_pair(path: Path, identity: Identity | None) -> None:
@@ -43,12 +43,12 @@ def open_pair(
         identity = Identity.create(binding, folder, clock.now_text())
         identity.save(identity_path)
     adopted = identity.adopt(binding, folder, same_account=same_account, is_moved=is_moved)
-    may_be_older = path.exists() and _may_be_older(path, identity)
+    is_put_back = path.exists() and may_be_older(path, identity)
     backend, loss = open_backend(path, adopted, clock)
-    return backend, replace(adopted, ledger_inode=str(path.stat().st_ino)), loss, may_be_older
+    return backend, replace(adopted, ledger_inode=str(path.stat().st_ino)), loss, is_put_back
 
 
-def _may_be_older(path: Path, identity: Identity) -> bool:
+def may_be_older(path: Path, identity: Identity) -> bool:
     """Tell whether a backup was put in the place of the folder or of its ledger, or another place holds the folder."""
     is_replaced = identity.ledger_inode not in ("", str(path.stat().st_ino))
     return is_replaced or identity.judge_place(path.parent) is not Arrival.STAYED

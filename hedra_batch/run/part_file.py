@@ -8,6 +8,7 @@ import stat
 import threading
 from collections.abc import Sequence
 from io import BufferedReader, FileIO
+from pathlib import Path
 
 from hedra_batch.durable import hash_file, make_folders, move_aside, open_own, publish, sync
 from hedra_batch.errors import DownloadError
@@ -26,7 +27,7 @@ class PartFile:
     def __init__(self, folder: RunFolder, output: str) -> None:
         self._folder = folder
         self._path = folder.path / output
-        self._part = self._path.with_name(self._path.name + ".part")
+        self._part = name_part(self._path)
         self._file: FileIO | None = None
         #: Whether nothing more is done with it.
         self.is_closed = False
@@ -141,3 +142,8 @@ class PartFile:
             make_folders(self._path.parent, self._folder.path)
             self._file = FileIO(self._part, mode, opener=open_own)
         return self._file
+
+
+def name_part(path: Path) -> Path:
+    """Name the file that has what arrived of another one so far."""
+    return path.with_name(f"{path.name}.part")

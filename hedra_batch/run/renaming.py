@@ -18,6 +18,7 @@ from hedra_batch.folder import RunFolder
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import ClaimedFile, FileMove, Reassignment
+from hedra_batch.run.part_file import name_part
 from hedra_batch.state import State
 
 #: A file on the disk, whatever its names: device and number.
@@ -108,6 +109,8 @@ def _stage(moves: Sequence[FileMove], folder: RunFolder) -> None:
         folder.require_inside(old)
         if not os.path.lexists(staged) and _is_plain(old):
             old.rename(staged)
+        # What had arrived of a video that is not whole yet arrives anew.
+        name_part(old).unlink(missing_ok=True)
     _sync_all(folder.path / move.output for move in moves)
 
 
