@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import itertools
 import json
 import logging
 import random
@@ -17,8 +18,8 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, redirect_stderr
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -226,19 +227,28 @@ class Course:
     async def go(self) -> None:
         async with self.service:
             for _ in range(self.dice.randrange(3, 8)):
-                await self._run(is_killed=self.dice.random() < 0.3)
+                is_killed = self.dice.random() < 0.3
+                await self._run(kill_after=10 ** self.dice.uniform(-1, 2) if is_killed else None)
                 self._judge(is_over=False)
                 if self.dice.random() < 0.4:
-                    shutil.rmtree(self._backup, ignore_errors=True)
-                    shutil.copytree(self._out, self._backup)
+                    self._back_up()
                 event = self.dice.choices(list(self._events), list(self._events.values()))[0]
                 self._let_happen(event)
                 await asyncio.sleep(self.dice.choice([60.0, HOUR_SECONDS, 30 * HOUR_SECONDS]))
             self._faults.clear()
-            for _ in range(CALM_RUNS):
-                await self._run()
-                await asyncio.sleep(HOUR_SECONDS)
-            self._judge(is_over=True)
+            await self._end()
+
+    async def _end(self) -> None:
+        """Run on in calm weather, until all that can be is done."""
+        for _ in range(CALM_RUNS):
+            await self._run()
+            await asyncio.sleep(HOUR_SECONDS)
+        self._judge(is_over=True)
+
+    def _back_up(self) -> None:
+        if self._out.exists():
+            shutil.rmtree(self._backup, ignore_errors=True)
+            shutil.copytree(self._out, self._backup)
 
     def _let_happen(self, event: str) -> None:
         self.story.append(event)
@@ -258,7 +268,7 @@ class Course:
         else:
             self.person.change(event)
 
-    async def _run(self, *, is_killed: bool = False) -> None:
+    async def _run(self, *, kill_after: float | None = None) -> None:
         budget = [f"budget: {self.budget} credits"] if self.budget else []
         heading = ["version: 1", f"quiet_window: {QUIET_WINDOW_SECONDS:g}s", *budget]
         if self._is_incomplete and not self._has_looked:
@@ -266,7 +276,7 @@ class Course:
         self.person.batch.write(self._folder, "\n".join([*heading, "defaults: {duration: 5s, resolution: 540p}"]))
         told = RunOptions(self._folder / "batch.yaml", base_url=self.service.url, is_quiet=True)
         settings = RunSettings(clock=self._clock, shortest_poll_seconds=20.0, longest_poll_seconds=60.0)
-        killing = self._loop.call_later(10 ** self.dice.uniform(-1, 2), self._kill) if is_killed else None
+        killing = self._loop.call_later(kill_after, self._kill) if kill_after is not None else None
         try:
             code = await run_batch(prepare(told, settings, {"HEDRA_API_KEY": API_KEY}))
         except LedgerError as error:
@@ -342,6 +352,45 @@ class Course:
                 yield f"{job.id} asks for {content}, which is paid for, and has {row and (row['state'], row['fields'])}"
 
 
+#: What may happen to two jobs in any order, with when a run is killed; one of them is renamed once beside that.
+STEPS = {
+    "run": None,
+    "killed early": 0.3,
+    "killed late": 20.0,
+    "lose the ledger": None,
+    "back up": None,
+    "restore": None,
+}
+RENAMES = ("rename a job", "swap two jobs")
+ORDER_LENGTH = 4
+
+
+class Order(Course):
+    """Two jobs, one rename, and what happens around it; the budget is what the two cost."""
+
+    async def follow(self, steps: Sequence[str]) -> None:
+        self.person.batch = Batch(begin().jobs[:2], {})
+        self.budget = 2 * PRICE_CREDITS
+        self._faults.clear()
+        async with self.service:
+            for step in steps:
+                if step.startswith(("run", "killed")):
+                    await self._run(kill_after=STEPS[step])
+                    self._judge(is_over=False)
+                elif step == "back up":
+                    self._back_up()
+                else:
+                    self._let_happen(step)
+                await asyncio.sleep(60.0)
+            await self._end()
+
+
+def list_orders() -> Iterator[tuple[str, ...]]:
+    for others in itertools.product(STEPS, repeat=ORDER_LENGTH - 1):
+        for place in range(ORDER_LENGTH):
+            yield from ((*others[:place], rename, *others[place:]) for rename in RENAMES)
+
+
 def read_content(row: sqlite3.Row) -> Content:
     fields = json.loads(row["fields"])
     return fields["prompt"], fields.get("image")
@@ -356,7 +405,8 @@ def describe_loss(evidence: Evidence, charge: BillingRecord, row: sqlite3.Row) -
         yield f"{charge.prompt!r} was charged, and is {row['state']}"
 
 
-def carry_out(seed: int, allowed: set[str] | None = None) -> Any:
+@contextmanager
+def running(seed: int) -> Iterator[tuple[asyncio.Runner, Path, VirtualLoop]]:
     random.seed(seed)  # the pauses of retries are drawn from here
     logging.getLogger(ROOT).handlers.clear()
     loop = VirtualLoop(seed)
@@ -365,13 +415,34 @@ def carry_out(seed: int, allowed: set[str] | None = None) -> Any:
         asyncio.Runner(loop_factory=lambda: loop) as runner,
         redirect_stderr(io.StringIO()),
     ):
-        course = Course(seed, Path(folder), loop, allowed or set(EVENTS))
+        yield runner, Path(folder), loop
+
+
+def carry_out(seed: int, allowed: set[str] | None = None) -> Any:
+    with running(seed) as (runner, folder, loop):
+        course = Course(seed, folder, loop, allowed or set(EVENTS))
         try:
             runner.run(course.go())
         except Exception as error:
             error.add_note("\n".join([f"--days 1 --seed {seed}", *course.story]))
             raise
     return course
+
+
+def carry_out_order(steps: Sequence[str]) -> None:
+    with running(0) as (runner, folder, loop):
+        order = Order(0, folder, loop, set(EVENTS))
+        try:
+            runner.run(order.follow(steps))
+        except Exception as error:
+            error.add_note("\n".join([", ".join(steps), *order.story]))
+            raise
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_a_rename_costs_nothing_in_any_order_with_kills_losses_and_restores(chunk: int) -> None:
+    for steps in list(list_orders())[chunk::CHUNKS]:
+        carry_out_order(steps)
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
