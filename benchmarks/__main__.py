@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(NAMES))
         return 0
     # Whatever ends this, what it has started ends too.
+    # In the background it is ignored, and so it would be in the commands that are measured.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     effort = SHORT if told.short else FULL
     with tempfile.TemporaryDirectory(prefix="hedra-benchmarks-", dir=told.folder) as folder:
