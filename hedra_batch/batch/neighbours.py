@@ -195,10 +195,12 @@ def _compare(
             if identity is None or not identity.highest_attempt or identity.base_url != workspace.base_url:
                 continue
             with open_reader(folder.ledger) as reader:
-                spelled = jobs.with_spellings(Spellings(reader.read_models() if reader else {}))
-                asked, equal = _count(spelled, request, reader) if reader else (0, 0)
-                alike = _count_alike(spelled, reader) if reader and not equal else 0
-                is_paid = reader is not None and reader.has_any(PAID)
+                if reader is None:
+                    continue
+                spelled = jobs.with_spellings(Spellings(reader.read_models()))
+                asked, equal = _count(spelled, request, reader)
+                alike = 0 if equal else _count_alike(spelled, reader)
+                is_paid = reader.has_any(PAID)
         except (HedraBatchError, OSError) as error:
             logger.debug("%s is not looked into: %s", folder.path, error)
             continue

@@ -100,13 +100,11 @@ class Budget:
     def can_afford(self, reader: LedgerReader, edition: str, month: str, price: Money) -> bool:
         return all(_fits(price, account) for account in self.read_accounts(reader, edition, month))
 
-    def require(self, reader: LedgerReader, attempt: Attempt, event: Event, month: str) -> None:
+    def require(self, reader: LedgerReader, attempt: Attempt, event: Event, guard: Guard, month: str) -> None:
         """Raise BudgetReachedError where an event needs more than what a budget leaves."""
-        if event.guard is None:
-            return
         price = event.sets.get("estimated", attempt.estimated)
         assert price is None or isinstance(price, Money), "prices are money"
-        for account in self.read_accounts(reader, attempt.edition, month, event.guard):
+        for account in self.read_accounts(reader, attempt.edition, month, guard):
             counted = _leave_out(reader, attempt, account, month)
             if not _fits(price, counted):
                 raise _make_error(attempt.label, price, counted, month)

@@ -361,7 +361,8 @@ class Ledger:
 
     def _apply(self, tables: Tables, attempt: Attempt, event: Event) -> Attempt:
         attempts.require_source(attempt, event)
-        self._budget.require(tables.reader(), attempt, event, self.month)
+        if event.guard:
+            self._budget.require(tables.reader(), attempt, event, event.guard, self.month)
         if event.guard is Guard.RESERVE:
             self._raise_identity(highest_attempt=attempt.number)
         changed = attempts.change(tables, attempt, event, self._clock)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from hedra_batch.api.protocol import Api, Phase, Reading, SentRequest
 from hedra_batch.decide import Deduplication
@@ -103,8 +103,9 @@ class Restoration:
         if not self._ledger.restore.is_settled and not await self._ask(job, number):
             return None
         # Each of those that no job asks for has used a number of the id that it was bought under.
-        used = sum(echo.name == job.id for echo in (await self._find_unexplained()).values())
-        return max(self._list_shown(job, number), default=number + used)
+        named = {key: echo for key, echo in self._ledger.restore.shown.items() if echo.name == job.id}
+        used = await self._find_unexplained(named) if named else {}
+        return max(self._list_shown(job, number), default=number + len(used))
 
     async def _settle(self) -> set[str]:
         found = await self._look_once()
@@ -146,7 +147,7 @@ class Restoration:
         if self._is_open and not self._is_listed and not self._ledger.loss:
             async for page in page_through(wanted, self._ledger):
                 await asyncio.gather(*(self._ask_for(planned) for planned in page))
-        echoes = await self._find_unexplained()
+        echoes = await self._find_unexplained(self._ledger.restore.shown if self._ledger.restore else {})
         if not echoes:
             return []
         attribution = Attribution(echoes, self._recovery.list_wishes, self._ledger.derive_purchase_key)
@@ -162,8 +163,7 @@ class Restoration:
         )
         return found
 
-    async def _find_unexplained(self) -> dict[str, Echo]:
-        shown = self._ledger.restore.shown if self._ledger.restore else {}
+    async def _find_unexplained(self, shown: Mapping[str, Echo]) -> dict[str, Echo]:
         known = await self._ledger.look(lambda reader: reader.find_requests(sorted(shown)))
         return {key: echo for key, echo in shown.items() if key not in known}
 
