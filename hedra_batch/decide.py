@@ -6,6 +6,7 @@ proof's model all call it, so that the proof covers the program.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -143,12 +144,12 @@ AFTER_INTERRUPTION = {
 TRANSIENT_CODES = frozenset({"moderation_output_transient", "internal", "unavailable"})
 
 
-def before_send(state: State, *, is_wanted: bool) -> State:
+def before_send(state: State, is_wanted: Callable[[], bool]) -> State:
     """Say what an attempt becomes when its turn to be sent has come.
 
     What was lost once and is not wanted any more is looked for instead, unless a person has ordered the send.
     """
-    if state is State.RESEND_DUE and not is_wanted:
+    if state is State.RESEND_DUE and not is_wanted():
         return State.UNKNOWN
     return _BEFORE_SEND[state]
 

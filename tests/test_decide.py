@@ -75,14 +75,14 @@ AFTER_WINDOW = [
     ],
 )
 def test_before_a_send(state: State, is_wanted: bool, following: State) -> None:
-    assert before_send(state, is_wanted=is_wanted) is following
+    assert before_send(state, lambda: is_wanted) is following
     assert following in TRANSITIONS[state]
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - TO_SEND))
 def test_nothing_else_is_sent(state: State) -> None:
     with pytest.raises(KeyError):
-        before_send(state, is_wanted=True)
+        before_send(state, lambda: True)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ async def reserve(ledger: Ledger, job: Job | None = None) -> Attempt:
 
 
 async def begin_send(ledger: Ledger, attempt: Attempt) -> Attempt:
-    return await apply(ledger, attempt, events.begin_send(attempt.state, before_send(attempt.state, is_wanted=True)))
+    return await apply(ledger, attempt, events.begin_send(attempt.state, before_send(attempt.state, lambda: True)))
 
 
 async def send(ledger: Ledger, job: Job | None = None) -> Attempt:

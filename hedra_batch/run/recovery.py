@@ -166,7 +166,7 @@ class Recovery:
                     yield self.make_purchase(job.id, number, digest, fields)
 
     def make_purchase(self, bought_as: str, number: int, digest: str, fields: FieldValues) -> Purchase:
-        return Purchase(bought_as, number, fields, digest, find_sent_digest(fields, self._api))
+        return Purchase(bought_as, number, fields, digest, find_sent_digest(fields, digest, self._api))
 
     def list_wishes(self, job: Job) -> Wishes:
         """List the inputs of a job with its model under each name that the list of models has for it."""

@@ -194,8 +194,8 @@ def begin_send(setting: Setting, world: World) -> Iterator[Step]:
         return
     if world.sends < setting.sends_limit:
         due = replace(world, call=Call.DUE, sends=world.sends + 1)
-        yield from change(setting, due, before_send(state, is_wanted=True), "begin to send")
-    if (unwanted := before_send(state, is_wanted=False)) not in UNDER_WAY:
+        yield from change(setting, due, before_send(state, lambda: True), "begin to send")
+    if (unwanted := before_send(state, lambda: False)) not in UNDER_WAY:
         yield from change(setting, world, unwanted, "not wanted for now", is_fault=True)
 
 

@@ -44,7 +44,7 @@ class Reserver:
             return await self._ledger.apply(attempt, events.refuse(refusal.code, str(refusal), refusal.request_id))
         logger.debug("%s: attempt %d is reserved as %s", attempt.label, attempt.number, key)
         price, seconds = self._estimate(attempt.fields), self._api.find_usual_seconds(attempt.fields)
-        sent_digest = find_sent_digest(attempt.fields, self._api)
+        sent_digest = find_sent_digest(attempt.fields, attempt.digest, self._api)
         return await self._ledger.apply(attempt, events.reserve(key, body, price, seconds, sent_digest))
 
     async def make_body(self, attempt: Attempt, job: Job, key: str) -> bytes:
@@ -79,10 +79,12 @@ class Reserver:
         return uploaded.handle
 
 
-def find_sent_digest(fields: FieldValues, api: Api) -> str:
+def find_sent_digest(fields: FieldValues, digest: str, api: Api) -> str:
     """Take the digest of what a request really says: the model under the name that is sent."""
-    model = fields.get("model")
-    return find_digest(respell(fields, api.name_model(str(model))) if model else fields)
+    written = fields.get("model")
+    if not written or (sent := api.name_model(str(written))) == written:
+        return digest
+    return find_digest(respell(fields, sent))
 
 
 async def _read_unchanged(path: Path, content_hash: str) -> bytes:

@@ -76,7 +76,7 @@ class Submitter:
 
         Raises SubmittingClosedError when this run submits no more, StopRunError when the server refused the account.
         """
-        target = before_send(attempt.state, is_wanted=self._is_wanted(attempt))
+        target = before_send(attempt.state, lambda: self._is_wanted(attempt))
         if target is State.UNKNOWN:
             return await self._ledger.apply(attempt, events.look_again())
         turn_time = await self._lane.wait()
