@@ -36,9 +36,10 @@ def attribute(
     tries_limit: int = TRIES_LIMIT,
 ) -> list[tuple[str, int, str]]:
     """Return under which id, as which number, and with which prompt each was bought."""
-    tried = Attribution(keys, list_wishes, derive_key, tries_limit)
+    shown = {key: echoes.get(key, Echo()) for key in keys}
+    tried = Attribution(shown, list_wishes, derive_key, tries_limit=tries_limit)
     found = [shown for job in jobs for shown in tried.look_at(job, None)]
-    found += tried.search(echoes, ids)
+    found += tried.search(ids)
     return [(one.job.id, one.purchase.number, str(one.job.inputs.values["prompt"])) for one in found]
 
 

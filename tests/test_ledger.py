@@ -369,3 +369,10 @@ async def test_the_last_send_is_known_to_the_next_run(tmp_path: Path) -> None:
         resent = await resend(first)
     async with opened(tmp_path) as second:
         assert second.last_sent_at == resent.submitted_at
+
+
+async def test_a_restore_begins_the_window_of_an_unknown_outcome_anew(tmp_path: Path) -> None:
+    async with opened(tmp_path) as ledger:
+        unknown = await lose(ledger)
+    async with opened(tmp_path, last_run=9) as ledger:
+        assert (await ledger.attempt(unknown.key)).unknown_mark != unknown.unknown_mark

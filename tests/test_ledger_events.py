@@ -19,7 +19,7 @@ SENDS = [
 ]
 ALL: list[Event] = [
     events.reserve("key", b"{}", Money(30)),
-    *(events.begin_send(source, before_send(source, is_wanted=True)) for source in sorted(TO_SEND)),
+    *(events.begin_send(source, before_send(source, lambda: True)) for source in sorted(TO_SEND)),
     events.accept("id"),
     *SENDS,
     events.refuse("code", "Text.", None),

@@ -396,3 +396,16 @@ async def test_a_link_in_the_way_of_a_new_name_stops_the_run(desk: Desk) -> None
         True,
         True,
     )
+
+
+@pytest.mark.parametrize("is_recovered_first", [False, True])
+async def test_after_a_loss_a_job_may_get_the_id_that_another_one_had(
+    desk: Desk, simulator: Simulator, is_recovered_first: bool
+) -> None:
+    write_jobs(desk, {"chair": "A storm"})
+    await run(desk)
+    lose_ledger(desk)
+    if is_recovered_first:
+        assert await run(desk) == 0
+    write_jobs(desk, {"chair": "A fog", "stool": "A storm"})
+    assert (await run(desk), len(list_charged(simulator)), count_states(desk)) == (0, 2, {"done": 2})

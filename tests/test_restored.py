@@ -286,6 +286,30 @@ async def test_a_renamed_one_that_arrives_late_is_not_bought_beside_it(tmp_path:
         assert count_states(desk) == {"done": 2}
 
 
+@pytest.mark.parametrize("was_lost", [False, True])
+async def test_what_was_on_its_way_before_a_restore_and_renamed_after_it_is_not_bought_again(
+    tmp_path: Path, was_lost: bool
+) -> None:
+    async with open_desk(tmp_path, arrival_delay_seconds=1500.0) as (desk, simulator):
+        write_scenes(desk, a="A sea")
+        await run(desk)
+        if was_lost:
+            lose_ledger(desk)
+            await run(desk)
+        back_up(desk)
+        write_scenes(desk, a="A sea", late="A lake")
+        simulator.plan_fault("lost-answer")
+        await desk.run_here(quiet_window_seconds=60.0, max_runtime_seconds=0.5)
+        write_scenes(desk, a="A sea", renamed="A lake")
+        put_back(desk)
+        for _ in range(2):
+            await run(desk, window_seconds=3.0)
+        assert ([charge.prompt for charge in simulator.billing], count_states(desk)) == (
+            ["A sea", "A lake"],
+            {"done": 2},
+        )
+
+
 async def test_a_backup_from_before_anything_was_sent_is_noticed(desk: Desk, simulator: Simulator) -> None:
     write_scenes(desk, a="A sea")
     assert await desk.run_here(budget=Money(1)) == 6
@@ -335,7 +359,7 @@ async def test_where_the_list_cannot_be_read_each_is_asked_for_by_itself(tmp_pat
     await ledger.close()
     async with open_scripted(status=answer_status, list=lambda _: status) as (api, service):
         ledger = await open_ledger(tmp_path, last_run=9)
-        restoration = Restoration(ledger, api, api.estimate, IMPATIENT, Recovery(ledger, api, api.estimate, IMPATIENT))
+        restoration = Restoration(ledger, api, api.estimate, IMPATIENT, Recovery(ledger, api, api.estimate))
         await restoration.look(ManifestSelection(Asked([first, second, third]), Rules(), lambda _: True))
         found = await ledger.look(lambda reader: list(reader.find_all([("", each) for each in "abc"])))
         assert ([latest.job_id for latest in found], service.counts["status"] >= 3) == (["b"], True)
@@ -346,7 +370,7 @@ async def test_an_attempt_that_is_found_late_is_not_followed_by_one_beside_the_n
     job = make_job("flaky", "A scene")
     async with open_scripted(status=lambda _: 404, list=lambda _: make_list()) as (api, _):
         ledger = await open_ledger(tmp_path)
-        recovery = Recovery(ledger, api, api.estimate, IMPATIENT)
+        recovery = Recovery(ledger, api, api.estimate)
         recorder = Recorder(ledger, api.estimate, Restoration(ledger, api, api.estimate, IMPATIENT, recovery))
         [first] = await ledger.record([(job, 1)])
         assert (following := await recorder.record_next(first, job))

@@ -26,6 +26,7 @@ from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.selection import ManifestSelection
 from hedra_batch.progress import Progress
 from hedra_batch.run.recovery import Recovery
+from hedra_batch.run.restoration import Restoration
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
 from hedra_batch.state import State
@@ -78,7 +79,8 @@ class Batch:
         rules = Rules(lost_attempts=ledger.loss.highest_attempt if ledger.loss else 0)
         selection = ManifestSelection(Asked(jobs), rules, lambda _: True)
         settings = replace(IMPATIENT, quiet_window_seconds=window_seconds)
-        await Recovery(ledger, self.api, self.api.estimate, settings).recover(selection, self.progress)
+        recovery = Recovery(ledger, self.api, self.api.estimate)
+        await Restoration(ledger, self.api, self.api.estimate, settings, recovery).recover(selection, self.progress)
         found = await ledger.look(lambda reader: list(reader.find_all([(job.edition, job.id) for job in jobs])))
         yield ledger, sorted(await ledger.attempts([each.attempt_key for each in found]), key=lambda each: each.job_id)
         await ledger.close()
@@ -128,12 +130,12 @@ async def test_what_the_server_does_not_show_may_have_been_sent_all_the_same(bat
         ]
 
 
-async def test_where_only_first_attempts_were_made_nothing_is_asked(batch: Batch, simulator: Simulator) -> None:
-    await batch.submit((A, 1), (B, 1))
+async def test_where_the_list_was_read_no_job_is_asked_for_by_itself(batch: Batch, simulator: Simulator) -> None:
+    await batch.submit((A, 1), (B, 2))
     asked = len(simulator.requests)
-    async with batch.recovered(A, B, window_seconds=3600.0) as (_, rows):
-        assert [row.number for row in rows] == [1, 1]
-    assert len(simulator.requests) == asked
+    async with batch.recovered(A, B, C) as (_, rows):
+        assert [row.number for row in rows] == [1, 2, 1]
+    assert {request.path for request in simulator.requests[asked:]} == {"/web-app/public/generations"}
 
 
 async def test_a_lost_send_counts_as_sent_and_towards_the_budget(batch: Batch) -> None:

@@ -40,6 +40,8 @@ from hedra_batch.money import CREDITS, NO_BUDGETS, Budgets, Money
 from hedra_batch.state import UNSENT, State
 
 T = TypeVar("T")
+#: Of the ids that are derived from a name.
+_KEY_VERSION = 5
 Estimate = Callable[[FieldValues], Money | None]
 
 _write_json = json.JSONEncoder(ensure_ascii=False).encode
@@ -174,6 +176,14 @@ class Ledger:
     def derive_purchase_key(self, edition: str, purchase: Purchase) -> str:
         return self._derive_key(edition, purchase.bought_as, purchase.digest, purchase.number)
 
+    @staticmethod
+    def may_derive(key: str) -> bool:
+        """Tell whether a key may be one of this program's: those that servers make by themselves are random."""
+        try:
+            return uuid.UUID(key).version == _KEY_VERSION
+        except ValueError:
+            return False
+
     def _derive_key(self, *parts: str | int) -> str:
         return str(uuid.uuid5(self._batch_uuid, _write_json(parts)))
 
@@ -215,7 +225,8 @@ class Ledger:
         columns: dict[str, object] = {"changed_at": now}
         if self.loss and state is State.UNKNOWN:
             error = "The ledger was lost, so it may have been bought before."
-            columns |= self._describe_lost(job.edition, purchase, self.loss.mark, error, estimate)
+            mark = self.restore.mark if self.restore else self.loss.mark
+            columns |= self._describe_lost(job.edition, purchase, mark, error, estimate)
         elif self.restore and self.derive_purchase_key(job.edition, purchase) in self.restore.shown:
             state = State.UNKNOWN
             self._raise_identity(highest_attempt=purchase.number)

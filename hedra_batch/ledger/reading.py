@@ -122,6 +122,9 @@ class LedgerReader(Protocol):
     def read_ids(self, edition: str) -> set[str]:
         """Read the ids of all jobs that ever had an attempt, also those that it was bought under."""
 
+    def find_numbers(self, edition: str, job_ids: Iterable[str]) -> set[tuple[str, int]]:
+        """Find which numbers were used under some ids, each with its id."""
+
     def find_requests(self, keys: Sequence[str]) -> set[str]:
         """Find which of some request keys and remote ids an attempt has that was sent."""
 

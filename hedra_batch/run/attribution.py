@@ -43,12 +43,19 @@ class Attribution:
 
     def __init__(
         self,
-        keys: Iterable[str],
+        echoes: Mapping[str, Echo],
         list_wishes: Callable[[Job], Wishes],
         derive_key: Callable[[str, Purchase], str],
+        *,
+        is_repeated: bool = False,
         tries_limit: int = TRIES_LIMIT,
     ) -> None:
-        self._keys = set(keys)
+        """Take the keys with what the server says of each; `is_repeated` says that a person was told of the rest."""
+        self._echoes = echoes
+        self._keys = set(echoes)
+        #: The ids that the server names; an empty one where it does not name all.
+        self._names = {echo.name for echo in echoes.values()}
+        self._is_repeated = is_repeated
         self._list_wishes = list_wishes
         self._derive_key = derive_key
         self._tries_limit = tries_limit
@@ -59,19 +66,19 @@ class Attribution:
     def look_at(self, job: Job, latest: LatestAttempt | None) -> Iterator[Shown]:
         """Yield what was bought under the id that a job has, the oldest first."""
         self._ids[job.id] = None
-        if not self._keys:
-            return
-        highest = latest.number if latest and latest.bought_as == job.id else 0
-        numbers = range(1, highest + NUMBERS_AHEAD + 1)
-        found = [shown for number in numbers for shown in self._try(job, job.id, number)]
+        found = []
+        if self._keys and not self._names.isdisjoint((job.id, "")):
+            highest = latest.number if latest and latest.bought_as == job.id else 0
+            numbers = range(1, highest + NUMBERS_AHEAD + 1)
+            found = [shown for number in numbers for shown in self._try(job, job.id, number)]
         yield from found
         if not found and not is_paid_for(job, latest):
             self._seekers.setdefault(job.inputs.digest, job)
 
-    def search(self, echoes: Mapping[str, Echo], ids: Iterable[str]) -> Iterator[Shown]:
+    def search(self, ids: Iterable[str]) -> Iterator[Shown]:
         """Yield what was bought for the others under other ids: as the server names them, else all that are known."""
-        named = {key for key in self._keys if key in echoes and echoes[key].name}
-        yield from self._search_named(echoes[key] for key in sorted(named))
+        named = {key for key in self._keys if self._echoes[key].name}
+        yield from self._search_named(self._echoes[key] for key in sorted(named))
         self._keys -= named
         names = dict.fromkeys([*self._ids, *ids])
         tries = itertools.product(range(1, NUMBERS_AHEAD + 1), names, list(self._seekers.values()))
@@ -79,7 +86,7 @@ class Attribution:
             if not self._keys:
                 return
             yield from self._try(job, name, number)
-        if self._keys and any(tries):
+        if self._keys and any(tries) and not self._is_repeated:
             logger.warning(
                 "The server shows more than can be held against all jobs and all their ids. Jobs that were renamed in "
                 "the time that is not known may be bought again; press Ctrl-C if that may be so."

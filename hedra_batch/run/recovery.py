@@ -5,10 +5,9 @@ The phase ends before anything is sent, so that all of it counts towards the bud
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from hedra_batch.api.protocol import Api, SentRequest
 from hedra_batch.decide import Deduplication
@@ -22,10 +21,8 @@ from hedra_batch.planning.plan import Step
 from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
 from hedra_batch.run.attribution import Wishes
-from hedra_batch.run.settings import RunSettings
 from hedra_batch.run.stations.reserve import find_sent_digest
 from hedra_batch.state import State
-from hedra_batch.units import write_duration
 
 logger = logging.getLogger(__name__)
 
@@ -73,27 +70,36 @@ class Transfers:
 class Recovery:
     """Knows which attempts a ledger that was lost may have had; without a loss it has nothing to do."""
 
-    def __init__(self, ledger: Ledger, api: Api, estimate: Estimate, settings: RunSettings) -> None:
+    def __init__(self, ledger: Ledger, api: Api, estimate: Estimate) -> None:
         self._ledger = ledger
         self._api = api
         self._estimate = estimate
-        self._settings = settings
         #: The highest number that a lost attempt may have.
         self._highest = ledger.loss.highest_attempt if ledger.loss else 0
-        renames = ledger.read_renames() if self._highest else []
-        self._transfers = Transfers(renames, self.list_wishes)
+        self._transfers = Transfers([], self.list_wishes)
         self._find_job: FindJob = lambda _: None
         self._spellings: Spellings | None = None
 
-    async def recover(self, selection: Selection, progress: Progress) -> None:
-        """Record each selected job that a lost ledger may have known, under the latest number that the server shows."""
-        if not self._highest:
-            return
-        self._find_job = selection.find_any
-        if self._highest > 1 or self._transfers:
-            await self._wait_for_late_arrivals()
+    async def is_needed(self, selection: Selection) -> bool:
+        """Tell whether there are selected jobs that a lost ledger may have known, and this one does not."""
         async for page in page_through(selection, self._ledger):
-            lost = [planned.job for planned in page if planned.step is Step.RECOVER and planned.job]
+            if any(planned.step is Step.RECOVER for planned in page):
+                return True
+        return False
+
+    async def recover(self, selection: Selection, progress: Progress, found_late: Collection[str] = ()) -> None:
+        """Record each selected job that a lost ledger may have known, under the latest number that the server shows.
+
+        What was found after the plan was made is left to the next run, by its digest.
+        """
+        self._find_job = selection.find_any
+        self._transfers = Transfers(self._ledger.read_renames(), self.list_wishes)
+        async for page in page_through(selection, self._ledger):
+            lost = [
+                planned.job
+                for planned in page
+                if planned.step is Step.RECOVER and planned.job and planned.job.inputs.digest not in found_late
+            ]
             found = [(job, purchase) for job in lost for purchase in await self._find_purchases(job)]
             for attempt in await self._ledger.record(found, self._estimate):
                 progress.on_change(attempt.key, attempt.label, State.NEW, attempt.state)
@@ -128,9 +134,10 @@ class Recovery:
         return shown or moved[:1]
 
     async def _without_rows(self, job: Job, purchases: Sequence[Purchase]) -> list[Purchase]:
-        keys = {self._ledger.derive_purchase_key(job.edition, purchase): purchase for purchase in purchases}
-        known = await self._ledger.look(lambda reader: reader.find_requests(list(keys)))
-        return [purchase for key, purchase in keys.items() if key not in known]
+        """Leave out what has a row already, also where that is for other inputs."""
+        ids = {purchase.bought_as for purchase in purchases}
+        used = await self._ledger.look(lambda reader: reader.find_numbers(job.edition, ids))
+        return [purchase for purchase in purchases if (purchase.bought_as, purchase.number) not in used]
 
     async def _find_any(self, job: Job, purchases: Sequence[Purchase]) -> int | Purchase | None:
         """Find the first of some purchases that the server shows, else the lowest number as the job is written now.
@@ -146,8 +153,6 @@ class Recovery:
             for purchase in purchases:
                 if await self._is_shown(job, purchase):
                     return purchase
-            if await self._wait_for_late_arrivals():
-                return await self._find_any(job, purchases)
         except (JobError, UnfinishedError) as error:
             warn_untold(job, error)
             return None
@@ -155,6 +160,10 @@ class Recovery:
 
     async def _is_shown(self, job: Job, purchase: Purchase) -> bool:
         key = self._ledger.derive_purchase_key(job.edition, purchase)
+        restore = self._ledger.restore
+        if restore and restore.is_settled:
+            # All that there was has been read.
+            return key in restore.shown
         return bool(await self._api.find(SentRequest(key, None, Deduplication.PROVEN)))
 
     def _list_own(self, job: Job, least: int) -> Iterator[Purchase]:
@@ -175,20 +184,6 @@ class Recovery:
         fields = job.inputs.fields
         others = [respell(fields, name) for name in self._spellings.find(job.inputs.model)]
         return {job.inputs.digest: fields} | {find_digest(other): other for other in others}
-
-    async def _wait_for_late_arrivals(self) -> bool:
-        """Wait until none can still arrive that was sent before the ledger was lost; returns whether that took time."""
-        if self._ledger.loss is None:
-            return False
-        remaining_seconds = self._settings.count_quiet_window(self._ledger.loss.mark)
-        if remaining_seconds <= 0:
-            return False
-        logger.warning(
-            "The ledger was lost. A request sent before may still arrive, so nothing is sent for %s.",
-            write_duration(remaining_seconds),
-        )
-        await asyncio.sleep(remaining_seconds)
-        return True
 
 
 def warn_untold(job: Job, error: Exception) -> None:

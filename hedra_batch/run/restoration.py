@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hedra_batch.api.protocol import Api, Phase, Reading, SentRequest
 from hedra_batch.decide import Deduplication
-from hedra_batch.errors import JobError, UnfinishedError
+from hedra_batch.errors import JobError, UnfinishedError, choose_error
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.backend import TakenError
@@ -55,8 +55,10 @@ class Restoration:
         return restore is not None and not restore.is_settled and not self._is_over
 
     async def recover(self, selection: Selection, progress: Progress) -> None:
-        """Do what the loss of a whole ledger asks for."""
-        await self._recovery.recover(selection, progress)
+        """Do what the loss of a whole ledger asks for, once all that was sent before it must have arrived."""
+        if self._ledger.loss and await self._recovery.is_needed(selection):
+            await self.settle()
+            await self._recovery.recover(selection, progress, self._found_late)
 
     async def look(self, wanted: Selection) -> None:
         """Look for what was bought since, and give it its rows, so that a plan knows of it. Nothing is waited for.
@@ -86,7 +88,7 @@ class Restoration:
         async with self._lock:
             if self._is_open:
                 await self._wait_for_late_arrivals()
-                self._found_late = await self._settle()
+                await self._settle()
         return True
 
     async def choose_purchase(self, job: Job, least: int) -> int | Purchase | None:
@@ -94,12 +96,14 @@ class Restoration:
 
         None where the server does not tell now, and for what was found meanwhile: the next run goes on with it.
         """
-        number = await self._recovery.choose_purchase(job, least)
-        if not isinstance(number, int) or self._ledger.restore is None:
-            return number
+        if self._ledger.restore is None:
+            return least
         await self.settle()
-        if job.inputs.digest in self._found_late or (self._is_over and await self._has_row(job, number)):
+        if job.inputs.digest in self._found_late or (self._is_over and await self._has_row(job, least)):
             return None
+        number = await self._recovery.choose_purchase(job, least)
+        if not isinstance(number, int):
+            return number
         if not self._ledger.restore.is_settled and not await self._ask(job, number):
             return None
         # Each of those that no job asks for has used a number of the id that it was bought under.
@@ -107,12 +111,11 @@ class Restoration:
         used = await self._find_unexplained(named) if named else {}
         return max(self._list_shown(job, number), default=number + len(used))
 
-    async def _settle(self) -> set[str]:
-        found = await self._look_once()
+    async def _settle(self) -> None:
+        self._found_late = await self._look_once()
         self._is_over = True
         if self._is_listed:
             await self._ledger.note_shown({}, is_settled=True)
-        return found
 
     async def _has_row(self, job: Job, number: int) -> bool:
         known = await self._ledger.look(lambda reader: list(reader.find_all([job.identity])))
@@ -131,7 +134,11 @@ class Restoration:
         except (JobError, UnfinishedError) as error:
             self._is_listed = False
             logger.warning("%s Each job is asked for by itself.", error)
-        echoes = {key: Echo(reading.name or "", reading.prompt or "") for key, reading in self._readings.items()}
+        echoes = {
+            key: Echo(reading.name or "", reading.prompt or "")
+            for key, reading in self._readings.items()
+            if self._ledger.may_derive(key)
+        }
         await self._ledger.note_shown(echoes, is_settled=False)
         return await self._give_rows()
 
@@ -146,11 +153,13 @@ class Restoration:
         """Find out what the keys were made for that no row has."""
         if self._is_open and not self._is_listed and not self._ledger.loss:
             async for page in page_through(wanted, self._ledger):
-                await asyncio.gather(*(self._ask_for(planned) for planned in page))
+                await self._ask_for_all(page)
         echoes = await self._find_unexplained(self._ledger.restore.shown if self._ledger.restore else {})
         if not echoes:
             return []
-        attribution = Attribution(echoes, self._recovery.list_wishes, self._ledger.derive_purchase_key)
+        attribution = Attribution(
+            echoes, self._recovery.list_wishes, self._ledger.derive_purchase_key, is_repeated=not self._is_open
+        )
         found: list[Shown] = []
         edition = ""
         async for page in page_through(wanted, self._ledger):
@@ -158,17 +167,23 @@ class Restoration:
                 if planned.job and (self._is_open or not is_paid_for(planned.job, planned.latest)):
                     edition = planned.job.edition
                     found += attribution.look_at(planned.job, planned.latest)
-        found += await self._ledger.look(
-            lambda reader: list(attribution.search(echoes, sorted(reader.read_ids(edition))))
-        )
+        found += await self._ledger.look(lambda reader: list(attribution.search(sorted(reader.read_ids(edition)))))
         return found
 
     async def _find_unexplained(self, shown: Mapping[str, Echo]) -> dict[str, Echo]:
         known = await self._ledger.look(lambda reader: reader.find_requests(sorted(shown)))
         return {key: echo for key, echo in shown.items() if key not in known}
 
+    async def _ask_for_all(self, page: Sequence[PlannedJob]) -> None:
+        """Ask for each job where there is no list. Raises StopRunError."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for planned in page:
+                    group.create_task(self._ask_for(planned))
+        except BaseExceptionGroup as errors:
+            raise choose_error(errors) from errors
+
     async def _ask_for(self, planned: PlannedJob) -> None:
-        """Ask for one job where there is no list."""
         least = _find_least(planned.latest)
         if planned.job and least is not None:
             await self._ask(planned.job, least)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from hedra_batch.errors import HedraBatchError, JobError, UnfinishedError
+from hedra_batch.errors import HedraBatchError, JobError, UnfinishedError, choose_error
 from hedra_batch.job import Attempt
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.records import JobIdentity
@@ -17,7 +17,7 @@ from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.progress import Pace, Progress
 from hedra_batch.run.billing import Billing
 from hedra_batch.run.restoration import Restoration
-from hedra_batch.run.runner import Runner, Station, choose_error
+from hedra_batch.run.runner import Runner, Station
 from hedra_batch.run.stations.fetch import Fetcher
 from hedra_batch.state import State
 

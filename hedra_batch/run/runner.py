@@ -14,10 +14,10 @@ from hedra_batch.errors import (
     JobError,
     NothingFetchedError,
     OutOfCreditsError,
-    StopRunError,
     SubmittingClosedError,
     UnfetchedError,
     UnfinishedError,
+    choose_error,
 )
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.ledger import Ledger
@@ -318,20 +318,3 @@ class Runner:
 def _replan(attempt: Attempt, planned: PlannedJob) -> PlannedJob:
     """Plan to go on with an attempt from where it stands now."""
     return replace(planned, step=Step.PROCESS, latest=LatestAttempt.of(attempt))
-
-
-def choose_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Choose the error to report of several that ended a run together: a stop before others, the first of its kind."""
-    flat: list[BaseException] = []
-    pending: list[BaseException] = [errors]
-    while pending:
-        error = pending.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            pending += error.exceptions
-        else:
-            flat.append(error)
-    for kind in (StopRunError, HedraBatchError):
-        for error in flat:
-            if isinstance(error, kind):
-                return error
-    return flat[0]

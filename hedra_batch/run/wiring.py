@@ -161,7 +161,7 @@ async def open_run(
         fetcher = Fetcher(ledger, api, media, folder, lanes.backlog, settings)
         billing = Billing(ledger, api, await ledger.look(lambda reader: reader.read_charges()), settings.clock)
         tracker = Tracker(ledger, poller, folder.path, fetcher.on_link, billing)
-        recovery = Recovery(ledger, api, billing.estimate, settings)
+        recovery = Recovery(ledger, api, billing.estimate)
         restoration = Restoration(ledger, api, billing.estimate, settings, recovery)
         runner = Runner(
             ledger,

@@ -324,6 +324,10 @@ class SqliteReader:
         text = "SELECT job_id, bought_as FROM attempts WHERE edition = ?"
         return {name for row in self.connection.execute(text, (edition,)) for name in row}
 
+    def find_numbers(self, edition: str, job_ids: Iterable[str]) -> set[tuple[str, int]]:
+        text = "SELECT bought_as, number FROM attempts WHERE edition = ? AND bought_as = ?"
+        return {(str(row[0]), int(row[1])) for one in job_ids for row in self.connection.execute(text, (edition, one))}
+
     def find_requests(self, keys: Sequence[str]) -> set[str]:
         found: set[str] = set()
         unsent = _list(sorted(UNSENT))
