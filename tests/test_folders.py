@@ -136,6 +136,16 @@ async def test_the_folder_itself_is_named_before_its_copies(desk: Desk) -> None:
     assert (refused.code, f"are already in {desk.folder / 'batch.out'}. Nothing was sent." in refused.err) == (78, True)
 
 
+async def test_a_folder_that_is_away_is_named_before_its_copies(desk: Desk, simulator: Simulator) -> None:
+    await begin(desk)
+    shutil.copytree(desk.folder / "batch.out", desk.folder / "backup")
+    (desk.folder / "batch.out").rename(desk.folder.parent / "unmounted")
+    refused = await desk.call("run", "batch.yaml")
+    assert (refused.code, f"{desk.folder / 'batch.out'}, which is not there now" in refused.err) == (78, True)
+    (desk.folder.parent / "unmounted").rename(desk.folder / "batch.out")
+    assert ((await desk.call("run", "batch.yaml")).code, len(list_charged(simulator))) == (0, 4)
+
+
 async def test_where_only_the_ledger_is_gone_the_folder_is_not_said_to_be(desk: Desk, simulator: Simulator) -> None:
     await begin(desk)
     for path in desk.folder.glob("batch.out/ledger.sqlite3*"):
@@ -171,9 +181,33 @@ async def test_what_failed_is_not_paid_work(desk: Desk, simulator: Simulator) ->
 
 async def test_another_account_is_told_and_not_refused(desk: Desk, simulator: Simulator) -> None:
     await begin(desk)
-    (desk.folder / "batch.yaml").rename(desk.folder / "other.yaml")
+    desk.write_manifest(FOUR, name="other.yaml")
     finished = await desk.call("run", "other.yaml", HEDRA_API_KEY="the-key-of-somebody-else")
     assert (finished.code, "(under another API key)" in finished.err, len(list_charged(simulator))) == (0, True, 8)
+
+
+async def test_a_manifest_that_is_renamed_while_the_key_is_replaced_buys_nothing(
+    desk: Desk, simulator: Simulator
+) -> None:
+    await begin(desk)
+    (desk.folder / "batch.yaml").rename(desk.folder / "other.yaml")
+    refused = await desk.call("run", "other.yaml", HEDRA_API_KEY="the-new-key")
+    assert (refused.code, "add --same-account too" in refused.err, len(list_charged(simulator))) == (78, True, 4)
+    desk.write_manifest(f"name: batch\n{FOUR}", name="other.yaml")
+    finished = await desk.call("run", "other.yaml", "--same-account", HEDRA_API_KEY="the-new-key")
+    assert (finished.code, len(list_charged(simulator))) == (0, 4)
+
+
+async def test_a_folder_that_has_another_name_is_remembered_under_a_new_key_too(
+    desk: Desk, simulator: Simulator
+) -> None:
+    await begin(desk)
+    (desk.folder / "batch.out").rename(desk.folder / "spring")
+    assert (await desk.call("run", "batch.yaml", "--folder", "spring")).code == 0
+    refused = await desk.call("run", "batch.yaml", HEDRA_API_KEY="the-new-key")
+    assert (refused.code, len(list_charged(simulator))) == (78, 4)
+    elsewhere = await desk.call("run", "batch.yaml", "--folder", "mine", HEDRA_API_KEY="the-key-of-somebody-else")
+    assert (elsewhere.code, len(list_charged(simulator))) == (0, 8)
 
 
 async def test_a_key_that_is_said_to_be_of_the_same_account_is_so_beside_it_too(

@@ -489,6 +489,20 @@ async def test_a_copied_folder_is_refused_and_the_first_goes_on(desk: Desk, simu
     assert ((await desk.call("run", "batch.yaml")).code, len(list_charged(simulator))) == (0, 2)
 
 
+async def test_of_two_copies_only_the_one_that_ran_last_goes_on(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, "a")
+    await run(desk)
+    shutil.copytree(desk.folder / "batch.out", desk.folder / "copy")
+    (desk.folder / "batch.out").rename(desk.folder / "away")
+    write_jobs(desk, "a", "b")
+    moved = ("run", "batch.yaml", "--quiet-window", "0.1s", "--folder", "copy", "--moved")
+    assert (await desk.call(*moved)).code == 0
+    (desk.folder / "away").rename(desk.folder / "batch.out")
+    refused = await desk.call("run", "batch.yaml")
+    assert (refused.code, f"{desk.folder / 'copy'} holds the same batch" in refused.err) == (78, True)
+    assert ((await desk.call("run", "batch.yaml", "--folder", "copy")).code, len(list_charged(simulator))) == (0, 2)
+
+
 async def test_a_folder_that_was_renamed_is_a_copy_once_another_stands_in_its_place(
     desk: Desk, simulator: Simulator
 ) -> None:

@@ -18,7 +18,7 @@ from hedra_batch.batch.workspace import Workspace
 from hedra_batch.durable import write_atomically
 from hedra_batch.errors import HedraBatchError
 from hedra_batch.folder import RunFolder
-from hedra_batch.ledger.identity import Identity
+from hedra_batch.ledger.identity import Identity, is_another, make_copy_error
 
 logger = logging.getLogger(__name__)
 
@@ -104,12 +104,19 @@ def forget_unpaid(workspace: Workspace, identity: Identity) -> None:
 
 
 def read_last_run(workspace: Workspace) -> int:
-    """Read the number of the last run that is remembered of the batch in a run folder; 0 where none is."""
+    """Read the number of the last run that is remembered of the batch in a run folder; 0 where none is.
+
+    Raises ConfigurationError where that run was in another folder, which is still there.
+    """
     if workspace.state_folder is None or workspace.start_api is not None:
         return 0
     identity = Identity.load(workspace.folder.identity)
     known = _read(_name_entry(workspace.state_folder, identity.batch_uuid)) if identity else None
-    return known.run_counter if known else 0
+    if known is None:
+        return 0
+    if known.run_counter and known.is_there and is_another(Path(known.folder), workspace.folder.path):
+        raise make_copy_error(Path(known.folder))
+    return known.run_counter
 
 
 def list_batches(state_folder: Path | None) -> Iterator[RememberedBatch]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -74,13 +74,20 @@ async def check_beginning(workspace: Workspace, jobs: Jobs, request: PlanRequest
         return None
     places = [*_list_beside(workspace), *(Path(batch.folder) for batch in remembered)]
     neighbours = list(_compare(workspace, _unique(workspace, places), jobs, request))
+    unpaid = {one.batch_uuid for one in neighbours if not one.is_paid}
+    paid = [batch for batch in remembered if batch.batch_uuid not in unpaid]
+    # A folder that is away is spoken of before its copies, and before others that hold the same.
+    _require_found(workspace, [batch for batch in paid if not batch.is_there])
     _require_unlike(workspace, neighbours)
-    # Where this account has paid for nothing, or a manifest has its old name, what was compared is all that counts.
-    settled = {one.batch_uuid for one in neighbours if not (one.is_paid and one.is_same_account)}
-    settled |= {batch.batch_uuid for batch in remembered if batch.is_there and not batch.was_renamed}
-    _require_found(workspace, [batch for batch in remembered if batch.batch_uuid not in settled])
+    foreign = {one.batch_uuid for one in neighbours if not one.is_same_account}
+    _require_found(workspace, [batch for batch in paid if _is_doubtful(workspace, batch, foreign)], foreign)
     others = [one for one in neighbours if one.is_half or (one.is_same_account and (one.equal or one.alike))]
     return max(others, key=_rank, default=None)
+
+
+def _is_doubtful(workspace: Workspace, batch: RememberedBatch, foreign: Container[str]) -> bool:
+    """Tell whether more counts than what was compared: a manifest has a new name, or the key may only be a new one."""
+    return batch.was_renamed or (batch.batch_uuid in foreign and not workspace.is_folder_named)
 
 
 def _rank(neighbour: Neighbour) -> tuple[int, int, bool]:
@@ -105,17 +112,24 @@ def describe(neighbour: Neighbour) -> str:
     )
 
 
-def _require_found(workspace: Workspace, remembered: Sequence[RememberedBatch]) -> None:
-    """Raise ConfigurationError where the same manifest was run into a folder that is not there now."""
+def _require_found(
+    workspace: Workspace, remembered: Sequence[RememberedBatch], foreign: Container[str] = frozenset()
+) -> None:
+    """Raise ConfigurationError where the same manifest was run into one of some folders."""
     manifest = workspace.manifest_file
     if manifest is None:
         return
     for batch in remembered:
         if batch.is_of_manifest(manifest):
-            raise ConfigurationError(_describe_found(workspace, manifest, batch))
+            replaced = (
+                " If the key was replaced and the account is the same, add --same-account too."
+                if batch.batch_uuid in foreign
+                else ""
+            )
+            raise ConfigurationError(_describe_found(workspace, manifest, batch, replaced))
 
 
-def _describe_found(workspace: Workspace, manifest: Path, batch: RememberedBatch) -> str:
+def _describe_found(workspace: Workspace, manifest: Path, batch: RememberedBatch, replaced: str) -> str:
     """Say where a manifest was run before, and what leads there."""
     naming = f"write 'name: {to_yaml(batch.name)}' into the manifest, since that was its name"
     there = f"add --folder {shlex.quote(batch.folder)}" if workspace.is_folder_named else naming
@@ -123,7 +137,7 @@ def _describe_found(workspace: Workspace, manifest: Path, batch: RememberedBatch
     sent = "Nothing was sent: in a new folder everything is bought again."
     if RunFolder(Path(batch.folder)).is_used:
         gone = "" if batch.is_there else ", whose ledger.sqlite3 is gone: a run into it asks the server what was bought"
-        return f"{manifest} was run before, into {batch.folder}{gone}. {sent} To go on there, {there}. {anew}"
+        return f"{manifest} was run before, into {batch.folder}{gone}. {sent} To go on there, {there}.{replaced} {anew}"
     renamed = f" {naming[0].upper()}{naming[1:]}." if batch.name != workspace.name else ""
     return (
         f"{manifest} was run before, into {batch.folder}, which is not there now. {sent} If it is on a disk that is "

@@ -192,12 +192,8 @@ class Identity:
 
     def _require_place(self, folder: Path, *, is_moved: bool) -> None:
         noted = Path(self.path)
-        if self.path and _is_another(noted, folder) and holds_batch(noted, self.batch_uuid):
-            raise ConfigurationError(
-                f"This run folder is a copy: {noted} holds the same batch. Nothing was sent: two copies would buy the "
-                f"same videos twice. Go on with --folder {shlex.quote(str(noted))}. If that one is out of use, move it "
-                "away or delete it, and add --moved once."
-            )
+        if self.path and is_another(noted, folder) and holds_batch(noted, self.batch_uuid):
+            raise make_copy_error(noted)
         if self.judge_place(folder) is not Arrival.ELSEWHERE:
             return
         if not is_moved:
@@ -251,7 +247,16 @@ def find_place(path: Path) -> str:
     return str(path.parent.stat().st_ino)
 
 
-def _is_another(noted: Path, folder: Path) -> bool:
+def make_copy_error(other: Path) -> ConfigurationError:
+    """Make the refusal of a folder whose batch is in another one too."""
+    return ConfigurationError(
+        f"This run folder is a copy: {other} holds the same batch. Nothing was sent: two copies would buy the same "
+        f"videos twice. Go on with --folder {shlex.quote(str(other))}. If that one is out of use, move it away or "
+        "delete it, and add --moved once."
+    )
+
+
+def is_another(noted: Path, folder: Path) -> bool:
     """Tell whether a folder that was noted is there, and is not this one."""
     try:
         return not noted.samefile(folder)
