@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Desk, Finished, wait_until
-from test_faults import list_charged, read_results
+from test_faults import list_charged, open_desk, read_results
 
 from hedra_batch.cli.advice import DECIDE, EDIT, FETCH, RETRY, TAKEN, Advice, advise, repeat_selection, write_command
 from hedra_batch.cli.main import cli
@@ -311,6 +311,15 @@ async def test_a_run_that_reached_its_budget_goes_on_with_the_one_that_it_needs(
     assert finished.err.endswith("\n  With a larger budget:\n      hedra-batch run batch.yaml --budget 105\n")
     went_on = await desk.call(*read_advised(finished, "run"))
     assert (went_on.code, "done=3" in went_on.last_line) == (0, True)
+
+
+async def test_the_budget_that_is_advised_suffices_by_what_was_really_charged(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, charge_factor=1.33) as (desk, simulator):
+        jobs = "\n".join(f"  - {{id: sea-{number}, prompt: Sea {number}}}" for number in range(7))
+        desk.write_manifest(f"budget: 200 credits\n{PRICED}\njobs:\n{jobs}")
+        finished = await desk.call("run", "batch.yaml", "--in-flight", "1")
+        went_on = await desk.call(*read_advised(finished, "run"))
+        assert (finished.code, went_on.code, len(list_charged(simulator))) == (6, 0, 7)
 
 
 async def test_what_was_bought_wholly_or_not_at_all_goes_on_so_with_the_budget_that_it_needs(desk: Desk) -> None:

@@ -163,11 +163,11 @@ def test_what_is_to_come_is_estimated_by_what_its_kind_was_charged(
     assert prices.estimate(fields) == (None if estimate is None else Money(estimate))
 
 
-def test_the_highest_multiple_counts_and_a_list_that_has_become_right_is_believed() -> None:
+def test_the_highest_multiple_counts_and_a_list_is_believed_that_has_become_right_and_is_not_0() -> None:
     prices = Prices(list_price)
     for charged in (70, 105, 35):
         prices.learn(FIVE, Money(charged))
     assert prices.estimate(TEN) == Money(210)
     assert Prices(lambda _: Money(105), [Charge(FIVE, Money(105))]).estimate(FIVE) == Money(105)
-    assert Prices(lambda _: Money(0), [Charge(FIVE, Money(105))]).estimate(FIVE) == Money(0)
+    assert Prices(lambda _: Money(0), [Charge(FIVE, Money(105))]).estimate(TEN) == Money(105)
     assert Prices(list_price, [Charge(FIVE, Money(105, "cents"))]).estimate(FIVE) == Money(35)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -283,3 +285,12 @@ def test_the_lock_is_free_again_when_its_holder_ends(tmp_path: Path) -> None:
     with folder.lock():
         assert folder.is_locked()
     assert not folder.is_locked()
+
+
+async def test_where_the_summary_cannot_be_written_the_ledger_agrees_with_the_exit_code(desk: Desk) -> None:
+    desk.write_manifest(ONE_JOB)
+    (desk.folder / "batch.out" / "summary.json.part").mkdir(parents=True)
+    finished = await desk.call("run", "batch.yaml")
+    with closing(sqlite3.connect(desk.folder / "batch.out" / "ledger.sqlite3")) as connection:
+        ended = connection.execute("SELECT exit_code FROM runs").fetchall()
+    assert (finished.code, ended) == (74, [(74,)])

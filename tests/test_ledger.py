@@ -376,3 +376,10 @@ async def test_a_restore_begins_the_window_of_an_unknown_outcome_anew(tmp_path: 
         unknown = await lose(ledger)
     async with opened(tmp_path, last_run=9) as ledger:
         assert (await ledger.attempt(unknown.key)).unknown_mark != unknown.unknown_mark
+
+
+async def test_what_is_rewritten_after_a_refusal_was_never_sent(ledger: Ledger) -> None:
+    sent = await send(ledger)
+    refused = await apply(ledger, sent, events.end_send(sent.state, Reply.NOT_ACCEPTED, "x", "No."))
+    rewritten = await ledger.rewrite(refused.key, make_job())
+    assert (rewritten.sends, rewritten.submitted_at) == (0, None)

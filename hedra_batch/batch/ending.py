@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -75,14 +76,15 @@ async def record_end(
         edits = describe_edits(result.edits, price(result.edits.price_keys), reader) if reader else Edits()
         try:
             await session.end(result.exit_code)
-        except WriteError as error:
-            reasons = replace(reasons, stopped_by=reasons.stopped_by or error)
-            result = _judge(session, selection, reader, reasons)
-        try:
             folder.write_summary(_summarize(session, name, edition, result, reader))
         except WriteError as error:
             reasons = replace(reasons, stopped_by=reasons.stopped_by or error)
             result = _judge(session, selection, reader, reasons)
+            # Whichever of the two can still be written says how the run really ended.
+            with suppress(WriteError):
+                await session.end(result.exit_code)
+            with suppress(WriteError):
+                folder.write_summary(_summarize(session, name, edition, result, reader))
     return FinishedRun(result, reasons, troubles, edits=edits, purse=purse)
 
 

@@ -25,11 +25,6 @@ class Purse:
 
     accounts: Mapping[str, Sequence[Account]] = field(default_factory=dict)
 
-    def find_budget(self, edition: str) -> Money | None:
-        """Find the budget that an edition has for itself, which the command line can replace."""
-        account = self._find_account(edition)
-        return account.limit if account else None
-
     def find_sufficient(self, edition: str, prices: Sequence[Money | None]) -> Money | None:
         """Find the budget of the edition under which all of these can be bought; None where that is not known."""
         account = self._find_account(edition)

@@ -70,7 +70,8 @@ def rewrite(tables: Tables, key: int, inputs: dict[str, object], now: str) -> At
     attempt = fetch(tables, key)
     if not is_surely_unsent(attempt.state):
         raise ConflictError(f"{attempt.label} may have been accepted and charged, so its inputs stay as they are.")
-    changes: dict[str, object] = {"request_key": None, "body": None, "sends": 0, "error_code": None, "error": None}
+    changes: dict[str, object] = {"request_key": None, "body": None, "sends": 0, "submitted_at": None}
+    changes |= {"error_code": None, "error": None}
     if attempt.state is State.RESERVED:
         changes |= {"state": State.NEW, "changed_at": now}
     tables.update("attempts", {"attempt_key": key}, changes | inputs)

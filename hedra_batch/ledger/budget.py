@@ -192,7 +192,7 @@ def _make_error(label: str, price: Money | None, account: Account, month: str) -
     if spending.unpriced:
         return BudgetReachedError(
             f"{label} is not sent: something was sent before whose price is not known, so nobody can tell what "
-            "is left of the budget. Only a run without a budget sends more of this edition."
+            f"is left of the {name_budget(account)}. Only a run without it sends more."
         )
     if not _is_priced(price, limit, spending):
         return BudgetReachedError(

@@ -211,15 +211,22 @@ class Ledger:
         """
         chosen = list(jobs)
         return await self._backend.transact(
-            lambda tables: [self._insert(tables, job, number, estimate) for job, number in chosen]
+            lambda tables: self._insert_all(
+                tables, [(job, _make_purchase(tables, job, number)) for job, number in chosen], estimate
+            )
         )
 
-    def _insert(self, tables: Tables, job: Job, number: int | Purchase, estimate: Estimate) -> Attempt:
-        if isinstance(number, int):
-            number = attempts.find_next_number(tables, job, number)
-            purchase = Purchase(job.id, number, job.inputs.fields, job.inputs.digest, job.inputs.digest)
-        else:
-            purchase = number
+    def _insert_all(
+        self, tables: Tables, purchases: Sequence[tuple[Job, Purchase]], estimate: Estimate
+    ) -> list[Attempt]:
+        shown = [purchase.number for job, purchase in purchases if self._is_purchase_shown(job.edition, purchase)]
+        self._raise_identity(highest_attempt=max(shown, default=0))
+        return [self._insert(tables, job, purchase, estimate) for job, purchase in purchases]
+
+    def _is_purchase_shown(self, edition: str, purchase: Purchase) -> bool:
+        return self.restore is not None and self.derive_purchase_key(edition, purchase) in self.restore.shown
+
+    def _insert(self, tables: Tables, job: Job, purchase: Purchase, estimate: Estimate) -> Attempt:
         now = self._clock.now_text()
         state = first_state(purchase.number, self.loss.highest_attempt if self.loss else 0)
         columns: dict[str, object] = {"changed_at": now}
@@ -227,9 +234,8 @@ class Ledger:
             error = "The ledger was lost, so it may have been bought before."
             mark = self.restore.mark if self.restore else self.loss.mark
             columns |= self._describe_lost(job.edition, purchase, mark, error, estimate)
-        elif self.restore and self.derive_purchase_key(job.edition, purchase) in self.restore.shown:
+        elif self.restore and self._is_purchase_shown(job.edition, purchase):
             state = State.UNKNOWN
-            self._raise_identity(highest_attempt=purchase.number)
             columns |= self._describe_lost(job.edition, purchase, self.restore.mark, RESTORED, estimate)
         return attempts.insert(tables, job, purchase, state, columns)
 
@@ -320,8 +326,12 @@ class Ledger:
         return await self._backend.transact(lambda tables: self._rewrite(tables, key, job, price))
 
     def _rewrite(self, tables: Tables, key: int, job: Job, price: Money | None) -> Attempt:
+        number = attempts.fetch(tables, key).number
+        is_shown = self.is_shown(job, number)
+        if is_shown:
+            self._raise_identity(highest_attempt=number)
         attempt = attempts.rewrite(tables, key, job_columns(job), self._clock.now_text())
-        if not self.is_shown(job, attempt.number):
+        if not is_shown:
             return attempt
         return self._find_sent(tables, attempt, self.derive_lost_key(job, attempt.number), price)
 
@@ -336,17 +346,18 @@ class Ledger:
         own = {"edition": job.edition, "bought_as": purchase.bought_as, "number": purchase.number}
         rows = tables.find("attempts", ("attempt_key", "state"), own)
         if not rows:
-            return self._insert(tables, job, purchase, estimate)
+            [attempt] = self._insert_all(tables, [(job, purchase)], estimate)
+            return attempt
         [(key, state)] = rows
         if State(state) not in UNSENT:
             return None
+        self._raise_identity(highest_attempt=purchase.number)
         attempt = attempts.rewrite(tables, key, purchase_columns(job, purchase), self._clock.now_text())
         request_key = self.derive_purchase_key(job.edition, purchase)
         return self._find_sent(tables, attempt, request_key, estimate(purchase.fields))
 
     def _find_sent(self, tables: Tables, attempt: Attempt, request_key: str, price: Money | None) -> Attempt:
         assert self.restore, "otherwise nothing is shown"
-        self._raise_identity(highest_attempt=attempt.number)
         event = events.find_sent(request_key, price, self.restore.mark)
         return attempts.change(tables, attempt, event, self._clock)
 
@@ -453,3 +464,11 @@ class Ledger:
             return
         put(tables, "deduplication", {"base_url": self._identity.base_url, "kind": kind}, {"verdict": learnt})
         self._deduplication[kind] = learnt
+
+
+def _make_purchase(tables: Tables, job: Job, number: int | Purchase) -> Purchase:
+    """Choose what makes the key of a new attempt: of those that have a number, it is the least that it may have."""
+    if isinstance(number, Purchase):
+        return number
+    number = attempts.find_next_number(tables, job, number)
+    return Purchase(job.id, number, job.inputs.fields, job.inputs.digest, job.inputs.digest)

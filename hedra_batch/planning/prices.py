@@ -32,8 +32,12 @@ class Prices:
         price = self._list_price(fields)
         if price is None or not self._charges:
             return price
-        multiple = self._find_multiple(_find_kind(fields))
-        return Money(math.ceil(price.amount * multiple), price.unit)
+        kind = _find_kind(fields)
+        if not price.amount:
+            # No multiple of nothing is what was charged.
+            charged = (one for one in self._charges.get(kind, {}).values() if one.unit == price.unit)
+            return max(charged, default=price)
+        return Money(math.ceil(price.amount * self._find_multiple(kind)), price.unit)
 
     def learn(self, fields: FieldValues, charged: Money) -> None:
         """Take a charge into account, if it is the highest of its kind."""

@@ -48,8 +48,8 @@ class Parking:
         #: Why the budget let nothing more through, as long as something waits for it.
         self.budget_reason: BudgetReachedError | None = None
         self.was_budget_reached = False
-        #: What the budget had no room for since it had room again, each at its price if that is known.
-        self.left_out: dict[JobIdentity, Money | None] = {}
+        #: What the budget had no room for since it had room again.
+        self.left_out: dict[JobIdentity, PlannedJob] = {}
 
     def park(self, wait: Wait, attempt: Attempt, planned: PlannedJob) -> None:
         """Keep an attempt until it is ready again; what comes back although the proof is here has another reason."""

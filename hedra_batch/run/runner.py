@@ -96,8 +96,8 @@ class Runner:
 
     @property
     def left_out(self) -> Mapping[JobIdentity, Money | None]:
-        """What the budget has no room for, each at its price if that is known."""
-        return self._parking.left_out
+        """What the budget has no room for, each at the price that it is known to have by now."""
+        return {identity: self._recorder.price(planned) for identity, planned in self._parking.left_out.items()}
 
     async def run(self, selection: Selection, sent: Sequence[PlannedJob]) -> None:
         """Process the jobs of a selection as far as they go, beginning with those that an earlier run sent.
@@ -191,7 +191,7 @@ class Runner:
             self._pledges.add(planned.identity, self._recorder.price(planned))
 
     def _leave_out(self, planned: PlannedJob) -> None:
-        self._parking.left_out[planned.identity] = self._recorder.price(planned)
+        self._parking.left_out[planned.identity] = planned
 
     def _is_too_dear(self, planned: PlannedJob) -> bool:
         """Tell whether the budget has refused what costs no more; before it refuses something, nothing is priced."""
