@@ -289,8 +289,9 @@ def test_the_lock_is_free_again_when_its_holder_ends(tmp_path: Path) -> None:
 
 async def test_where_the_summary_cannot_be_written_the_ledger_agrees_with_the_exit_code(desk: Desk) -> None:
     desk.write_manifest(ONE_JOB)
-    (desk.folder / "batch.out" / "summary.json.part").mkdir(parents=True)
+    await desk.call("run", "batch.yaml")
+    (desk.folder / "batch.out" / "summary.json.part").mkdir()
     finished = await desk.call("run", "batch.yaml")
     with closing(sqlite3.connect(desk.folder / "batch.out" / "ledger.sqlite3")) as connection:
-        ended = connection.execute("SELECT exit_code FROM runs").fetchall()
-    assert (finished.code, ended) == (74, [(74,)])
+        ended = connection.execute("SELECT exit_code FROM runs ORDER BY number").fetchall()
+    assert (finished.code, ended) == (74, [(0,), (74,)])
