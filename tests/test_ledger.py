@@ -383,3 +383,13 @@ async def test_what_is_rewritten_after_a_refusal_was_never_sent(ledger: Ledger) 
     refused = await apply(ledger, sent, events.end_send(sent.state, Reply.NOT_ACCEPTED, "x", "No."))
     rewritten = await ledger.rewrite(refused.key, make_job())
     assert (rewritten.sends, rewritten.submitted_at) == (0, None)
+
+
+async def test_a_second_restore_before_the_first_is_settled_asks_for_the_whole_time(tmp_path: Path) -> None:
+    since = []
+    for number in range(3):
+        async with opened(tmp_path, last_run=9 * number) as ledger:
+            await send(ledger, make_job(f"job-{number}"))
+            since.append(ledger.restore.since if ledger.restore else None)
+    assert since[0] is None
+    assert since[1] == since[2] is not None

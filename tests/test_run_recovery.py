@@ -21,11 +21,12 @@ from hedra_batch.api.protocol import Api
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.ledger import Ledger
+from hedra_batch.ledger.renames import Rename
 from hedra_batch.money import Money
 from hedra_batch.planning.plan import Rules
 from hedra_batch.planning.selection import ManifestSelection
 from hedra_batch.progress import Progress
-from hedra_batch.run.recovery import Recovery
+from hedra_batch.run.recovery import Recovery, Transfers
 from hedra_batch.run.restoration import Restoration
 from hedra_batch.simulator.service import Simulator
 from hedra_batch.simulator.settings import SimulatorSettings
@@ -200,3 +201,15 @@ async def test_what_a_lost_ledger_had_bought_for_other_inputs_is_found_when_they
         desk.write_manifest(f"jobs: [{{id: scene, prompt: {scene} scene}}]")
         assert await desk.run_here(rebuys_changed=True, quiet_window_seconds=0.5) == 0
     assert len(list_charged(simulator)) == 3
+
+
+def test_what_counts_for_another_job_is_not_asked_for_under_its_old_id_as_long_as_that_job_asks_for_it() -> None:
+    fog, storm = make_job("chair", "A fog"), make_job("stool", "A storm")
+    moved = Rename(fog.edition, "chair", 1, storm.inputs.digest, "stool")
+    transfers = Transfers([moved], lambda job: {job.inputs.digest: job.inputs.fields})
+    asked = Asked([fog, storm])
+    assert (transfers.is_own(fog, 1, asked.find), transfers.is_own(fog, 2, asked.find)) == (False, True)
+    assert transfers.find_moved(storm, asked.find) == [moved]
+    gone = Asked([fog])
+    assert transfers.is_own(replace(storm, id="chair"), 1, Asked([replace(storm, id="chair")]).find)
+    assert transfers.find_moved(fog, gone.find) == []
