@@ -273,7 +273,7 @@ async def open_batch(
     Raises UserError, and WriteError for a link in the way of the results.
     """
     _check_outputs(manifest.jobs, workspace.folder)
-    neighbour = await check_beginning(workspace, manifest.jobs, request or PlanRequest())
+    neighbour = check_beginning(workspace, manifest.jobs, request or PlanRequest())
     if neighbour and on_neighbour:
         await on_neighbour(neighbour)
     async with open_session(workspace, settings) as session:

@@ -55,7 +55,7 @@ class Neighbour:
         return self.equal > 0 and 2 * self.equal >= self.asked
 
 
-async def check_beginning(workspace: Workspace, jobs: Jobs, request: PlanRequest) -> Neighbour | None:
+def check_beginning(workspace: Workspace, jobs: Jobs, request: PlanRequest) -> Neighbour | None:
     """Refuse to begin a folder where another one holds what would be bought, or must be there and is not.
 
     A folder is begun once something was ready to be sent from it. Returns one that holds some of what is asked for,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hedra_batch.batch.preview import ListedJob, Market, Preview
     from hedra_batch.cli.advice import Advice, Failures
     from hedra_batch.folder import RunFolder
+    from hedra_batch.manifest.loading import Manifest
     from hedra_batch.planning.quote import Quote
     from hedra_batch.units import Limits
 
@@ -80,9 +81,12 @@ def plan(tells_by_code: bool, **flags: Any) -> int:
         sys.stdout.writelines(_write_jobs(preview, failures, manifest.jobs.edition))
         sys.stdout.flush()
         preview.check_models()
-        for line in _write_outcome(options, preview, failures, folder, manifest.limits, obstacle):
+        refusal = _find_refusal(options, manifest)
+        for line in _write_outcome(options, preview, failures, folder, manifest.limits, obstacle, refusal):
             say(line)
-    return _find_code(preview) if tells_by_code else EXIT_DONE
+    if not tells_by_code:
+        return EXIT_DONE
+    return EXIT_LOOK if refusal else _find_code(preview)
 
 
 def _ask_market(options: RunOptions) -> tuple[Market | None, str]:
@@ -103,6 +107,22 @@ def _ask_market(options: RunOptions) -> tuple[Market | None, str]:
     except HedraBatchError as error:
         hint = " --offline asks nothing." if not isinstance(error, ConfigurationError) else ""
         return None, f"No prices: {' '.join(str(error).split())}{hint}"
+
+
+def _find_refusal(options: RunOptions, manifest: Manifest) -> str:
+    """Say why a run would begin no folder, where it would not; without a key nobody can tell."""
+    from hedra_batch.batch.neighbours import check_beginning
+    from hedra_batch.cli.workspace import find_workspace
+
+    try:
+        workspace = find_workspace(options, manifest.name, os.environ)
+    except ConfigurationError:
+        return ""
+    try:
+        check_beginning(workspace, manifest.jobs, options.request)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
 
 
 def _is_put_back(folder: RunFolder) -> bool:
@@ -161,6 +181,7 @@ def _write_outcome(
     folder: RunFolder,
     limits: Limits,
     obstacle: str,
+    refusal: str,
 ) -> Iterator[str]:
     """Say what it comes to, what covers it, and what a run leaves to a person."""
     from hedra_batch.cli.advice import repeat_choices, repeat_selection, write_command
@@ -181,6 +202,9 @@ def _write_outcome(
     seconds = write_duration(preview.estimate_seconds(limits))
     yield f"It takes about {seconds} at this pace ({limits.submit}, {limits.in_flight} at once)."
     yield _write_sum(quote, is_priced=not obstacle)
+    if refusal:
+        yield f"A run refuses this now: {refusal}"
+        return
     yield f"code: {preview.code}. To buy exactly this, or nothing:"
     selection = [*repeat_selection(options), *repeat_choices(options)]
     yield f"    {write_command(options, 'run', *selection, '--plan', preview.code)}"
