@@ -50,7 +50,7 @@ EFFORTS = {
     "schedules": 5000,
     "kills": 100,
     "documents": 300,
-    "days": 600,
+    "days": 400,
     "seed": 0,
 }
 
