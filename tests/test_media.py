@@ -442,16 +442,35 @@ async def test_it_is_decoded_from_chunks_of_one_byte(coding: bytes, content: byt
         assert await fetch(host.link()) == (MOVIE, None)
 
 
+def tell_length(length_bytes: int, lines: bytes = b"") -> bytes:
+    head = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 1\r\n" + lines
+    return head + b"Content-Range: bytes 0-0/%d\r\n\r\nv" % length_bytes
+
+
 async def test_the_length_of_what_is_encoded_is_asked_for() -> None:
     content = gzip.compress(MOVIE)
     answer = OK + b"Content-Encoding: gzip\r\n\r\n" + content
     for told, is_whole in ((len(content), True), (len(content) + 1, False)):
-        part = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/%d\r\nContent-Length: 1\r\n\r\nv" % told
-        async with serve(answer, {"Range": part}) as host:
+        async with serve(answer, {"Range": tell_length(told, b"Content-Encoding: gzip\r\n")}) as host:
             if is_whole:
                 assert await fetch(host.link()) == (MOVIE, None)
             else:
                 assert "bytes arrived" in str(await refuse(host))
+
+
+@pytest.mark.parametrize("coding", [b"", b"Content-Encoding: deflate\r\n", b"Content-Encoding: gzip, gzip\r\n"])
+async def test_a_length_in_another_coding_is_none_of_a_body_that_is_encoded_on_the_fly(coding: bytes) -> None:
+    content = gzip.compress(MOVIE)
+    head = CHUNKED.removesuffix(b"\r\n") + b"Content-Encoding: gzip\r\n\r\n"
+    answer = head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content)
+    async with serve(answer, {"Range": tell_length(len(MOVIE), coding)}) as host:
+        assert await fetch(host.link()) == (MOVIE, None)
+
+
+async def test_a_length_of_what_is_encoded_is_none_of_a_plain_body() -> None:
+    part = tell_length(99, b"Content-Encoding: gzip\r\n")
+    async with serve(CHUNKED + b"5\r\nvideo\r\n0\r\n\r\n", {"Range": part}) as host:
+        assert await fetch(host.link()) == (b"video", None)
 
 
 SPOILT = {

@@ -15,7 +15,7 @@ from yarl import URL
 
 from hedra_batch import __version__
 from hedra_batch.api.addresses import MEDIA_NETWORKS_VARIABLE, Network, PrivateAddressError, SocketFactory
-from hedra_batch.api.encoding import Decoder, is_encoded
+from hedra_batch.api.encoding import Decoder, is_encoded, list_codings
 from hedra_batch.api.failures import describe_failure
 from hedra_batch.api.ranges import Part, Version, find_version, is_rest
 from hedra_batch.errors import DownloadError, Obstacle
@@ -147,17 +147,21 @@ class MediaClient:
         """Find out how long the body is, for a plain one without a length that is cut looks like a whole one."""
         length_bytes = response.content_length
         if length_bytes is None:
-            length_bytes = await self._ask_length(response.url)
+            length_bytes = await self._ask_length(response.url, _list_codings(response))
         if length_bytes is None and not _marks_its_end(response):
             raise DownloadError("The media host does not tell the length of the result, so a cut could go unnoticed.")
         self._check_size(length_bytes or 0)
         return length_bytes
 
-    async def _ask_length(self, url: URL) -> int | None:
-        """Ask for one byte: the answer names the length of the whole (RFC 9110, 14.4)."""
+    async def _ask_length(self, url: URL, codings: Sequence[str]) -> int | None:
+        """Ask for one byte: the answer names the length of the whole (RFC 9110, 14.4).
+
+        It is that of the body only with the same codings: a host that compresses on the fly leaves parts as they are.
+        """
         async with await self._get(url, {"Range": "bytes=0-0"}) as response:
             told = re.fullmatch(r"bytes 0-0/([0-9]{1,18})", response.headers.get("Content-Range", ""))
-            return int(told[1]) if response.status == 206 and told else None
+            is_told = response.status == 206 and _list_codings(response) == codings
+            return int(told[1]) if is_told and told else None
 
     async def _read_chunks(
         self, response: aiohttp.ClientResponse, size_bytes: int, length_bytes: int | None
@@ -202,6 +206,10 @@ class MediaClient:
 def _check_answer(response: aiohttp.ClientResponse) -> None:
     if response.status != 200:
         raise DownloadError(f"The media host answered HTTP {response.status}.", _REFUSALS.get(response.status))
+
+
+def _list_codings(response: aiohttp.ClientResponse) -> list[str]:
+    return list_codings(response.headers.getall("Content-Encoding", []))
 
 
 def _marks_its_end(response: aiohttp.ClientResponse) -> bool:
