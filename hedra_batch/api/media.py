@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
@@ -122,9 +122,11 @@ class MediaClient:
                 aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError
             ):
                 response = await self._follow(link, part.headers)
-                if response.status == 200 or is_rest(response, part):
-                    return response
-                response.close()
+                with ExitStack() as stack:
+                    stack.callback(response.close)
+                    if response.status == 200 or is_rest(response, part):
+                        stack.pop_all()
+                        return response
         return await self._follow(link, {})
 
     async def _follow(self, link: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
