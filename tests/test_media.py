@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import os
 import socket
+import struct
 import subprocess
 import sys
 import zlib
@@ -27,13 +28,17 @@ SIGNED = "/video.mp4?Signature=SECRET"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Bytes that are sent, others when they are asked for, then some for ever or the connection held, then its end."""
+    """Bytes that are sent, others when they are asked for, then some for ever or the connection held, then its end.
+
+    That is a farewell or a reset.
+    """
 
     content: bytes
     later: bytes | None = None
     repeated: bytes = b""
     pause_seconds: float = 0.0
     is_held: bool = False
+    is_reset: bool = False
 
     async def send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event) -> None:
         writer.write(self.content)
@@ -47,6 +52,11 @@ class Answer:
             await asyncio.sleep(self.pause_seconds)
         if self.is_held:
             await reader.read()
+        if self.is_reset:
+            # With no time to linger, a close is a reset.
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
 
 
 @dataclass(slots=True)
@@ -318,6 +328,46 @@ BROKEN = {
 async def test_a_broken_answer_is_a_download_error(answer: bytes) -> None:
     async with serve(answer) as host:
         await refuse(host)
+
+
+HTML = b"Content-Type: text/html; charset=utf-8\r\n"
+LOGIN = b"<html><body>Welcome to our hotel! Room and name, please.</body></html>"
+PACKED_LOGIN = gzip.compress(LOGIN)
+PAGES = {
+    "said": OK + HTML + b"Content-Length: 6\r\n\r\nLog in",
+    "said, without content": OK + HTML + b"Content-Length: 0\r\n\r\n",
+    "said, of unknown length": b"HTTP/1.0 200 OK\r\n" + HTML + b"\r\n" + LOGIN,
+    "not said": with_length(LOGIN),
+    "not said, after space": with_length(b"\xef\xbb\xbf\r\n  <!DOCTYPE HTML>" + LOGIN * 100),
+    "in chunks": CHUNKED + b"1\r\n<\r\n45\r\n" + LOGIN[1:] + b"\r\n0\r\n\r\n",
+    "packed": OK
+    + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(gzip.compress(LOGIN))
+    + gzip.compress(LOGIN),
+}
+
+
+@pytest.mark.parametrize("answer", PAGES.values(), ids=PAGES)
+async def test_a_web_page_is_told_from_a_broken_file(answer: bytes) -> None:
+    async with serve(answer) as host:
+        assert (await refuse(host)).obstacle is Obstacle.PAGE
+
+
+async def test_a_video_that_is_said_to_be_a_page_is_a_video() -> None:
+    movie = b"\0\0\0\x18ftypisom<html>"
+    async with serve(OK + HTML + b"Content-Length: %d\r\n\r\n" % len(movie) + movie) as host:
+        assert await fetch(host.link()) == (movie, len(movie))
+
+
+@pytest.mark.parametrize("answer", [Answer(b""), Answer(OK), Answer(b"", is_reset=True)], ids=["end", "half", "reset"])
+async def test_a_cut_before_the_answer_is_told_from_one_in_a_file(answer: Answer) -> None:
+    async with serve(answer) as host:
+        assert (await refuse(host)).obstacle is Obstacle.CUT
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+async def test_a_cut_in_a_file_is_its_own(is_reset: bool) -> None:
+    async with serve(Answer(OK + b"Content-Length: 9\r\n\r\nabc", is_reset=is_reset)) as host:
+        assert (await refuse(host)).obstacle is None
 
 
 LATE = {

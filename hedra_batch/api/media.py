@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,6 +18,7 @@ from hedra_batch import __version__
 from hedra_batch.api.addresses import MEDIA_NETWORKS_VARIABLE, Network, PrivateAddressError, SocketFactory
 from hedra_batch.api.encoding import Decoder, is_encoded, list_codings
 from hedra_batch.api.failures import describe_failure
+from hedra_batch.api.pages import is_page_type, refuse_page
 from hedra_batch.api.ranges import Part, Version, find_version, is_rest
 from hedra_batch.errors import DownloadError, Obstacle
 
@@ -38,6 +40,7 @@ _REFUSALS = {
     **dict.fromkeys((407, 511), Obstacle.PROXY),
     **dict.fromkeys((429, 500, 502, 503, 504), Obstacle.OUTAGE),
 }
+_RESETS = frozenset({errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: What aiohttp raises when a request or a body breaks off; its parser in Python lets inner errors through.
 _BREAKS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError)
@@ -100,7 +103,7 @@ class MediaClient:
     @asynccontextmanager
     async def open(self, link: str, part: Part | None = None) -> AsyncIterator[Download]:
         """Begin a download, or go on with a part of it; the body is read while the context is open."""
-        async with await _translate(self._ask(link, part)) as response:
+        async with await _translate(self._ask(link, part), find_cut) as response:
             yield await self._begin(response, part)
 
     async def _begin(self, response: aiohttp.ClientResponse, part: Part | None) -> Download:
@@ -111,7 +114,8 @@ class MediaClient:
         length_bytes = await _translate(self._find_length(response))
         chunks = self._read_chunks(response, 0, length_bytes)
         if is_encoded(response.headers.getall("Content-Encoding", [])):
-            return Download(None, self._decode(chunks))
+            return Download(None, refuse_page(self._decode(chunks), _read_type(response)))
+        chunks = refuse_page(chunks, _read_type(response))
         return Download(length_bytes, chunks, version=find_version(response, length_bytes))
 
     async def _ask(self, link: str, part: Part | None) -> aiohttp.ClientResponse:
@@ -151,7 +155,10 @@ class MediaClient:
         if length_bytes is None:
             length_bytes = await self._ask_length(response.url, _list_codings(response))
         if length_bytes is None and not _marks_its_end(response):
-            raise DownloadError("The media host does not tell the length of the result, so a cut could go unnoticed.")
+            raise DownloadError(
+                "The media host does not tell the length of the result, so a cut could go unnoticed.",
+                Obstacle.PAGE if is_page_type(_read_type(response)) else None,
+            )
         self._check_size(length_bytes or 0)
         return length_bytes
 
@@ -210,6 +217,10 @@ def _check_answer(response: aiohttp.ClientResponse) -> None:
         raise DownloadError(f"The media host answered HTTP {response.status}.", _REFUSALS.get(response.status))
 
 
+def _read_type(response: aiohttp.ClientResponse) -> str:
+    return response.headers.get("Content-Type", "")
+
+
 def _list_codings(response: aiohttp.ClientResponse) -> list[str]:
     return list_codings(response.headers.getall("Content-Encoding", []))
 
@@ -219,17 +230,17 @@ def _marks_its_end(response: aiohttp.ClientResponse) -> bool:
     return [value.lower() for value in response.headers.getall("Transfer-Encoding", [])] == ["chunked"]
 
 
-async def _translate(step: Awaitable[T]) -> T:
+async def _translate(step: Awaitable[T], find_other: Callable[[Exception], Obstacle | None] = lambda _: None) -> T:
     """Wait for a step. Its errors can hold the signed link, so they are kept neither as cause nor as context."""
     try:
         return await step
     except _BREAKS as error:
-        message, obstacle = _describe(error), find_obstacle(error)
+        message, obstacle = _describe(error), find_obstacle(error) or find_other(error)
     raise DownloadError(message, obstacle)
 
 
 def find_obstacle(error: Exception) -> Obstacle | None:
-    """Find out whether no connection was made at all, and why: whatever else breaks can be one file's own."""
+    """Find out whether no connection was made at all, and why."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Obstacle.NAME
     if isinstance(error, aiohttp.ClientSSLError):
@@ -238,6 +249,13 @@ def find_obstacle(error: Exception) -> Obstacle | None:
         is_private = isinstance(error.os_error, PrivateAddressError)
         return Obstacle.ADDRESS if is_private else Obstacle.CONNECTION
     return Obstacle.CONNECTION if isinstance(error, aiohttp.ConnectionTimeoutError) else None
+
+
+def find_cut(error: Exception) -> Obstacle | None:
+    """Find out whether a request was cut off before its answer; a cut in a body can be one file's own."""
+    is_reset = isinstance(error, aiohttp.ClientOSError) and error.errno in _RESETS
+    is_cut = is_reset or isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError)
+    return Obstacle.CUT if is_cut else None
 
 
 def _describe(error: Exception) -> str:
