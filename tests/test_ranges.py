@@ -79,6 +79,12 @@ async def test_what_is_not_the_rest_is_begun_anew_in_the_same_try(answer: bytes)
     assert ["Range:" in request for request in host.requests][-2:] == [True, False]
 
 
+async def test_a_host_that_resets_the_question_for_a_part_is_asked_for_the_whole() -> None:
+    async with serve(answer_whole()) as host:
+        host.answers["Range"] = Answer(b"", is_reset=True)
+        assert (await resume(host))[:2] == (WHOLE, 0)
+
+
 @pytest.mark.parametrize("coding", [b"gzip", b"gzip, gzip"])
 async def test_a_part_that_is_of_no_use_keeps_no_connection(coding: bytes) -> None:
     part = REST.replace(b"ETag", b"Content-Encoding: " + coding + b"\r\nETag").removesuffix(b"9")

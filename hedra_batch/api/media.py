@@ -123,7 +123,10 @@ class MediaClient:
         if part:
             # A host that breaks at the question for a part would do so each time.
             with suppress(
-                aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError
+                aiohttp.ClientOSError,
+                aiohttp.ServerDisconnectedError,
+                aiohttp.ClientResponseError,
+                aiohttp.http.HttpProcessingError,
             ):
                 response = await self._follow(link, part.headers)
                 with ExitStack() as stack:
