@@ -290,6 +290,8 @@ class Obstacle(StrEnum):
     CERTIFICATE = "no secure connection to the media host can be made"
     PROXY = "a proxy before the media host wants to know who asks"
     CONNECTION = "the media host cannot be reached"
+    CUT = "the connection to the media host is cut before it answers"
+    PAGE = "a web page arrives instead of each of them"
     REFUSAL = "the media host refuses to give them"
     OUTAGE = "the media host is out of order"
 

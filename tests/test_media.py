@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import os
 import socket
+import struct
 import subprocess
 import sys
 import zlib
@@ -27,13 +28,17 @@ SIGNED = "/video.mp4?Signature=SECRET"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Bytes that are sent, others when they are asked for, then some for ever or the connection held, then its end."""
+    """Bytes that are sent, others when they are asked for, then some for ever or the connection held, then its end.
+
+    That is a farewell or a reset.
+    """
 
     content: bytes
     later: bytes | None = None
     repeated: bytes = b""
     pause_seconds: float = 0.0
     is_held: bool = False
+    is_reset: bool = False
 
     async def send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event) -> None:
         writer.write(self.content)
@@ -47,6 +52,11 @@ class Answer:
             await asyncio.sleep(self.pause_seconds)
         if self.is_held:
             await reader.read()
+        if self.is_reset:
+            # With no time to linger, a close is a reset.
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
 
 
 @dataclass(slots=True)
@@ -320,6 +330,46 @@ async def test_a_broken_answer_is_a_download_error(answer: bytes) -> None:
         await refuse(host)
 
 
+HTML = b"Content-Type: text/html; charset=utf-8\r\n"
+LOGIN = b"<html><body>Welcome to our hotel! Room and name, please.</body></html>"
+PACKED_LOGIN = gzip.compress(LOGIN)
+PAGES = {
+    "said": OK + HTML + b"Content-Length: 6\r\n\r\nLog in",
+    "said, without content": OK + HTML + b"Content-Length: 0\r\n\r\n",
+    "said, of unknown length": b"HTTP/1.0 200 OK\r\n" + HTML + b"\r\n" + LOGIN,
+    "not said": with_length(LOGIN),
+    "not said, after space": with_length(b"\xef\xbb\xbf\r\n  <!DOCTYPE HTML>" + LOGIN * 100),
+    "in chunks": CHUNKED + b"1\r\n<\r\n45\r\n" + LOGIN[1:] + b"\r\n0\r\n\r\n",
+    "packed": OK
+    + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(gzip.compress(LOGIN))
+    + gzip.compress(LOGIN),
+}
+
+
+@pytest.mark.parametrize("answer", PAGES.values(), ids=PAGES)
+async def test_a_web_page_is_told_from_a_broken_file(answer: bytes) -> None:
+    async with serve(answer) as host:
+        assert (await refuse(host)).obstacle is Obstacle.PAGE
+
+
+async def test_a_video_that_is_said_to_be_a_page_is_a_video() -> None:
+    movie = b"\0\0\0\x18ftypisom<html>"
+    async with serve(OK + HTML + b"Content-Length: %d\r\n\r\n" % len(movie) + movie) as host:
+        assert await fetch(host.link()) == (movie, len(movie))
+
+
+@pytest.mark.parametrize("answer", [Answer(b""), Answer(OK), Answer(b"", is_reset=True)], ids=["end", "half", "reset"])
+async def test_a_cut_before_the_answer_is_told_from_one_in_a_file(answer: Answer) -> None:
+    async with serve(answer) as host:
+        assert (await refuse(host)).obstacle is Obstacle.CUT
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+async def test_a_cut_in_a_file_is_its_own(is_reset: bool) -> None:
+    async with serve(Answer(OK + b"Content-Length: 9\r\n\r\nabc", is_reset=is_reset)) as host:
+        assert (await refuse(host)).obstacle is None
+
+
 LATE = {
     "the end": b"",
     "half of the last chunk": b"0\r\n",
@@ -442,16 +492,35 @@ async def test_it_is_decoded_from_chunks_of_one_byte(coding: bytes, content: byt
         assert await fetch(host.link()) == (MOVIE, None)
 
 
+def tell_length(length_bytes: int, lines: bytes = b"") -> bytes:
+    head = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 1\r\n" + lines
+    return head + b"Content-Range: bytes 0-0/%d\r\n\r\nv" % length_bytes
+
+
 async def test_the_length_of_what_is_encoded_is_asked_for() -> None:
     content = gzip.compress(MOVIE)
     answer = OK + b"Content-Encoding: gzip\r\n\r\n" + content
     for told, is_whole in ((len(content), True), (len(content) + 1, False)):
-        part = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/%d\r\nContent-Length: 1\r\n\r\nv" % told
-        async with serve(answer, {"Range": part}) as host:
+        async with serve(answer, {"Range": tell_length(told, b"Content-Encoding: gzip\r\n")}) as host:
             if is_whole:
                 assert await fetch(host.link()) == (MOVIE, None)
             else:
                 assert "bytes arrived" in str(await refuse(host))
+
+
+@pytest.mark.parametrize("coding", [b"", b"Content-Encoding: deflate\r\n", b"Content-Encoding: gzip, gzip\r\n"])
+async def test_a_length_in_another_coding_is_none_of_a_body_that_is_encoded_on_the_fly(coding: bytes) -> None:
+    content = gzip.compress(MOVIE)
+    head = CHUNKED.removesuffix(b"\r\n") + b"Content-Encoding: gzip\r\n\r\n"
+    answer = head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content)
+    async with serve(answer, {"Range": tell_length(len(MOVIE), coding)}) as host:
+        assert await fetch(host.link()) == (MOVIE, None)
+
+
+async def test_a_length_of_what_is_encoded_is_none_of_a_plain_body() -> None:
+    part = tell_length(99, b"Content-Encoding: gzip\r\n")
+    async with serve(CHUNKED + b"5\r\nvideo\r\n0\r\n\r\n", {"Range": part}) as host:
+        assert await fetch(host.link()) == (b"video", None)
 
 
 SPOILT = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from test_media import CHUNKED, OK, SIGNED, Host, read, redirect, serve, with_length
+from test_media import CHUNKED, OK, SIGNED, Answer, Host, read, redirect, serve, with_length
 
 from hedra_batch.api.media import MediaClient
 from hedra_batch.api.ranges import Part, Version
@@ -61,6 +63,7 @@ NO_REST = {
     "another version": REST.replace(b'"v1"', b'"v2"'),
     "a weak version": REST.replace(b'"v1"', b'W/"v1"'),
     "a compressed part": REST.replace(b"ETag", b"Content-Encoding: gzip\r\nETag"),
+    "a part that is compressed twice": REST.replace(b"ETag", b"Content-Encoding: gzip, gzip\r\nETag"),
     **{
         f"HTTP {status}": b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
         for status in (400, 403, 404, 405, 412, 416, 500, 501, 503)
@@ -74,6 +77,31 @@ async def test_what_is_not_the_rest_is_begun_anew_in_the_same_try(answer: bytes)
         assert await resume(host) == (WHOLE, 0, Version('"v2"', 10))
     # aiohttp asks once more where a connection that it had kept is cut.
     assert ["Range:" in request for request in host.requests][-2:] == [True, False]
+
+
+async def test_a_host_that_resets_the_question_for_a_part_is_asked_for_the_whole() -> None:
+    async with serve(answer_whole()) as host:
+        host.answers["Range"] = Answer(b"", is_reset=True)
+        assert (await resume(host))[:2] == (WHOLE, 0)
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"gzip, gzip"])
+async def test_a_part_that_is_of_no_use_keeps_no_connection(coding: bytes) -> None:
+    part = REST.replace(b"ETag", b"Content-Encoding: " + coding + b"\r\nETag").removesuffix(b"9")
+    async with serve(answer_whole()) as host, MediaClient(allows_private_hosts=True) as media:
+        host.answers["Range"] = Answer(part, is_held=True)
+        async with media.open(host.link(), PART) as download:
+            # The host ends once its connections are closed, and the client is still open.
+            await asyncio.wait_for(asyncio.gather(*(handler for handler in host.handlers if handler)), 5)
+            assert await read(download) == WHOLE
+
+
+async def test_a_whole_that_is_compressed_twice_is_refused_for_that() -> None:
+    whole = answer_whole("Content-Encoding: gzip, gzip")
+    async with serve(whole, {"Range": REST.replace(b"ETag", b"Content-Encoding: gzip, gzip\r\nETag")}) as host:
+        with pytest.raises(DownloadError, match="compressed more than once"):
+            await resume(host)
+    assert ["Range:" in request for request in host.requests] == [True, False]
 
 
 async def test_a_host_that_sends_the_whole_is_asked_once() -> None:

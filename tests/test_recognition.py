@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import pytest
 from recorded import accept, complete, fail, hold_missing, make_job, make_ready, open_ledger, record, refuse, send
 from test_run_recovery import Asked
 
+from hedra_batch.errors import LedgerError, WriteError
 from hedra_batch.folder import RunFolder
 from hedra_batch.inputs import Inputs, Spellings
 from hedra_batch.job import Job
 from hedra_batch.ledger.ledger import Ledger
-from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.ledger.records import LatestAttempt, Reassignment
 from hedra_batch.ledger.renames import Rename, Renames
 from hedra_batch.planning.plan import counts_for, find_standing
 from hedra_batch.planning.recognition import PAGE_JOBS, Recognition, Recognized
@@ -42,6 +44,13 @@ async def take_over(ledger: Ledger, folder: Path, *jobs: Job) -> dict[str, str]:
     recognized = await recognize(ledger, *jobs)
     await rename_results(ledger, RunFolder(folder), recognized.reassignment)
     return {job_id: old for (_, job_id), old in recognized.formerly.items()}
+
+
+async def rename_first(ledger: Ledger, folder: Path, old: Job) -> None:
+    done, new = await complete(ledger, old), make_job("stall")
+    latest = LatestAttempt.of(done)
+    change = Reassignment([(latest, new)], {latest.identity: None, new.identity: done.key})
+    await rename_results(ledger, RunFolder(folder), change)
 
 
 async def list_standing(ledger: Ledger, *ids: str) -> list[tuple[str, str, int]]:
@@ -268,3 +277,24 @@ async def test_what_somebody_put_in_the_place_of_a_name_meanwhile_is_kept(swappe
         (swapped.videos / name).rename(swapped.videos / f"attempt-{key}.moving")
     (swapped.videos / "a.mp4").write_text("mine")
     assert await swapped.finish() == {"a.mp4": B, "b.mp4": A, "a.mp4.old": "mine"}
+
+
+# Files that cannot be looked at
+
+
+async def test_a_file_that_cannot_be_looked_at_is_named_and_not_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
+    # No file has so long a name, not even for root.
+    old = make_job("a" * 300)
+    (tmp_path / "videos").mkdir()
+    with pytest.raises(WriteError, match=f"{old.output}: File name too long. No video is lost") as caught:
+        await rename_first(ledger, tmp_path, old)
+    assert not isinstance(caught.value, LedgerError)
+    # The ledger stands as it did and goes on.
+    assert await list_standing(ledger, old.id) == [(old.id, old.id, 1)]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
+async def test_a_folder_that_may_not_be_looked_into_is_told_so(ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir(mode=0)
+    with pytest.raises(WriteError, match=r"market\.mp4: Permission denied"):
+        await rename_first(ledger, tmp_path, make_job())

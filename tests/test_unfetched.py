@@ -15,7 +15,7 @@ from conftest import IMPATIENT, Desk
 from scripted import make_item, serve
 from test_failures import NO_NAME, serve_securely
 from test_faults import count_states, list_charged, open_desk
-from test_media import OK, encode, redirect
+from test_media import OK, Answer, encode, redirect
 from test_media import serve as serve_media
 
 from hedra_batch.errors import Obstacle
@@ -173,7 +173,32 @@ async def test_a_host_that_refuses_after_a_redirect_sells_no_more(tmp_path: Path
     assert len(seller.bought) <= MOST_BOUGHT
 
 
-@pytest.mark.parametrize("answer", [refuse(404), refuse(410), OK + b"Content-Length: 4\r\n\r\nabcd"])
+HOTEL = OK + b"Content-Type: text/html\r\nContent-Length: 28\r\n\r\n<html>Room and name?</html>\n"
+
+
+async def test_a_web_page_in_the_place_of_each_video_sells_no_more(tmp_path: Path) -> None:
+    async with serve_media(HOTEL) as host:
+        seller = Seller(host.link())
+        assert await seller.run(tmp_path) == 4
+    assert len(seller.bought) <= MOST_BOUGHT
+
+
+async def test_redirects_to_a_web_page_sell_no_more(tmp_path: Path) -> None:
+    async with serve_media(HOTEL) as hotel, serve_media(redirect(hotel.link(path="/login"))) as host:
+        seller = Seller(host.link())
+        assert await seller.run(tmp_path) == 4
+    assert len(seller.bought) <= MOST_BOUGHT
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+async def test_connections_that_are_cut_before_an_answer_sell_no_more(tmp_path: Path, is_reset: bool) -> None:
+    async with serve_media(Answer(b"", is_reset=is_reset)) as host:
+        seller = Seller(host.link())
+        assert await seller.run(tmp_path) == 4
+    assert len(seller.bought) <= MOST_BOUGHT
+
+
+@pytest.mark.parametrize("answer", [refuse(404), refuse(410), refuse(451), OK + b"Content-Length: 4\r\n\r\nabcd"])
 async def test_a_file_that_is_gone_or_no_video_stops_nothing(tmp_path: Path, answer: bytes) -> None:
     async with serve_media(answer) as host:
         seller = Seller(host.link())

@@ -15,13 +15,18 @@ HEAD_BYTES = 8
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
+def list_codings(headers: Sequence[str]) -> list[str]:
+    """List what values of Content-Encoding announce of that which is decoded, in its order."""
+    words = (word.strip().lower() for value in headers for word in value.split(","))
+    return [word for word in words if word in _CODINGS]
+
+
 def is_encoded(headers: Sequence[str]) -> bool:
     """Tell whether values of Content-Encoding announce one coding that is decoded. Raises DownloadError for several."""
-    words = [word.strip().lower() for value in headers for word in value.split(",")]
-    count = sum(word in _CODINGS for word in words)
-    if count > 1:
+    codings = list_codings(headers)
+    if len(codings) > 1:
         raise DownloadError("The media host sends the result compressed more than once.")
-    return count == 1
+    return bool(codings)
 
 
 class Decoder:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
@@ -15,8 +16,9 @@ from yarl import URL
 
 from hedra_batch import __version__
 from hedra_batch.api.addresses import MEDIA_NETWORKS_VARIABLE, Network, PrivateAddressError, SocketFactory
-from hedra_batch.api.encoding import Decoder, is_encoded
+from hedra_batch.api.encoding import Decoder, is_encoded, list_codings
 from hedra_batch.api.failures import describe_failure
+from hedra_batch.api.pages import is_page_type, refuse_page
 from hedra_batch.api.ranges import Part, Version, find_version, is_rest
 from hedra_batch.errors import DownloadError, Obstacle
 
@@ -38,6 +40,7 @@ _REFUSALS = {
     **dict.fromkeys((407, 511), Obstacle.PROXY),
     **dict.fromkeys((429, 500, 502, 503, 504), Obstacle.OUTAGE),
 }
+_RESETS = frozenset({errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: What aiohttp raises when a request or a body breaks off; its parser in Python lets inner errors through.
 _BREAKS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError)
@@ -100,7 +103,7 @@ class MediaClient:
     @asynccontextmanager
     async def open(self, link: str, part: Part | None = None) -> AsyncIterator[Download]:
         """Begin a download, or go on with a part of it; the body is read while the context is open."""
-        async with await _translate(self._ask(link, part)) as response:
+        async with await _translate(self._ask(link, part), find_cut) as response:
             yield await self._begin(response, part)
 
     async def _begin(self, response: aiohttp.ClientResponse, part: Part | None) -> Download:
@@ -111,7 +114,8 @@ class MediaClient:
         length_bytes = await _translate(self._find_length(response))
         chunks = self._read_chunks(response, 0, length_bytes)
         if is_encoded(response.headers.getall("Content-Encoding", [])):
-            return Download(None, self._decode(chunks))
+            return Download(None, refuse_page(self._decode(chunks), _read_type(response)))
+        chunks = refuse_page(chunks, _read_type(response))
         return Download(length_bytes, chunks, version=find_version(response, length_bytes))
 
     async def _ask(self, link: str, part: Part | None) -> aiohttp.ClientResponse:
@@ -119,12 +123,17 @@ class MediaClient:
         if part:
             # A host that breaks at the question for a part would do so each time.
             with suppress(
-                aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError
+                aiohttp.ClientOSError,
+                aiohttp.ServerDisconnectedError,
+                aiohttp.ClientResponseError,
+                aiohttp.http.HttpProcessingError,
             ):
                 response = await self._follow(link, part.headers)
-                if response.status == 200 or is_rest(response, part):
-                    return response
-                response.close()
+                with ExitStack() as stack:
+                    stack.callback(response.close)
+                    if response.status == 200 or is_rest(response, part):
+                        stack.pop_all()
+                        return response
         return await self._follow(link, {})
 
     async def _follow(self, link: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
@@ -147,17 +156,24 @@ class MediaClient:
         """Find out how long the body is, for a plain one without a length that is cut looks like a whole one."""
         length_bytes = response.content_length
         if length_bytes is None:
-            length_bytes = await self._ask_length(response.url)
+            length_bytes = await self._ask_length(response.url, _list_codings(response))
         if length_bytes is None and not _marks_its_end(response):
-            raise DownloadError("The media host does not tell the length of the result, so a cut could go unnoticed.")
+            raise DownloadError(
+                "The media host does not tell the length of the result, so a cut could go unnoticed.",
+                Obstacle.PAGE if is_page_type(_read_type(response)) else None,
+            )
         self._check_size(length_bytes or 0)
         return length_bytes
 
-    async def _ask_length(self, url: URL) -> int | None:
-        """Ask for one byte: the answer names the length of the whole (RFC 9110, 14.4)."""
+    async def _ask_length(self, url: URL, codings: Sequence[str]) -> int | None:
+        """Ask for one byte: the answer names the length of the whole (RFC 9110, 14.4).
+
+        It is that of the body only with the same codings: a host that compresses on the fly leaves parts as they are.
+        """
         async with await self._get(url, {"Range": "bytes=0-0"}) as response:
             told = re.fullmatch(r"bytes 0-0/([0-9]{1,18})", response.headers.get("Content-Range", ""))
-            return int(told[1]) if response.status == 206 and told else None
+            is_told = response.status == 206 and _list_codings(response) == codings
+            return int(told[1]) if is_told and told else None
 
     async def _read_chunks(
         self, response: aiohttp.ClientResponse, size_bytes: int, length_bytes: int | None
@@ -204,22 +220,30 @@ def _check_answer(response: aiohttp.ClientResponse) -> None:
         raise DownloadError(f"The media host answered HTTP {response.status}.", _REFUSALS.get(response.status))
 
 
+def _read_type(response: aiohttp.ClientResponse) -> str:
+    return response.headers.get("Content-Type", "")
+
+
+def _list_codings(response: aiohttp.ClientResponse) -> list[str]:
+    return list_codings(response.headers.getall("Content-Encoding", []))
+
+
 def _marks_its_end(response: aiohttp.ClientResponse) -> bool:
     """Tell whether the body is chunked, and so nothing else that its end could be hidden in."""
     return [value.lower() for value in response.headers.getall("Transfer-Encoding", [])] == ["chunked"]
 
 
-async def _translate(step: Awaitable[T]) -> T:
+async def _translate(step: Awaitable[T], find_other: Callable[[Exception], Obstacle | None] = lambda _: None) -> T:
     """Wait for a step. Its errors can hold the signed link, so they are kept neither as cause nor as context."""
     try:
         return await step
     except _BREAKS as error:
-        message, obstacle = _describe(error), find_obstacle(error)
+        message, obstacle = _describe(error), find_obstacle(error) or find_other(error)
     raise DownloadError(message, obstacle)
 
 
 def find_obstacle(error: Exception) -> Obstacle | None:
-    """Find out whether no connection was made at all, and why: whatever else breaks can be one file's own."""
+    """Find out whether no connection was made at all, and why."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Obstacle.NAME
     if isinstance(error, aiohttp.ClientSSLError):
@@ -228,6 +252,13 @@ def find_obstacle(error: Exception) -> Obstacle | None:
         is_private = isinstance(error.os_error, PrivateAddressError)
         return Obstacle.ADDRESS if is_private else Obstacle.CONNECTION
     return Obstacle.CONNECTION if isinstance(error, aiohttp.ConnectionTimeoutError) else None
+
+
+def find_cut(error: Exception) -> Obstacle | None:
+    """Find out whether a request was cut off before its answer; a cut in a body can be one file's own."""
+    is_reset = isinstance(error, aiohttp.ClientOSError) and error.errno in _RESETS
+    is_cut = is_reset or isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError)
+    return Obstacle.CUT if is_cut else None
 
 
 def _describe(error: Exception) -> str:

@@ -10,7 +10,7 @@ from typing import Self
 
 import aiohttp
 
-from hedra_batch.api.encoding import is_encoded
+from hedra_batch.api.encoding import list_codings
 
 #: A strong entity tag (RFC 9110, 8.8.3).
 _STRONG_TAG = re.compile(r'"[\x21\x23-\x7e]{1,500}"')
@@ -73,7 +73,8 @@ def is_rest(response: aiohttp.ClientResponse, part: Part) -> bool:
 
 
 def _is_encoded(response: aiohttp.ClientResponse) -> bool:
-    return is_encoded(response.headers.getall("Content-Encoding", []))
+    """Several codings count here too: what cannot be gone on with is asked for anew, and fails there if it must."""
+    return bool(list_codings(response.headers.getall("Content-Encoding", [])))
 
 
 def _find_validator(response: aiohttp.ClientResponse) -> str | None:

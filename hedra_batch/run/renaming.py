@@ -35,7 +35,7 @@ def list_takes(wanted: str) -> Iterator[str]:
 async def rename_results(ledger: Ledger, folder: RunFolder, change: Reassignment) -> None:
     """Have attempts count for other jobs, and give their files the names that those jobs want. Raises WriteError."""
     wanted = {moved.attempt_key: job.output for moved, job in change.moves}
-    names = await ledger.look(lambda reader: _choose_names(reader, folder, wanted))
+    names = await ledger.look(lambda reader: _try_to_choose_names(reader, folder, wanted))
     await ledger.reassign(change, names)
     await finish_renames(ledger, folder)
 
@@ -55,6 +55,17 @@ async def finish_renames(ledger: Ledger, folder: RunFolder) -> None:
             "lost. Put that right, then run the same line again: it goes on where it stopped."
         ) from error
     await ledger.record_moved(names)
+
+
+def _try_to_choose_names(reader: LedgerReader, folder: RunFolder, wanted: dict[int, str]) -> dict[int, str]:
+    """Choose the new names. Raises WriteError for a file that cannot be looked at, which is no fault of the ledger."""
+    try:
+        return _choose_names(reader, folder, wanted)
+    except OSError as error:
+        raise WriteError(
+            f"A video of a renamed job cannot be looked at: {error.filename or folder.path}: "
+            f"{error.strerror or error}. No video is lost. Put that right, then run the same line again."
+        ) from error
 
 
 def _choose_names(reader: LedgerReader, folder: RunFolder, wanted: dict[int, str]) -> dict[int, str]:
@@ -85,7 +96,7 @@ def _can_move(claim: ClaimedFile, folder: RunFolder) -> bool:
     """Tell whether a name can be given up: that of a file which is there, or which is still to be fetched."""
     path = folder.path / claim.output
     folder.require_inside(path)
-    return claim.state is not State.DONE or path.is_file()
+    return claim.state is not State.DONE or _is_plain(path)
 
 
 def _find_node(path: Path) -> _Node | None:
@@ -140,7 +151,7 @@ def _name_staged(move: FileMove, folder: RunFolder) -> Path:
 def _is_plain(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.lstat().st_mode)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

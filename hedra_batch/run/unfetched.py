@@ -18,6 +18,8 @@ _CHECKS = {
     Obstacle.CERTIFICATE: "Check the clock of this machine, and whether a proxy opens secure connections",
     Obstacle.PROXY: "Log in to the network or the proxy",
     Obstacle.CONNECTION: "Check the network and its firewall",
+    Obstacle.CUT: "Check the network, its firewall, and whether a proxy or VPN cuts connections",
+    Obstacle.PAGE: "Log in to the network or the proxy, or check what stands before the media host",
     Obstacle.REFUSAL: "Check the clock of this machine, and whether a proxy or firewall forbids the media host",
     Obstacle.OUTAGE: "Wait until the media host answers again",
 }
