@@ -64,7 +64,7 @@ async def test_a_terminal_is_asked_where_the_budget_does_not_cover_all(
 ) -> None:
     write_jobs(desk, 6, f"{PRICED}\nbudget: 110 credits")
     ended, said = await run_far(desk, answer=answer)
-    assert "balance 10000, though the budget covers 3 of 6? [y/N]" in said
+    assert "balance 10000, though the budget covers 3 of 6? [y/N]" in " ".join(said.split())
     assert (ended, len(list_charged(simulator))) == (code, bought)
 
 
@@ -153,7 +153,7 @@ async def test_a_terminal_is_asked_where_the_disk_has_no_room(
     change_ledger(desk, f"UPDATE attempts SET bytes = {10**16}")
     write_jobs(desk, 3)
     ended, said = await run_far(desk, answer=answer)
-    assert "though the free disk space covers 0 of 2? [y/N]" in said
+    assert "though the free disk space covers 0 of 2? [y/N]" in " ".join(said.split())
     assert (ended, len(list_charged(simulator))) == (code, bought)
 
 
@@ -368,6 +368,14 @@ async def test_what_hedra_has_not_told_is_no_part_of_the_sums_and_is_said(desk: 
     summed = await desk.call("results", "batch.yaml", "--summary")
     assert "For 1 Hedra has not said what it charged, or not yet; by estimate 35 credits" in summed.err
     assert summed.out.splitlines()[1].split() == ["batch.yaml", "2", "35", "0", "35"]
+
+
+async def test_one_run_folder_counts_once_however_it_is_named(desk: Desk) -> None:
+    write_jobs(desk, 1, PRICED)
+    await desk.call("run", "batch.yaml")
+    once = await desk.call("results", "batch.yaml", "--summary")
+    twice = await desk.call("results", "batch.yaml", f"{desk.folder}/batch.yaml", "--summary")
+    assert (once.code, twice.out) == (0, once.out)
 
 
 async def test_several_manifests_and_groups_are_for_sums_only(desk: Desk) -> None:

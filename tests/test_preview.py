@@ -244,3 +244,26 @@ async def test_the_exit_code_of_a_plan_says_what_there_is_to_do(desk: Desk) -> N
     assert (await desk.call("plan", "batch.yaml", "--exit-code")).code == 4
     assert (await desk.call("plan", "batch.yaml", "--exit-code", "--rebuy-changed")).code == 3
     assert (await desk.call("plan", "batch.yaml")).code == 0
+
+
+@pytest.mark.parametrize("code", ["", "  "])
+async def test_an_empty_code_buys_nothing(desk: Desk, simulator: Simulator, code: str) -> None:
+    write_jobs(desk, 2)
+    refused = await desk.call("run", "batch.yaml", "--plan", code)
+    assert (refused.code, "this one is empty" in refused.err, list_charged(simulator)) == (2, True, [])
+
+
+async def test_where_the_budget_covers_nothing_somebody_must_look_and_there_is_no_code(desk: Desk) -> None:
+    write_jobs(desk, 2)
+    planned = await desk.call("plan", "batch.yaml", "--exit-code", "--budget", "10")
+    assert (planned.code, "the budget covers 0 of 2" in planned.err, "code:" in planned.err) == (4, True, False)
+
+
+async def test_what_may_be_sent_again_is_told_with_what_it_may_cost(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, 1)
+    simulator.plan_fault("lost-request")
+    await desk.run_here(quiet_window_seconds=60.0, max_runtime_seconds=0.5)
+    planned = await desk.call("plan", "batch.yaml", "--exit-code")
+    words = " ".join(planned.err.split())
+    assert (planned.code, "1 unknown" in words, "to buy: nothing" in words) == (3, True, True)
+    assert "1 video of unknown outcome: sent again if the server has none of them, up to 35 credits" in words

@@ -61,7 +61,7 @@ from hedra_batch.report.summary import (
     write_last_line,
     write_remedies,
 )
-from hedra_batch.report.terminal import can_show_view, say
+from hedra_batch.report.terminal import can_show_view, fit, say
 
 if TYPE_CHECKING:
     from hedra_batch.report.screen import Screen
@@ -343,7 +343,7 @@ def _can_ask() -> bool:
 
 
 async def _ask(question: str) -> str:
-    print(question, end="", file=sys.stderr, flush=True)
+    print(f"{fit(question.rstrip(), sys.stderr)} ", end="", file=sys.stderr, flush=True)
     return (await _read_answer()).strip().casefold()
 
 

@@ -25,12 +25,13 @@ from hedra_batch.cli.options import (
 from hedra_batch.errors import EXIT_DONE, EXIT_LOOK, EXIT_UNFINISHED, ConfigurationError, HedraBatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hedra_batch.batch.preview import ListedJob, Market, Preview
     from hedra_batch.cli.advice import Advice, Failures
     from hedra_batch.folder import RunFolder
     from hedra_batch.manifest.loading import Manifest
+    from hedra_batch.money import Money
     from hedra_batch.planning.quote import Quote
     from hedra_batch.units import Limits
 
@@ -84,9 +85,8 @@ def plan(tells_by_code: bool, **flags: Any) -> int:
         refusal = _find_refusal(options, manifest)
         for line in _write_outcome(options, preview, failures, folder, manifest.limits, obstacle, refusal):
             say(line)
-    if not tells_by_code:
-        return EXIT_DONE
-    return EXIT_LOOK if refusal else _find_code(preview)
+        code = EXIT_LOOK if refusal or preview.is_stuck(folder) else _find_code(preview)
+    return code if tells_by_code else EXIT_DONE
 
 
 def _ask_market(options: RunOptions) -> tuple[Market | None, str]:
@@ -106,7 +106,7 @@ def _ask_market(options: RunOptions) -> tuple[Market | None, str]:
         return run_on_loop(ask_market, ApiAccount(base_url, key)), ""
     except HedraBatchError as error:
         hint = " --offline asks nothing." if not isinstance(error, ConfigurationError) else ""
-        return None, f"No prices: {' '.join(str(error).split())}{hint}"
+        return None, f"No prices: {' '.join(str(error).split()).rstrip('.')}.{hint}"
 
 
 def _find_refusal(options: RunOptions, manifest: Manifest) -> str:
@@ -136,7 +136,7 @@ def _is_put_back(folder: RunFolder) -> bool:
 def _find_code(preview: Preview) -> int:
     if preview.needs_person:
         return EXIT_LOOK
-    return EXIT_UNFINISHED if preview.summary.bought else EXIT_DONE
+    return EXIT_UNFINISHED if preview.summary.bought or preview.unknown else EXIT_DONE
 
 
 def _write_jobs(preview: Preview, failures: dict[Advice, Failures], edition: str) -> Iterator[str]:
@@ -195,6 +195,8 @@ def _write_outcome(
         yield obstacle
     for account in preview.read_accounts():
         yield f"{account.describe()}"
+    if preview.unknown:
+        yield _write_unknown(preview.unknown)
     if not quote.count:
         yield "to buy: nothing"
         return
@@ -204,10 +206,19 @@ def _write_outcome(
     yield _write_sum(quote, is_priced=not obstacle)
     if refusal:
         yield f"A run refuses this now: {refusal}"
+    if refusal or preview.is_stuck(folder):
         return
     yield f"code: {preview.code}. To buy exactly this, or nothing:"
     selection = [*repeat_selection(options), *repeat_choices(options)]
     yield f"    {write_command(options, 'run', *selection, '--plan', preview.code)}"
+
+
+def _write_unknown(prices: Sequence[Money | None]) -> str:
+    """Say what may be charged for beside what is bought: the same requests again, which the budgets count already."""
+    known = sum(price.amount for price in prices if price)
+    cost = f"up to {known:,} credits, which the budgets count already" if None not in prices else "at prices not known"
+    videos = "1 video" if len(prices) == 1 else f"{len(prices)} videos"
+    return f"{videos} of unknown outcome: sent again if the server has none of them, {cost}."
 
 
 def _write_coverage(preview: Preview, folder: RunFolder, quote: Quote, *, is_priced: bool) -> Iterator[str]:

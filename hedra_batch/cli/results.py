@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -79,14 +80,18 @@ def _list_jobs(options: RunOptions, form: str, *, has_all_attempts: bool) -> int
 
 
 def _summarize(all_options: Sequence[RunOptions], group: Group, form: str) -> int:
-    """Add up what the attempts of one or several manifests have cost, each manifest by itself where nothing is said."""
+    """Add up what the attempts of one or several manifests have cost, each manifest by itself where nothing is said.
+
+    One run folder counts once, however many manifests or spellings of one lead to it.
+    """
     from hedra_batch.cli.workspace import find_used_folder, write_absence
     from hedra_batch.ledger.opening import open_reader
     from hedra_batch.report.costs import Costs
     from hedra_batch.report.terminal import say
 
     costs = Costs()
-    for options in all_options:
+    by_folder = {os.path.realpath(find_used_folder(options).path): options for options in reversed(all_options)}
+    for options in reversed(by_folder.values()):
         folder = find_used_folder(options)
         with open_reader(folder.ledger) as reader:
             if reader is None:

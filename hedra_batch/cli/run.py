@@ -15,6 +15,7 @@ from hedra_batch.cli.options import (
     ids_option,
     manifest_argument,
     purchase_options,
+    read_plan_code,
 )
 
 
@@ -36,8 +37,9 @@ from hedra_batch.cli.options import (
 @click.option(
     "--plan",
     "plan_code",
-    default="",
+    default=None,
     metavar="CODE",
+    callback=lambda _context, _option, code: read_plan_code(code),
     help="Buy exactly what `plan` has shown with this code, or nothing.",
 )
 @purchase_options

@@ -15,7 +15,7 @@ from hedra_batch.planning.recognition import TWINS_LIMIT
 from hedra_batch.state import PUBLIC_STATES
 
 #: What is not bought, in the order in which it is counted.
-REST = (Reason.RUNNING, Reason.DONE, Reason.CHANGED, Reason.FAILED, Reason.HELD)
+REST = (Reason.RUNNING, Reason.UNKNOWN, Reason.DONE, Reason.CHANGED, Reason.FAILED, Reason.HELD)
 
 
 @dataclass(slots=True)
@@ -121,7 +121,6 @@ class PlanSummary:
     def describe_rest(self) -> list[str]:
         """Say what becomes of the jobs that are not bought."""
         counts = self.reasons - self.bought_reasons
-        counts[Reason.RUNNING] += counts.pop(Reason.UNKNOWN, 0)
         parts = [f"{counts[reason]} {reason}" for reason in REST if counts[reason]]
         if self.kept:
             parts.append(f"{self.kept} kept, 0 credits")
