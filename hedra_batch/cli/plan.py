@@ -111,13 +111,14 @@ def _ask_market(options: RunOptions) -> tuple[Market | None, str]:
 
 def _find_refusal(options: RunOptions, manifest: Manifest) -> str:
     """Say why a run would begin no folder, where it would not; without a key nobody can tell."""
-    from hedra_batch.batch.neighbours import check_beginning
     from hedra_batch.cli.workspace import find_workspace
 
     try:
         workspace = find_workspace(options, manifest.name, os.environ)
     except ConfigurationError:
         return ""
+    from hedra_batch.batch.neighbours import check_beginning
+
     try:
         check_beginning(workspace, manifest.jobs, options.request)
     except ConfigurationError as error:

@@ -33,10 +33,11 @@ def find_workspace(options: RunOptions, name: str, environment: Mapping[str, str
     if options.is_simulated:
         base_url, key, is_local, start_api = "", TRIAL_KEY, True, start_trial
     else:
+        # What the address needs is slow to import, and without a key nothing of it is.
+        key, base_url = find_key(environment), find_base_url(options, environment)
         from hedra_batch.api.addresses import is_loopback
 
-        base_url = find_base_url(options, environment)
-        key, is_local, start_api = find_key(environment), is_loopback(base_url), None
+        is_local, start_api = is_loopback(base_url), None
     return Workspace(
         name,
         folder,
