@@ -341,23 +341,3 @@ class UnknownOutcomeError(HedraBatchError):
 
     exit_code = EXIT_UNFINISHED
     throttling: ThrottledError | None = None
-
-
-# Several at once.
-
-
-def choose_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Choose the error to report of several that ended a run together: a stop before others, the first of its kind."""
-    flat: list[BaseException] = []
-    pending: list[BaseException] = [errors]
-    while pending:
-        error = pending.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            pending += error.exceptions
-        else:
-            flat.append(error)
-    for kind in (StopRunError, HedraBatchError):
-        for error in flat:
-            if isinstance(error, kind):
-                return error
-    return flat[0]

@@ -163,7 +163,7 @@ def test_what_is_to_come_is_estimated_by_what_its_kind_was_charged(
     assert prices.estimate(fields) == (None if estimate is None else Money(estimate))
 
 
-def test_the_highest_multiple_counts_and_a_list_is_believed_that_has_become_right_and_is_not_0() -> None:
+def test_the_highest_multiple_counts_and_a_list_that_has_become_right_is_believed_unless_it_says_0() -> None:
     prices = Prices(list_price)
     for charged in (70, 105, 35):
         prices.learn(FIVE, Money(charged))

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
@@ -129,11 +129,9 @@ class MediaClient:
                 aiohttp.http.HttpProcessingError,
             ):
                 response = await self._follow(link, part.headers)
-                with ExitStack() as stack:
-                    stack.callback(response.close)
-                    if response.status == 200 or is_rest(response, part):
-                        stack.pop_all()
-                        return response
+                if response.status == 200 or is_rest(response, part):
+                    return response
+                response.close()
         return await self._follow(link, {})
 
     async def _follow(self, link: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:

@@ -17,7 +17,7 @@ from hedra_batch.ledger.events import Guard
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.manifest.loading import Manifest
 from hedra_batch.money import Budgets, Money
-from hedra_batch.planning.coverage import Means, Shortfall, expect_room, find_shortfalls
+from hedra_batch.planning.coverage import Shortfall, expect_room, find_shortfalls
 from hedra_batch.planning.edits import Edit
 from hedra_batch.planning.fingerprint import Fingerprint
 from hedra_batch.planning.plan import PlannedJob, Reason, Rules
@@ -90,10 +90,10 @@ class Preview:
         for planned in make_selection(jobs, self._request, rules, recognized).planned_jobs(self._reader):
             self.summary.add(planned)
             self.needs_person = self.needs_person or _needs_person(planned, overdue_before)
-            price = self._prices.estimate(planned.job.inputs.fields) if planned.job else None
             if planned.reason is Reason.UNKNOWN and planned.job and planned.is_sent:
-                self.unknown.append(price)
-            yield ListedJob(planned, price if planned.is_bought else None, self._find_change(planned))
+                self.unknown.append(self._prices.estimate(planned.job.inputs.fields))
+            price = self._prices.estimate(planned.job.inputs.fields) if planned.job and planned.is_bought else None
+            yield ListedJob(planned, price, self._find_change(planned))
         if error := find_nothing_selected(self.summary, self._manifest.jobs, self._request, self._reader):
             raise error
         self.summary.note_twins(recognition.twins)
@@ -124,14 +124,12 @@ class Preview:
 
     def find_shortfalls(self, folder: RunFolder) -> list[Shortfall]:
         """Find what covers less than all; without prices nothing is known of budget and balance."""
+        if not self.summary.bought:
+            return []
         sizes = self._reader.average_sizes() if self._reader else {}
         room = expect_room(self.summary, sizes, folder.read_free_bytes())
         quote = self.quote
         return list(find_shortfalls(quote.runs, self.read_accounts() if self._market else (), quote.balance, room))
-
-    def is_stuck(self, folder: RunFolder) -> bool:
-        """Tell whether budget or balance covers nothing of what would be bought."""
-        return any(one.covered == 0 and one.means is not Means.DISK for one in self.find_shortfalls(folder))
 
     def estimate_seconds(self, limits: Limits) -> float:
         """Estimate how long it takes to make what is bought, at the pace of the limits."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hedra_batch.errors import UsageError
 from hedra_batch.money import Money
 from hedra_batch.units import Rate, parse_duration_ms, parse_money, parse_rate
 
@@ -252,10 +251,3 @@ purchase_options = combine(
         verbose_option,
     ]
 )
-
-
-def read_plan_code(code: str | None) -> str:
-    """Take the code of a plan; an empty one, as from a script that found none, would buy whatever there is."""
-    if code is not None and not code.strip():
-        raise UsageError("--plan needs the code that `hedra-batch plan` has shown, and this one is empty.")
-    return code or ""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hedra_batch.folder import RunFolder
     from hedra_batch.manifest.loading import Manifest
     from hedra_batch.money import Money
+    from hedra_batch.planning.coverage import Shortfall
     from hedra_batch.planning.quote import Quote
     from hedra_batch.units import Limits
 
@@ -83,10 +84,10 @@ def plan(tells_by_code: bool, **flags: Any) -> int:
         sys.stdout.flush()
         preview.check_models()
         refusal = _find_refusal(options, manifest)
-        for line in _write_outcome(options, preview, failures, folder, manifest.limits, obstacle, refusal):
+        shortfalls = preview.find_shortfalls(folder)
+        for line in _write_outcome(options, preview, failures, shortfalls, manifest.limits, obstacle, refusal):
             say(line)
-        code = EXIT_LOOK if refusal or preview.is_stuck(folder) else _find_code(preview)
-    return code if tells_by_code else EXIT_DONE
+    return _find_code(preview, shortfalls, refusal) if tells_by_code else EXIT_DONE
 
 
 def _ask_market(options: RunOptions) -> tuple[Market | None, str]:
@@ -134,8 +135,8 @@ def _is_put_back(folder: RunFolder) -> bool:
     return identity is not None and folder.ledger.exists() and may_be_older(folder.ledger, identity)
 
 
-def _find_code(preview: Preview) -> int:
-    if preview.needs_person:
+def _find_code(preview: Preview, shortfalls: Sequence[Shortfall], refusal: str) -> int:
+    if preview.needs_person or refusal or any(shortfall.is_total for shortfall in shortfalls):
         return EXIT_LOOK
     return EXIT_UNFINISHED if preview.summary.bought or preview.unknown else EXIT_DONE
 
@@ -179,13 +180,12 @@ def _write_outcome(
     options: RunOptions,
     preview: Preview,
     failures: Mapping[Advice, Failures],
-    folder: RunFolder,
+    shortfalls: Sequence[Shortfall],
     limits: Limits,
     obstacle: str,
     refusal: str,
 ) -> Iterator[str]:
     """Say what it comes to, what covers it, and what a run leaves to a person."""
-    from hedra_batch.cli.advice import repeat_choices, repeat_selection, write_command
     from hedra_batch.units import write_duration
 
     summary, quote = preview.summary, preview.quote
@@ -201,13 +201,22 @@ def _write_outcome(
     if not quote.count:
         yield "to buy: nothing"
         return
-    yield from _write_coverage(preview, folder, quote, is_priced=not obstacle)
+    yield from _write_coverage(preview, shortfalls, quote, is_priced=not obstacle)
     seconds = write_duration(preview.estimate_seconds(limits))
     yield f"It takes about {seconds} at this pace ({limits.submit}, {limits.in_flight} at once)."
     yield _write_sum(quote, is_priced=not obstacle)
+    yield from _write_purchase(options, preview, shortfalls, refusal)
+
+
+def _write_purchase(
+    options: RunOptions, preview: Preview, shortfalls: Sequence[Shortfall], refusal: str
+) -> Iterator[str]:
+    """Say how exactly this is bought, or why a run refuses it."""
+    from hedra_batch.cli.advice import repeat_choices, repeat_selection, write_command
+
     if refusal:
         yield f"A run refuses this now: {refusal}"
-    if refusal or preview.is_stuck(folder):
+    if refusal or any(shortfall.is_total for shortfall in shortfalls):
         return
     yield f"code: {preview.code}. To buy exactly this, or nothing:"
     selection = [*repeat_selection(options), *repeat_choices(options)]
@@ -222,19 +231,21 @@ def _write_unknown(prices: Sequence[Money | None]) -> str:
     return f"{videos} of unknown outcome: sent again if the server has none of them, {cost}."
 
 
-def _write_coverage(preview: Preview, folder: RunFolder, quote: Quote, *, is_priced: bool) -> Iterator[str]:
+def _write_coverage(
+    preview: Preview, shortfalls: Sequence[Shortfall], quote: Quote, *, is_priced: bool
+) -> Iterator[str]:
     """Say what budget, balance and disk cover, where that is known."""
     from hedra_batch.planning.coverage import Means
 
-    shortfalls = {shortfall.means: shortfall for shortfall in preview.find_shortfalls(folder)}
+    short = {shortfall.means: shortfall for shortfall in shortfalls}
     known = {
         Means.BUDGET: is_priced and preview.has_budget,
         Means.BALANCE: quote.balance is not None and not quote.unpriced and quote.total <= quote.balance.amount,
         Means.DISK: False,
     }
     for means, is_known in known.items():
-        if means in shortfalls:
-            yield shortfalls[means].describe()
+        if means in short:
+            yield short[means].describe()
         elif is_known:
             yield f"the {means} covers all {quote.count}"
 

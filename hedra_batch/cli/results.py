@@ -90,9 +90,12 @@ def _summarize(all_options: Sequence[RunOptions], group: Group, form: str) -> in
     from hedra_batch.report.terminal import say
 
     costs = Costs()
-    by_folder = {os.path.realpath(find_used_folder(options).path): options for options in reversed(all_options)}
-    for options in reversed(by_folder.values()):
+    seen: set[str] = set()
+    for options in all_options:
         folder = find_used_folder(options)
+        if (place := os.path.realpath(folder.path)) in seen:
+            continue
+        seen.add(place)
         with open_reader(folder.ledger) as reader:
             if reader is None:
                 say(write_absence(options, folder))

@@ -15,8 +15,15 @@ from hedra_batch.cli.options import (
     ids_option,
     manifest_argument,
     purchase_options,
-    read_plan_code,
 )
+from hedra_batch.errors import UsageError
+
+
+def _read_plan_code(_context: click.Context, _option: click.Parameter, code: str | None) -> str:
+    """Take the code of a plan; an empty one, as from a script that found none, would buy whatever there is."""
+    if code is not None and not code.strip():
+        raise UsageError("--plan needs the code that `hedra-batch plan` has shown, and this one is empty.")
+    return code or ""
 
 
 @click.command(
@@ -39,7 +46,7 @@ from hedra_batch.cli.options import (
     "plan_code",
     default=None,
     metavar="CODE",
-    callback=lambda _context, _option, code: read_plan_code(code),
+    callback=_read_plan_code,
     help="Buy exactly what `plan` has shown with this code, or nothing.",
 )
 @purchase_options

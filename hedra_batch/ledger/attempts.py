@@ -48,8 +48,8 @@ def insert(tables: Tables, job: Job, purchase: Purchase, state: State, columns: 
 
 def find_next_number(tables: Tables, job: Job, least: int) -> int:
     """Find the number of a new attempt: above all that were ever bought under the id, whichever job they count for."""
-    bought = tables.find("attempts", ("number",), {"edition": job.edition, "bought_as": job.id})
-    return max([least, *(int(number) + 1 for (number,) in bought)])
+    used = tables.reader().find_numbers(job.edition, [job.id])
+    return max([least, *(number + 1 for _, number in used)])
 
 
 def reassign(tables: Tables, change: Reassignment) -> None:

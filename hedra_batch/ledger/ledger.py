@@ -42,6 +42,7 @@ from hedra_batch.state import UNSENT, State
 T = TypeVar("T")
 #: Of the ids that are derived from a name.
 _KEY_VERSION = 5
+_LOST = "The ledger was lost, so it may have been bought before."
 Estimate = Callable[[FieldValues], Money | None]
 
 _write_json = json.JSONEncoder(ensure_ascii=False).encode
@@ -219,24 +220,21 @@ class Ledger:
     def _insert_all(
         self, tables: Tables, purchases: Sequence[tuple[Job, Purchase]], estimate: Estimate
     ) -> list[Attempt]:
-        shown = [purchase.number for job, purchase in purchases if self._is_purchase_shown(job.edition, purchase)]
+        chosen = [
+            (job, purchase, self._is_key_shown(self.derive_purchase_key(job.edition, purchase)))
+            for job, purchase in purchases
+        ]
+        shown = [purchase.number for _, purchase, is_shown in chosen if is_shown]
         self._raise_identity(highest_attempt=max(shown, default=0))
-        return [self._insert(tables, job, purchase, estimate) for job, purchase in purchases]
+        return [self._insert(tables, job, purchase, estimate, is_shown=is_shown) for job, purchase, is_shown in chosen]
 
-    def _is_purchase_shown(self, edition: str, purchase: Purchase) -> bool:
-        return self.restore is not None and self.derive_purchase_key(edition, purchase) in self.restore.shown
-
-    def _insert(self, tables: Tables, job: Job, purchase: Purchase, estimate: Estimate) -> Attempt:
-        now = self._clock.now_text()
+    def _insert(self, tables: Tables, job: Job, purchase: Purchase, estimate: Estimate, *, is_shown: bool) -> Attempt:
         state = first_state(purchase.number, self.loss.highest_attempt if self.loss else 0)
-        columns: dict[str, object] = {"changed_at": now}
-        if self.loss and state is State.UNKNOWN:
-            error = "The ledger was lost, so it may have been bought before."
-            mark = self.restore.mark if self.restore else self.loss.mark
-            columns |= self._describe_lost(job.edition, purchase, mark, error, estimate)
-        elif self.restore and self._is_purchase_shown(job.edition, purchase):
+        columns: dict[str, object] = {"changed_at": self._clock.now_text()}
+        if is_shown or state is State.UNKNOWN:
+            error = _LOST if state is State.UNKNOWN else RESTORED
             state = State.UNKNOWN
-            columns |= self._describe_lost(job.edition, purchase, self.restore.mark, RESTORED, estimate)
+            columns |= self._describe_lost(job.edition, purchase, error, estimate)
         return attempts.insert(tables, job, purchase, state, columns)
 
     async def find_next_number(self, job: Job, least: int) -> int:
@@ -299,16 +297,15 @@ class Ledger:
 
         await self._backend.transact(operation)
 
-    def _describe_lost(
-        self, edition: str, purchase: Purchase, mark: str, error: str, estimate: Estimate
-    ) -> dict[str, object]:
+    def _describe_lost(self, edition: str, purchase: Purchase, error: str, estimate: Estimate) -> dict[str, object]:
         """Write the columns of an attempt that was sent, or may have been, by a run that this ledger does not know."""
+        assert self.restore, "otherwise it knows of all"
         return {
             "request_key": self.derive_purchase_key(edition, purchase),
             "sends": 1,
             "unknown_sends": 1,
             "unknown_at": self._clock.now_text(),
-            "unknown_mark": mark,
+            "unknown_mark": self.restore.mark,
             "estimated": estimate(purchase.fields),
             "error_code": UNKNOWN_OUTCOME,
             "error": error,
@@ -316,7 +313,10 @@ class Ledger:
 
     def is_shown(self, job: Job, number: int) -> bool:
         """Tell whether the server showed that an attempt was sent in a time that this ledger does not have."""
-        return self.restore is not None and self.derive_lost_key(job, number) in self.restore.shown
+        return self._is_key_shown(self.derive_lost_key(job, number))
+
+    def _is_key_shown(self, key: str) -> bool:
+        return self.restore is not None and key in self.restore.shown
 
     async def rewrite(self, key: int, job: Job, price: Money | None = None) -> Attempt:
         """Give an attempt that was surely never accepted the inputs that the manifest has now: back to NEW.

@@ -47,6 +47,11 @@ class Shortfall:
     #: Whether all prices are known, also of what was sent before; what is not priced fits no budget.
     is_priced: bool = True
 
+    @property
+    def is_total(self) -> bool:
+        """Whether nothing at all is bought for it: what finds no room on the disk is bought all the same."""
+        return self.covered == 0 and self.means is not Means.DISK
+
     def describe(self) -> str:
         unpriced = "" if self.is_priced else " (not all prices are known)"
         return f"the {self.means} covers {self.covered} of {self.wanted}{unpriced}"

@@ -41,9 +41,6 @@ class Transfers:
             self._by_purchase[purchase].append(rename)
             self._by_job[rename.edition, rename.job_id][purchase] = rename
 
-    def __bool__(self) -> bool:
-        return bool(self._by_purchase)
-
     def is_own(self, job: Job, number: int, find: FindJob) -> bool:
         """Tell whether what was bought under the id of a job with this number is no other job's."""
         renames = self._by_purchase.get((job.edition, job.id, number))
@@ -87,7 +84,7 @@ class Recovery:
                 return True
         return False
 
-    async def recover(self, selection: Selection, progress: Progress, found_late: Collection[str] = ()) -> None:
+    async def recover(self, selection: Selection, progress: Progress, found_late: Collection[str]) -> None:
         """Record each selected job that a lost ledger may have known, under the latest number that the server shows.
 
         What was found after the plan was made is left to the next run, by its digest.

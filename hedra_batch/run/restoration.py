@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hedra_batch.api.protocol import Api, Phase, Reading, SentRequest
 from hedra_batch.decide import Deduplication
-from hedra_batch.errors import JobError, UnfinishedError, choose_error
+from hedra_batch.errors import JobError, UnfinishedError
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.backend import TakenError
@@ -25,6 +25,7 @@ from hedra_batch.progress import Progress
 from hedra_batch.run.attribution import NUMBERS_AHEAD, Attribution, Shown
 from hedra_batch.run.recovery import Recovery, warn_untold
 from hedra_batch.run.settings import RunSettings
+from hedra_batch.run.together import do_together
 from hedra_batch.state import ENDS, UNSENT
 from hedra_batch.units import write_duration
 
@@ -153,7 +154,7 @@ class Restoration:
         """Find out what the keys were made for that no row has."""
         if self._is_open and not self._is_listed and not self._ledger.loss:
             async for page in page_through(wanted, self._ledger):
-                await self._ask_for_all(page)
+                await do_together(self._ask_for(planned) for planned in page)
         echoes = await self._find_unexplained(self._ledger.restore.shown if self._ledger.restore else {})
         if not echoes:
             return []
@@ -174,16 +175,8 @@ class Restoration:
         known = await self._ledger.look(lambda reader: reader.find_requests(sorted(shown)))
         return {key: echo for key, echo in shown.items() if key not in known}
 
-    async def _ask_for_all(self, page: Sequence[PlannedJob]) -> None:
-        """Ask for each job where there is no list. Raises StopRunError."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for planned in page:
-                    group.create_task(self._ask_for(planned))
-        except BaseExceptionGroup as errors:
-            raise choose_error(errors) from errors
-
     async def _ask_for(self, planned: PlannedJob) -> None:
+        """Ask for one job where there is no list."""
         least = _find_least(planned.latest)
         if planned.job and least is not None:
             await self._ask(planned.job, least)

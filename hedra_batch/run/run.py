@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from hedra_batch.errors import HedraBatchError, JobError, UnfinishedError, choose_error
+from hedra_batch.errors import HedraBatchError, JobError, UnfinishedError
 from hedra_batch.job import Attempt
 from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.records import JobIdentity
@@ -19,6 +18,7 @@ from hedra_batch.run.billing import Billing
 from hedra_batch.run.restoration import Restoration
 from hedra_batch.run.runner import Runner, Station
 from hedra_batch.run.stations.fetch import Fetcher
+from hedra_batch.run.together import do_together
 from hedra_batch.state import State
 
 logger = logging.getLogger(__name__)
@@ -105,12 +105,7 @@ class Run:
 
     async def restore(self, keys: Sequence[int]) -> list[State]:
         """Fetch anew what is done, ready or lost, by its ids alone; returns the state of each then."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._restore(key)) for key in keys]
-        except BaseExceptionGroup as errors:
-            raise choose_error(errors) from errors
-        return [task.result() for task in tasks]
+        return await do_together(self._restore(key) for key in keys)
 
     async def _restore(self, key: int) -> State:
         attempt = await self._ledger.attempt(key)

@@ -17,7 +17,6 @@ from hedra_batch.errors import (
     SubmittingClosedError,
     UnfetchedError,
     UnfinishedError,
-    choose_error,
 )
 from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger.ledger import Ledger
@@ -31,6 +30,7 @@ from hedra_batch.run.pacing.poller import Poller
 from hedra_batch.run.parking import Parked, Parking, Wait
 from hedra_batch.run.pledges import Pledges
 from hedra_batch.run.recorder import Recorder
+from hedra_batch.run.together import choose_error
 from hedra_batch.run.unfetched import UnfetchedCount
 from hedra_batch.state import ENDED_BADLY, HELD, IN_FLIGHT, UNSENT, State
 
