@@ -203,13 +203,28 @@ def _find_reason_to_hold(inquiry: Inquiry, policy: ResendPolicy) -> HoldReason |
     return inquiry.obstacle
 
 
-def after_recheck(state: State, finding: Finding, deduplication: Deduplication) -> State:
-    """Say what becomes of a held attempt that is looked for once more, or whose question is answered meanwhile."""
-    if state is State.HELD_UNPROVEN and deduplication is Deduplication.PROVEN:
+def after_proof(state: State, deduplication: Deduplication) -> State:
+    """Say what becomes of a held attempt by what is known of the server, without another look."""
+    is_answered = state is State.HELD_UNPROVEN and deduplication is Deduplication.PROVEN
+    return State.UNKNOWN if is_answered else state
+
+
+def after_find(state: State) -> State:
+    """Say what becomes of a held attempt that the server shows after all."""
+    return State.READY if state is State.HELD_LOST else State.ACCEPTED
+
+
+def after_recheck(state: State, inquiry: Inquiry, policy: ResendPolicy) -> State:
+    """Say what becomes of a held attempt that is looked for once more.
+
+    It is looked for anew where the reason why it was held is gone: the server tells now that it is absent, the
+    manifest asks for it again, or lets it be sent again.
+    """
+    if inquiry.finding is Finding.FOUND:
+        return after_find(state)
+    if state is State.HELD_UNKNOWN and after_inquiry(inquiry, policy) == Verdict(State.RESEND_DUE):
         return State.UNKNOWN
-    if finding is Finding.FOUND:
-        return State.READY if state is State.HELD_LOST else State.ACCEPTED
-    return state
+    return after_proof(state, inquiry.deduplication)
 
 
 def can_be_ordered(state: State) -> bool:

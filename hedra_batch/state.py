@@ -42,7 +42,7 @@ class State(StrEnum):
     # A person must decide.
     #: Absent, and nothing shows yet that the server recognises a repeated request.
     HELD_UNPROVEN = "HELD_UNPROVEN"
-    #: Absent, or the server refuses to tell; not to be sent again by the program itself.
+    #: Absent, or the server refuses to tell; not to be sent again as long as the reason for that lasts.
     HELD_UNKNOWN = "HELD_UNKNOWN"
     #: Accepted, and then denied by the server.
     HELD_MISSING = "HELD_MISSING"
@@ -126,6 +126,8 @@ TRANSITIONS: dict[State, dict[State, Cause]] = {
         State.ABANDONED: Cause.PERSON,
     },
     State.HELD_UNKNOWN: {
+        # Why it was held is gone: the server tells again, or the manifest asks for it again.
+        State.UNKNOWN: Cause.ANSWER,
         State.ACCEPTED: Cause.ANSWER,
         State.RESEND_ORDERED: Cause.PERSON,
         State.ABANDONED: Cause.PERSON,

@@ -37,6 +37,7 @@ from hedra_batch.state import SETTLEABLE, TO_SEND, TRANSITIONS, UNDER_WAY, Cause
 POLICY = ResendPolicy()
 #: A request that was looked for long enough on a server that recognises repeats.
 ABSENT = Inquiry(Finding.ABSENT, is_window_over=True, deduplication=Deduplication.PROVEN)
+FOUND = replace(ABSENT, finding=Finding.FOUND)
 #: What follows for one that is absent after the whole window, or of which the server refuses to tell.
 AFTER_WINDOW = [
     (ABSENT, POLICY, Verdict(State.RESEND_DUE)),
@@ -155,24 +156,35 @@ def test_whoever_proves_nothing_may_be_told_more_by_another_job_later() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "finding", "deduplication", "following"),
+    ("state", "inquiry", "following"),
     [
-        (State.HELD_UNPROVEN, Finding.ABSENT, Deduplication.UNPROVEN, State.HELD_UNPROVEN),
-        (State.HELD_UNPROVEN, Finding.ABSENT, Deduplication.PROVEN, State.UNKNOWN),
-        (State.HELD_UNPROVEN, Finding.ABSENT, Deduplication.NONE, State.HELD_UNPROVEN),
-        (State.HELD_UNPROVEN, Finding.FOUND, Deduplication.UNPROVEN, State.ACCEPTED),
-        (State.HELD_UNKNOWN, Finding.ABSENT, Deduplication.PROVEN, State.HELD_UNKNOWN),
-        (State.HELD_UNKNOWN, Finding.UNTOLD, Deduplication.PROVEN, State.HELD_UNKNOWN),
-        (State.HELD_UNKNOWN, Finding.FOUND, Deduplication.PROVEN, State.ACCEPTED),
-        (State.HELD_MISSING, Finding.ABSENT, Deduplication.PROVEN, State.HELD_MISSING),
-        (State.HELD_MISSING, Finding.FOUND, Deduplication.PROVEN, State.ACCEPTED),
-        (State.HELD_LOST, Finding.ABSENT, Deduplication.PROVEN, State.HELD_LOST),
-        (State.HELD_LOST, Finding.FOUND, Deduplication.PROVEN, State.READY),
+        (State.HELD_UNPROVEN, replace(ABSENT, deduplication=Deduplication.UNPROVEN), State.HELD_UNPROVEN),
+        (State.HELD_UNPROVEN, ABSENT, State.UNKNOWN),
+        (State.HELD_UNPROVEN, replace(ABSENT, deduplication=Deduplication.NONE), State.HELD_UNPROVEN),
+        (State.HELD_UNPROVEN, FOUND, State.ACCEPTED),
+        (State.HELD_UNKNOWN, FOUND, State.ACCEPTED),
+        # Once the reason to hold is gone, nothing holds it: it was told now, wanted again, allowed, written anew.
+        (State.HELD_UNKNOWN, ABSENT, State.UNKNOWN),
+        (State.HELD_UNKNOWN, replace(ABSENT, finding=Finding.UNTOLD), State.HELD_UNKNOWN),
+        (State.HELD_UNKNOWN, replace(ABSENT, is_window_over=False), State.HELD_UNKNOWN),
+        (State.HELD_UNKNOWN, replace(ABSENT, deduplication=Deduplication.UNPROVEN), State.HELD_UNKNOWN),
+        (State.HELD_UNKNOWN, replace(ABSENT, deduplication=Deduplication.NONE), State.HELD_UNKNOWN),
+        (State.HELD_UNKNOWN, replace(ABSENT, is_wanted=False), State.HELD_UNKNOWN),
+        (State.HELD_UNKNOWN, replace(ABSENT, resends=3), State.HELD_UNKNOWN),
+        (State.HELD_UNKNOWN, replace(ABSENT, obstacle=HoldReason.REQUEST_LOST), State.HELD_UNKNOWN),
+        (State.HELD_MISSING, ABSENT, State.HELD_MISSING),
+        (State.HELD_MISSING, FOUND, State.ACCEPTED),
+        (State.HELD_LOST, ABSENT, State.HELD_LOST),
+        (State.HELD_LOST, FOUND, State.READY),
     ],
 )
-def test_after_another_look(state: State, finding: Finding, deduplication: Deduplication, following: State) -> None:
-    assert after_recheck(state, finding, deduplication) is following
+def test_after_another_look(state: State, inquiry: Inquiry, following: State) -> None:
+    assert after_recheck(state, inquiry, POLICY) is following
     assert following is state or Cause.ANSWER in TRANSITIONS[state][following]
+
+
+def test_what_the_manifest_holds_stays_held_at_another_look() -> None:
+    assert after_recheck(State.HELD_UNKNOWN, ABSENT, ResendPolicy(should_resend=False)) is State.HELD_UNKNOWN
 
 
 @pytest.mark.parametrize("state", [State.HELD_UNPROVEN, State.HELD_UNKNOWN])

@@ -256,6 +256,23 @@ async def test_one_whose_request_was_lost_is_looked_for_and_not_sent_again(desk:
     assert (resent.code, count_charges(simulator)) == (0, 3)
 
 
+async def test_one_that_is_held_since_it_was_edited_is_sent_again_once_the_edit_is_undone(
+    desk: Desk, simulator: Simulator
+) -> None:
+    write_jobs(desk, proof="A scene", sea="A calm sea")
+    await desk.run_here(ids=("proof",))
+    simulator.plan_fault("lost-request")
+    await leave(desk, 1, State.UNKNOWN)
+    write_jobs(desk, proof="A scene", sea="A wild sea")
+    assert (await desk.run_here(quiet_window_seconds=0.1), count_states(desk)) == (4, {"done": 1, "held": 1})
+    write_jobs(desk, proof="A scene", sea="A calm sea")
+    assert (await desk.run_here(quiet_window_seconds=0.1), count_charges(simulator)) == (0, 2)
+    assert [name for name in list_history(desk, "sea") if name in ("HELD_UNKNOWN", "RESENDING")] == [
+        "HELD_UNKNOWN",
+        "RESENDING",
+    ]
+
+
 async def test_a_held_one_waits_and_all_else_goes_on(desk: Desk, simulator: Simulator) -> None:
     write_jobs(desk, sea="A calm sea")
     simulator.plan_fault("lost-request")

@@ -134,6 +134,39 @@ async def test_what_can_never_be_told_is_a_matter_for_a_person(tmp_path: Path) -
     assert (list_history(desk, "first")[-1], count_states(desk)) == ("HELD_UNKNOWN", {"held": 1})
 
 
+async def test_what_can_be_told_later_is_sent_again_without_a_person(tmp_path: Path) -> None:
+    asked: list[str] = []
+    answers: list[object] = [400]
+
+    def tell_status(request: web.Request) -> object:
+        asked.append(request.match_info["id"])
+        return make_item(asked[0], "error") if asked[-1] == asked[0] else answers[-1]
+
+    def generate(_: web.Request) -> object:
+        if answers[-1] == 400:
+            return 502
+        answers.append(make_item(asked[-1], "error"))
+        return answers[-1]
+
+    scripts: dict[str, Script] = {
+        "generate": generate,
+        "status": tell_status,
+        "list": lambda _: make_list(),
+        "balance": lambda _: {"remaining": 100},
+        "models": lambda _: [],
+    }
+    async with serve(**scripts) as service:
+        desk = Desk(tmp_path, service.url)
+        desk.write_manifest(TWO_JOBS)
+        assert (await run(desk, "first"), list_history(desk, "first")[-1]) == (1, "FAILED")
+        for _ in range(2):
+            assert (await run(desk, "second"), list_history(desk, "second")[-1]) == (4, "HELD_UNKNOWN")
+        assert service.counts["generate"] == 2
+        answers.append(404)
+        assert (await run(desk, "second"), list_history(desk, "second")[-1]) == (1, "FAILED")
+    assert (service.counts["generate"], list_history(desk, "second").count("RESENDING")) == (3, 1)
+
+
 async def test_what_the_server_shows_as_that_of_another_job_is_a_matter_for_a_person(tmp_path: Path) -> None:
     asked: list[str] = []
 

@@ -164,7 +164,7 @@ def order_resend(body: bytes) -> Event:
 
 def look_again() -> Event:
     """It is looked for again: its question is answered, or it is not sent again after all."""
-    return Event(_from(State.HELD_UNPROVEN, State.RESEND_DUE), State.UNKNOWN)
+    return Event(_from(State.HELD_UNPROVEN, State.HELD_UNKNOWN, State.RESEND_DUE), State.UNKNOWN)
 
 
 def hold(verdict: Verdict, message: str) -> Event:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hedra_batch.decide import Finding, after_recheck
+from hedra_batch.decide import after_proof
 from hedra_batch.errors import BudgetReachedError
 from hedra_batch.job import Attempt
 from hedra_batch.ledger.ledger import Ledger
@@ -90,7 +90,7 @@ class Parking:
 
     def _is_proven(self, attempt: Attempt) -> bool:
         deduplication = self._ledger.deduplication(attempt.kind)
-        return after_recheck(attempt.state, Finding.ABSENT, deduplication) is not attempt.state
+        return after_proof(attempt.state, deduplication) is not attempt.state
 
     async def _is_affordable(self) -> bool:
         """Tell whether the budget has room for the cheapest that was refused: the server's refusals give some back."""

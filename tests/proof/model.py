@@ -226,7 +226,8 @@ def inquire(setting: Setting, world: World) -> Iterator[Step]:
     for finding in list_findings(setting, world):
         if verdict := after_inquiry(describe(setting, world, finding), describe_policy(setting)):
             found = learn_from(setting, world, finding)
-            yield from change(setting, found, verdict.state, f"{finding} after a lost send")
+            name, is_fault = f"{finding} after a lost send", finding is Finding.UNTOLD
+            yield from change(setting, found, verdict.state, name, is_fault=is_fault)
 
 
 def recheck(setting: Setting, world: World) -> Iterator[Step]:
@@ -235,7 +236,7 @@ def recheck(setting: Setting, world: World) -> Iterator[Step]:
     if state not in HELD:
         return
     for finding in list_findings(setting, world):
-        target = after_recheck(state, finding, world.deduplication)
+        target = after_recheck(state, describe(setting, world, finding), describe_policy(setting))
         if target is not state:
             yield from change(setting, learn_from(setting, world, finding), target, f"{finding} while held")
 
@@ -267,6 +268,7 @@ def describe_policy(setting: Setting) -> ResendPolicy:
 
 def list_findings(setting: Setting, world: World) -> Iterator[Finding]:
     """Say what looking can come to: a server that ignores keys may have the generation under an id of its own."""
+    yield Finding.UNTOLD
     if world.row.key in world.charges:
         yield Finding.FOUND
     if world.row.key not in world.charges or setting.server is Server.IGNORES:

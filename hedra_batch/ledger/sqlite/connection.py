@@ -20,7 +20,7 @@ T = TypeVar("T")
 GROUP_SIZE = 500
 #: From one commit of several operations to the next: a commit costs more than what it carries, and nobody who makes
 #: videos notices so short a wait. After a commit of one the next begins at once.
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.02
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import Self
 
 from hedra_batch.api.media import MediaClient
 from hedra_batch.api.protocol import Api
-from hedra_batch.decide import Deduplication, Finding, after_denial, after_recheck, is_denial_believed
+from hedra_batch.decide import after_denial, after_find, is_denial_believed
 from hedra_batch.errors import (
     DownloadError,
     HedraBatchError,
@@ -151,8 +151,7 @@ class Fetcher:
         except (DownloadError, JobError) as error:
             raise UnfinishedError(attempt.error or str(error)) from error
         self.on_link(attempt.key, link)
-        found = after_recheck(attempt.state, Finding.FOUND, Deduplication.UNPROVEN)
-        assert found is State.READY
+        assert after_find(attempt.state) is State.READY
         return await self._ledger.apply(attempt, events.find_result())
 
     async def _on_denial(self, attempt: Attempt, error: ResultDeniedError) -> Attempt:

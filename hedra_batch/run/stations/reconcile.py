@@ -17,6 +17,7 @@ from hedra_batch.decide import (
     Verdict,
     after_inquiry,
     after_order,
+    after_proof,
     after_recheck,
     can_be_ordered,
 )
@@ -45,6 +46,11 @@ class _Look:
     found: Acceptance | None
     #: Why it cannot be told.
     refusal: HedraBatchError | None
+
+
+def _can_write(attempt: Attempt, job: Job | None) -> bool:
+    """Tell whether the request is here, or can be written anew: what a person kept for other inputs is another one."""
+    return attempt.body is not None or (job is not None and is_same_request(job, attempt))
 
 
 class Reconciler:
@@ -79,20 +85,23 @@ class Reconciler:
                 return await self._follow(attempt, job, look, verdict)
             await asyncio.sleep(min(backoff.next_seconds(), max(remaining_seconds, 0)))
 
-    async def recheck(self, attempt: Attempt, _job: Job | None) -> Attempt:
-        """Go on with a held attempt that is found after all, or whose question is answered meanwhile.
+    async def recheck(self, attempt: Attempt, job: Job | None) -> Attempt:
+        """Go on with a held attempt that is found after all, or whose reason to be held is gone.
 
         Raises UnfinishedError when neither is so.
         """
-        deduplication = self._ledger.deduplication(attempt.kind)
-        if after_recheck(attempt.state, Finding.ABSENT, deduplication) is State.UNKNOWN:
+        if after_proof(attempt.state, self._ledger.deduplication(attempt.kind)) is State.UNKNOWN:
             logger.info("%s: the server is now known to recognise repeats, so it is looked for again", attempt.label)
             return await self._ledger.apply(attempt, events.look_again())
         look = await self._look(attempt, 0.0)
         if look.refusal:
             raise UnfinishedError(f"Whether it was accepted cannot be read now: {look.refusal}") from look.refusal
-        if look.found and after_recheck(attempt.state, look.inquiry.finding, deduplication) is State.ACCEPTED:
+        if look.found:
             return await self._adopt(attempt, look.found)
+        obstacle = None if _can_write(attempt, job) else HoldReason.REQUEST_LOST
+        if after_recheck(attempt.state, replace(look.inquiry, obstacle=obstacle), self._policy) is State.UNKNOWN:
+            logger.info("%s: why it was held is gone, so it is looked for again", attempt.label)
+            return await self._ledger.apply(attempt, events.look_again())
         raise UnfinishedError(attempt.error or "A person must decide about it.")
 
     async def order_resend(self, attempt: Attempt, job: Job | None) -> Attempt:
@@ -187,8 +196,7 @@ class Reconciler:
         """Take the bytes that were sent; those that were lost with a ledger are written anew for the same inputs."""
         if attempt.body is not None:
             return attempt.body
-        # What was sent and what a person kept for other inputs are two things.
-        if job is None or not is_same_request(job, attempt):
+        if job is None or not _can_write(attempt, job):
             return None
         return await self._make_body(attempt, job, attempt.request_key or "")
 
@@ -210,7 +218,7 @@ class Reconciler:
             reason = f"{reason}: {str(refusal).rstrip('.')}"
         seen = "" if refusal and verdict.reason is HoldReason.UNTOLD else ", not found since"
         message = (
-            f"It may have been accepted and charged ({sent}{seen}). It is not sent again by itself: {reason}. "
+            f"It may have been accepted and charged ({sent}{seen}). It is not sent again for now: {reason}. "
             "Each run looks for it once more."
         )
         logger.error("%s: held. %s", attempt.label, message)
