@@ -23,7 +23,7 @@ class Money:
         return self.amount < other.amount
 
     def __str__(self) -> str:
-        return f"{self.amount} {self.unit}"
+        return f"{self.amount:,} {self.unit}"
 
 
 @dataclass(frozen=True, slots=True)

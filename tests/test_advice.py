@@ -29,18 +29,20 @@ TOLD = RunOptions(
     quiet_window_seconds=90.0,
     submit=Rate(2.5, 60),
     in_flight=2,
+    is_whole=True,
 )
 WHERE = "--folder here --base-url http://127.0.0.1:1/x"
 #: A person decides about whatever fails or is lost.
 NO_MORE = "attempts: 1\non_unknown: hold"
 HOW = "--edition june --budget 500 --quiet-window 90s"
+BUYING = "--edition june --budget 500 --all-or-nothing --quiet-window 90s --submit 2.5/min --in-flight 2"
 
 
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("run", f"hedra-batch run 'my spring.yaml' {WHERE} {HOW} --submit 2.5/min --in-flight 2"),
-        ("retry", f"hedra-batch retry 'my spring.yaml' {WHERE} {HOW} --submit 2.5/min --in-flight 2"),
+        ("run", f"hedra-batch run 'my spring.yaml' {WHERE} {BUYING}"),
+        ("retry", f"hedra-batch retry 'my spring.yaml' {WHERE} {BUYING}"),
         ("resolve", f"hedra-batch resolve 'my spring.yaml' {WHERE} {HOW}"),
         ("fetch", f"hedra-batch fetch 'my spring.yaml' {WHERE}"),
         (

@@ -64,7 +64,7 @@ async def test_a_terminal_is_asked_where_the_budget_does_not_cover_all(
 ) -> None:
     write_jobs(desk, 6, f"{PRICED}\nbudget: 110 credits")
     ended, said = await run_far(desk, answer=answer)
-    assert "balance 10000, though the budget covers 3 of 6? [y/N]" in " ".join(said.split())
+    assert "balance 10,000, though the budget covers 3 of 6? [y/N]" in " ".join(said.split())
     assert (ended, len(list_charged(simulator))) == (code, bought)
 
 
@@ -188,7 +188,7 @@ async def test_status_shows_all_budgets_with_what_is_spent_and_left(desk: Desk) 
     said = (await desk.call("status", "batch.yaml")).err
     assert "edition june: 35 of 500 credits spent, 465 left\n" in said
     assert "without an edition: 35 of 500 credits spent, 465 left\n" in said
-    assert "(UTC): 70 of 800 credits spent, 730 left\ntotal: 70 of 2000 credits spent, 1930 left\n" in said
+    assert "(UTC): 70 of 800 credits spent, 730 left\ntotal: 70 of 2,000 credits spent, 1,930 left\n" in said
 
 
 async def test_a_new_month_has_its_whole_budget_and_the_total_stays(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_the_head_says_how_far_it_is_what_it_costs_how_fast_it_goes_and_what_it_
     assert draw_plain()[:6] == [
         "spring  12:34 elapsed  about 21 min left",
         "12 done  1 failed  1 held  20 running  3 waiting",
-        "420 of about 735 credits spent  budget 1000",
+        "420 of about 735 credits spent  budget 1,000",
         "9 sent/min  10/min allowed",
         "waiting: 4 of 4 slots are taken",
         "",

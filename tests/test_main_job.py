@@ -232,5 +232,5 @@ async def test_jobs_that_left_the_manifest_are_still_followed_and_fetched(desk: 
     await wait_until(lambda: list_videos(desk) == ["gone.mp4", "new.mp4"])
     again.terminate()
     _, err = await again.communicate()
-    assert "balance 9930, 2 left the manifest\n" in err.decode()
+    assert "balance 9,930, 2 left the manifest\n" in err.decode()
     assert again.returncode == 143

@@ -30,7 +30,7 @@ def write_jobs(desk: Desk, count: int, rest: str = PRICED) -> None:
 async def test_the_line_before_the_first_post_says_price_and_balance(desk: Desk) -> None:
     write_jobs(desk, 2)
     finished = await desk.call("run", "batch.yaml")
-    assert "batch: 2 new videos, about 70 credits (35 each), balance 10000\n" in finished.err
+    assert "batch: 2 new videos, about 70 credits (35 each), balance 10,000\n" in finished.err
 
 
 async def test_a_balance_that_cannot_be_read_stops_nothing(desk: Desk, simulator: Simulator) -> None:
@@ -232,7 +232,7 @@ async def test_on_a_terminal_a_person_is_asked(
 ) -> None:
     write_jobs(desk, UNCONFIRMED_LIMIT + 1)
     ended, said = await run_far(desk, answer=answer)
-    assert "Buy 11 new videos, about 385 credits (35 each), balance 10000? [y/N]" in said
+    assert "Buy 11 new videos, about 385 credits (35 each), balance 10,000? [y/N]" in said
     assert (ended, len(list_charged(simulator))) == (code, bought)
 
 

@@ -124,7 +124,7 @@ def test_the_line_before_the_first_post_says_what_will_be_bought() -> None:
     jobs = [Job(f"job-{number}", "", Inputs("x"), "v.mp4") for number in range(240)]
     summary = summarize(*(judge(job, None, RULES) for job in jobs), judge_left(stand(State.ACCEPTED)))
     said = [Quote([(Money(30), summary.bought)], Money(9120)).describe(), *summary.describe_rest()]
-    assert ", ".join(said) == ("240 new videos, about 7200 credits (30 each), balance 9120, 1 left the manifest")
+    assert ", ".join(said) == ("240 new videos, about 7,200 credits (30 each), balance 9,120, 1 left the manifest")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_after_a_lost_ledger_a_job_is_unknown_and_not_new() -> None:
     ("prices", "balance", "said"),
     [
         ([], None, "no new videos"),
-        ([30], 9120, "1 new video, about 30 credits (30 each), balance 9120"),
+        ([30], 9120, "1 new video, about 30 credits (30 each), balance 9,120"),
         ([20, 30], None, "2 new videos, about 50 credits (20 to 30 each), balance unknown"),
         ([20, None], 5, "2 new videos, 1 of them for about 20 credits (20 each), 1 of unknown price, balance 5"),
         ([None, None], 5, "2 new videos, price unknown, balance 5"),

@@ -31,7 +31,7 @@ async def test_a_plan_says_prices_balance_time_sum_and_a_code_and_writes_nothing
     before = list_files(desk.folder)
     planned = await desk.call("plan", "batch.yaml")
     assert planned.out.splitlines()[0] == "new      job-0  35 credits"
-    assert "12 new videos, about 420 credits (35 each), balance 10000\n" in planned.err
+    assert "12 new videos, about 420 credits (35 each), balance 10,000\n" in planned.err
     assert "the balance covers all 12\n" in planned.err
     assert re.search(r"^It takes about .* at this pace \(100/s, 8 at once\)\.$", planned.err, re.MULTILINE)
     assert "to buy: 12 videos, about 420 of 10,000 credits\n" in planned.err

@@ -17,7 +17,7 @@ from hedra_batch.report.summary import AGAIN, LATER
 from hedra_batch.state import HELD, State
 from hedra_batch.units import spell_duration
 
-_BUYING = ("--base-url", "--edition", "--budget", "--quiet-window", "--submit", "--in-flight")
+_BUYING = ("--base-url", "--edition", "--budget", "--all-or-nothing", "--quiet-window", "--submit", "--in-flight")
 #: Which options each command that is advised takes of those that say under what a batch is made. Left out on purpose:
 #: consent (--yes, --rebuy-changed) and what is said once (--same-account, --moved), which a person gives anew, and what
 #: changes nothing about the videos (--max-runtime, --quiet, --verbose).
@@ -142,14 +142,14 @@ def write_command(options: RunOptions, name: str, *further: str, edition: str | 
     if options.is_simulated:
         words.append("--simulate")
     for flag in TAKEN[name]:
-        words += [flag, values[flag]] if values[flag] else []
+        words += values[flag]
     return shlex.join([*words, *further])
 
 
-def _spell_values(options: RunOptions, edition: str) -> dict[str, str]:
-    """Write what the line says for each flag; nothing where it does not."""
+def _spell_values(options: RunOptions, edition: str) -> dict[str, list[str]]:
+    """Write each flag as the line has it; nothing where it has not."""
     window = options.quiet_window_seconds
-    return {
+    values = {
         "--base-url": options.base_url or "",
         "--edition": edition,
         "--budget": str(options.budget.amount) if options.budget else "",
@@ -157,6 +157,8 @@ def _spell_values(options: RunOptions, edition: str) -> dict[str, str]:
         "--submit": str(options.submit or ""),
         "--in-flight": str(options.in_flight or ""),
     }
+    words = {flag: [flag, value] if value else [] for flag, value in values.items()}
+    return words | {"--all-or-nothing": ["--all-or-nothing"] if options.is_whole else []}
 
 
 def _spell_path(path: Path) -> str:

@@ -335,7 +335,7 @@ def _write_purchase(options: RunOptions) -> str:
     selection = [*repeat_selection(options), *repeat_choices(options)]
     if options.plan_code:
         return write_command(options, "plan", *selection)
-    return write_command(options, "run", *selection, *(["--all-or-nothing"] if options.is_whole else []))
+    return write_command(options, "run", *selection)
 
 
 def _can_ask() -> bool:

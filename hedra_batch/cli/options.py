@@ -134,13 +134,6 @@ quiet_window_option = click.option(
     help="How long a request whose answer was lost may still arrive at the server; it is not sent again before that "
     "[default: the manifest's, or 10m].",
 )
-budget_option = click.option(
-    "--budget",
-    "budget",
-    type=MONEY,
-    metavar="CREDITS",
-    help="The most that this edition may cost, all its runs together; replaces the manifest's.",
-)
 binding_options = combine(
     [
         click.option("--same-account", is_flag=True, help="The API key is a new one of the same account; say it once."),

@@ -80,12 +80,12 @@ def _write_spending(options: RunOptions, reader: LedgerReader) -> Iterator[str]:
 
 
 def _write_sum(name: str, spending: Spending, limit: Money | None) -> str:
-    """Say it as `total: 70 of 2000 credits spent, 1930 left`."""
+    """Say it as `total: 70 of 2,000 credits spent, 1,930 left`."""
     spent = spending.spent
     unpriced = f", and {spending.unpriced} of unknown price" if spending.unpriced else ""
     if limit is None:
         return f"{name}: {spent} spent{unpriced}"
-    return f"{name}: {spent.amount} of {limit} spent{unpriced}, {max(limit.amount - spent.amount, 0)} left"
+    return f"{name}: {spent.amount:,} of {limit} spent{unpriced}, {max(limit.amount - spent.amount, 0):,} left"
 
 
 def _write_hints(options: RunOptions, counts: Counter[str]) -> Iterator[str]:

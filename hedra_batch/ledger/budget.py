@@ -55,7 +55,7 @@ class Account:
 
     def describe(self) -> str:
         """Say it as `budget 500 credits (70 spent)`."""
-        spent = f"({self.spending.spent.amount} spent)"
+        spent = f"({self.spending.spent.amount:,} spent)"
         return f"{_NAMES[self.kind]} {self.limit} {spent}"
 
 
@@ -202,6 +202,6 @@ def _make_error(label: str, price: Money | None, account: Account, month: str) -
     when = f" in {month} (UTC)" if account.kind is BudgetKind.MONTH else ""
     where = "in the manifest, or --budget" if account.kind is BudgetKind.EDITION else "in the manifest"
     return BudgetReachedError(
-        f"The {name_budget(account)} is reached: {spending.spent.amount} are spent or reserved{when}, and {label} "
-        f"would cost {price.amount} more, so it is not sent. To buy it, raise the budget ({where})."
+        f"The {name_budget(account)} is reached: {spending.spent.amount:,} are spent or reserved{when}, and {label} "
+        f"would cost {price.amount:,} more, so it is not sent. To buy it, raise the budget ({where})."
     )

@@ -43,11 +43,11 @@ class Quote:
         return sum(price.amount * count for price, count in self.runs if price)
 
     def describe(self) -> str:
-        """Say it as `240 new videos, about 7200 credits (30 each), balance 9120`."""
+        """Say it as `240 new videos, about 7,200 credits (30 each), balance 9,120`."""
         parts = [self.describe_count()]
         if self.count:
             parts += self.describe_price()
-            parts.append("balance unknown" if self.balance is None else f"balance {self.balance.amount}")
+            parts.append("balance unknown" if self.balance is None else f"balance {self.balance.amount:,}")
         return ", ".join(parts)
 
     def describe_count(self) -> str:
@@ -61,7 +61,7 @@ class Quote:
         if not known:
             return ["price unknown"]
         lowest, highest = min(known).amount, max(known).amount
-        each = f"{lowest} each" if lowest == highest else f"{lowest} to {highest} each"
+        each = f"{lowest:,} each" if lowest == highest else f"{lowest:,} to {highest:,} each"
         price = f"about {Money(self.total, known[0].unit)} ({each})"
         if self.unpriced:
             return [f"{self.count - self.unpriced} of them for {price}", f"{self.unpriced} of unknown price"]

@@ -105,14 +105,14 @@ def _describe_cost(cost: Cost) -> Iterator[Part]:
     expected = _describe_sum(total, cost.unpriced_expected)
     yield f"{spent} of {'?' if expected == '?' else f'about {expected}'} {cost.spent.unit} spent", ""
     if cost.budget:
-        yield f"budget {cost.budget.amount}", "dim"
+        yield f"budget {cost.budget.amount:,}", "dim"
 
 
 def _describe_sum(money: Money, unpriced: int) -> str:
     """Say how much it is; what nobody knows the price of is no 0."""
     if not unpriced:
         return str(money.amount)
-    return f"{money.amount}+?" if money.amount else "?"
+    return f"{money.amount:,}+?" if money.amount else "?"
 
 
 def _describe_pace(pace: Pace, submitted: int) -> Iterator[Part]:

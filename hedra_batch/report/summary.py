@@ -126,7 +126,7 @@ def describe_charge(state: State, charged: Money | None, *, is_simulated: bool) 
         return "Nothing was charged."
     if state is not State.FAILED or charged is None:
         return ""
-    return f"{charged.amount} {'simulated ' if is_simulated else ''}{charged.unit} were charged."
+    return f"{charged.amount:,} {'simulated ' if is_simulated else ''}{charged.unit} were charged."
 
 
 def describe_trouble(trouble: Trouble) -> str:
