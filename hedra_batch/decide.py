@@ -67,7 +67,7 @@ class HoldReason(StrEnum):
     POLICY = "the manifest says on_unknown: hold"
     RESENDS_USED_UP = "it was sent again {resends} times already"
     REQUEST_LOST = "the request itself was lost with an earlier ledger"
-    FILE_REFUSED = "the server refuses its image"
+    FILE_REFUSED = "the server refuses a file that it needs"
 
 
 class Objection(StrEnum):

@@ -308,7 +308,7 @@ class DownloadError(RetryError):
 
 
 class SubmittingClosedError(HedraBatchError):
-    """Nothing more is submitted in this run; the attempt stays RESERVED for the next one."""
+    """Nothing more is submitted in this run; the attempt stays for the next one."""
 
     exit_code = EXIT_UNFINISHED
 

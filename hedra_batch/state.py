@@ -117,7 +117,7 @@ TRANSITIONS: dict[State, dict[State, Cause]] = {
         State.HELD_MISSING: Cause.TIME,
         State.ABANDONED: Cause.PERSON,
     },
-    State.READY: {State.DONE: Cause.ANSWER, State.HELD_LOST: Cause.TIME},
+    State.READY: {State.DONE: Cause.ANSWER, State.HELD_LOST: Cause.TIME, State.ABANDONED: Cause.PERSON},
     State.HELD_UNPROVEN: {
         # Another job has shown that the server recognises repeats.
         State.UNKNOWN: Cause.ANSWER,
@@ -161,7 +161,7 @@ ENDED_BADLY = frozenset({State.REFUSED, State.FAILED, State.ABANDONED})
 #: Nothing leaves these.
 ENDS = frozenset(state for state, ends in TRANSITIONS.items() if not ends)
 #: A person can give these up.
-SETTLEABLE = HELD | {State.OVERDUE, State.RESEND_ORDERED}
+SETTLEABLE = frozenset(state for state, ends in TRANSITIONS.items() if State.ABANDONED in ends)
 
 #: The state as `results`, `status` and the SQL view say it.
 PUBLIC_STATES: dict[State, str] = {

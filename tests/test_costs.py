@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import Desk, wait_until
-from test_faults import count_states, list_charged, open_desk
+from test_faults import count_states, list_charged, open_desk, read_results
 from test_ledger import apply, make_job, make_ready, opened, reserve, send
 from test_money import PRICED, run_far, write_jobs
 
@@ -46,6 +46,15 @@ def change_ledger(desk: Desk, command: str) -> None:
 
 
 # What covers less than all
+
+
+async def test_a_further_attempt_that_the_budget_does_not_cover_is_not_begun(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest(f"{PRICED}\nattempts: 2\nbudget: 50 credits\njobs: [{{id: fog, prompt: A flaky fog}}]")
+    finished = await desk.call("run", "batch.yaml")
+    assert (finished.code, len(list_charged(simulator)), "attempt 2 begins" in finished.err) == (6, 1, False)
+    [row] = read_results(desk)
+    assert (row["state"], row["attempt"], row["credits_charged"]) == ("failed", 1, 35)
+    assert (await desk.call("run", "batch.yaml", "--budget", "70")).code == 0
 
 
 async def test_before_the_first_post_a_run_says_what_the_budget_covers_and_buys_that(

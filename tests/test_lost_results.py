@@ -119,6 +119,19 @@ async def test_resolve_says_that_a_result_is_lost(desk: Desk, simulator: Simulat
     assert "still running" not in listed.out
 
 
+async def test_what_cannot_be_fetched_for_a_day_can_be_given_up(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest("jobs: [{id: scene, prompt: One scene}, {id: fresh, prompt: Another}]")
+    for hours, name in ((-25, "scene"), (-1, "fresh")):
+        simulator.plan_fault("cut-download")
+        assert await desk.run_here(after(hours), ids=(name,)) == 3
+    listed = await desk.call("resolve", "batch.yaml")
+    assert (listed.code, "scene: not fetched, attempt 1\n" in listed.out, "fresh" in listed.out) == (4, True, False)
+    assert "    why      None" not in listed.out
+    assert (await desk.call("resolve", "batch.yaml", "--abandon", "--id", "*")).out == "scene: abandoned\n"
+    assert (await desk.run_here(), count_states(desk)) == (1, {"failed": 1, "done": 1})
+    assert len(list_charged(simulator)) == 2
+
+
 async def test_a_lost_result_is_named_by_verify_and_by_fetch(desk: Desk, simulator: Simulator) -> None:
     await hold_lost(desk, simulator)
     verified = await desk.call("verify", "batch.yaml")

@@ -43,6 +43,19 @@ async def test_after_a_loss_nothing_is_sent_before_the_server_was_asked(desk: De
     assert [method for method, _ in later[:posted]].count("GET") > 2
 
 
+async def test_after_a_loss_what_is_found_is_fetched_before_what_is_not_may_be_sent(
+    desk: Desk, simulator: Simulator
+) -> None:
+    desk.write_manifest(TWO_JOBS)
+    await run(desk, "first")
+    lose_ledger(desk)
+    asked = len(simulator.requests)
+    assert await run(desk, window_seconds=2.0) == 0
+    later = [(each.method, each.path.rsplit("/", 1)[-1]) for each in simulator.requests[asked:]]
+    fetched = next(index for index, (_, last) in enumerate(later) if last.endswith(".mp4"))
+    assert fetched < later.index(("POST", "generations"))
+
+
 async def test_after_a_loss_every_attempt_is_found_and_a_new_one_has_a_new_number(
     desk: Desk, simulator: Simulator
 ) -> None:

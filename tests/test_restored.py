@@ -70,6 +70,38 @@ async def test_after_a_backup_was_put_back_what_was_bought_since_is_not_bought_a
     assert len(list((desk.folder / "batch.out" / "videos").glob("*.mp4"))) == 7
 
 
+PRICED_JOB = "model: fal/grok-video-t2v, duration: 5s, resolution: 720p, aspect_ratio: '9:16'"
+
+
+async def buy_one_variation_late(desk: Desk, jobs: str) -> None:
+    """Buy a variation after the backup; once it is put back, a command that plans nothing notes that."""
+    desk.write_manifest("attempts: 1\njobs:\n  - {id: flaky, prompt: Fog flaky, " + PRICED_JOB + "}")
+    await run(desk)
+    back_up(desk)
+    desk.write_manifest(f"attempts: 1\n{jobs}")
+    await run(desk, "hero.v2")
+    put_back(desk)
+    assert await desk.fetch_here() == 0
+
+
+async def test_once_the_window_is_over_the_other_variations_of_what_is_found_are_bought_at_once(
+    desk: Desk, simulator: Simulator
+) -> None:
+    jobs = "jobs:\n  - {id: hero, prompt: Scene hero, variations: 3}"
+    await buy_one_variation_late(desk, jobs)
+    desk.write_manifest(jobs)
+    assert (await run(desk, window_seconds=0.001), count_states(desk)) == (0, {"done": 3, "failed": 1})
+    assert len(list_charged(simulator)) == 4
+
+
+async def test_the_room_of_a_budget_for_what_is_found_is_given_to_others(desk: Desk, simulator: Simulator) -> None:
+    jobs = f"jobs:\n  - {{id: hero, prompt: Scene hero, variations: 3, {PRICED_JOB}}}"
+    await buy_one_variation_late(desk, jobs)
+    desk.write_manifest(f"attempts: 3\nbudget: 122 credits\n{jobs}\n  - {{id: flaky, prompt: Fog flaky, {PRICED_JOB}}}")
+    assert await run(desk, window_seconds=0.001) == 6
+    assert (len(list_charged(simulator)), sum(row["credits_charged"] or 0 for row in read_results(desk))) == (3, 105)
+
+
 async def test_it_is_asked_by_pages_and_not_by_jobs(desk: Desk, simulator: Simulator) -> None:
     write_jobs(desk, "a")
     await run(desk)

@@ -77,8 +77,8 @@ def test_from_every_state_a_way_leads_to_an_end_though_no_server_answers_any_mor
 @pytest.mark.parametrize(
     ("start", "end", "dead"),
     [
-        (State.READY, State.HELD_LOST, {State.READY}),
-        (State.HELD_LOST, State.ABANDONED, {State.READY, State.HELD_LOST}),
+        (State.READY, State.HELD_LOST, set()),
+        (State.HELD_LOST, State.ABANDONED, {State.HELD_LOST}),
         (State.OVERDUE, State.ABANDONED, set()),
         (State.HELD_MISSING, State.ABANDONED, {State.HELD_MISSING}),
     ],

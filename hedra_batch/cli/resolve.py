@@ -94,15 +94,19 @@ def resolve(recheck: bool, resend: bool, abandon: bool, **flags: Any) -> int:
 def list_held(options: RunOptions) -> int:
     from hedra_batch.batch.matching import matches
     from hedra_batch.cli.workspace import find_used_folder, follow_folder
+    from hedra_batch.clock import CLOCK, to_text
     from hedra_batch.ledger.opening import open_reader
+    from hedra_batch.planning.result import OVERDUE_LIMIT, may_be_settled
     from hedra_batch.report.held import write_choices, write_held
     from hedra_batch.report.terminal import fit, say
 
-    listed = []
+    listed, overdue_before = [], to_text(CLOCK.now() - OVERDUE_LIMIT)
     folder = find_used_folder(options)
     options = follow_folder(options, folder, os.environ)
     with open_reader(folder.ledger) as reader:
         for row in reader.held() if reader else ():
+            if not may_be_settled(State(row["state"]), row["accepted_at"], overdue_before):
+                continue
             if matches(row["id"], options.ids) and options.edition in ("", row["edition"]):
                 listed.append(row)
                 sys.stdout.writelines(fit(line, sys.stdout) for line in write_held(row))

@@ -128,9 +128,10 @@ class Ledger:
                 "ledger.sqlite3 back. If it is lost, move this one away: before the next run sends anything, it asks "
                 "the server what was bought."
             )
+        # Before anything is changed: it reads a file, which can fail.
+        self._renames.settle(tables)
         is_new = is_put_back or counter < last_run
         self.restore = restores.begin(tables, self._identity, self.loss, self._clock, is_new=is_new)
-        self._renames.settle(tables)
         now = self._clock.now_text()
         self.run_number = counter + 1
         tables.update("info", {"key": "run_counter"}, {"value": str(self.run_number)})

@@ -20,7 +20,7 @@ from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.planning.edits import EditTally
 from hedra_batch.planning.plan import is_changed, is_outdated
 from hedra_batch.planning.selection import Pair
-from hedra_batch.state import ENDED_BADLY, PUBLIC_STATES, UNFINISHED, State
+from hedra_batch.state import ENDED_BADLY, PUBLIC_STATES, SETTLEABLE, UNFINISHED, State
 
 #: Accepted and not ended: with time these become a matter for a person.
 LINGERING = frozenset({State.OVERDUE, State.READY})
@@ -31,6 +31,11 @@ OVERDUE_LIMIT = timedelta(hours=24)
 def is_overdue_since(latest: LatestAttempt, instant: str) -> bool:
     """Tell whether what was accepted before an instant has not ended here, so that a person must look."""
     return latest.state in LINGERING and (latest.accepted_at or "") < instant
+
+
+def may_be_settled(state: State, accepted_at: str | None, overdue_before: str) -> bool:
+    """Tell whether a person can decide about an attempt: once a day has passed, also about what cannot be fetched."""
+    return state in SETTLEABLE and (state is not State.READY or (accepted_at or "") < overdue_before)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,12 @@ from hedra_batch.state import HELD, State
 PROMPT_LENGTH = 80
 #: What is done about a job that a person has ordered to be sent again: a run sends it.
 SEND = "run"
-WORDS = {**dict.fromkeys(HELD, "held"), State.OVERDUE: "overdue", State.RESEND_ORDERED: "to be sent again"}
+WORDS = {
+    **dict.fromkeys(HELD, "held"),
+    State.OVERDUE: "overdue",
+    State.READY: "not fetched",
+    State.RESEND_ORDERED: "to be sent again",
+}
 
 
 def write_held(row: dict[str, Any]) -> Iterator[str]:
@@ -26,7 +31,8 @@ def write_held(row: dict[str, Any]) -> Iterator[str]:
     yield f"    sent     {row['submitted_at'] or 'before the ledger was lost'} ({times})\n"
     yield f"    since    {_describe_reading(row)}\n"
     yield f"    cost     {'unknown' if price is None else f'{price} credits'}{doubt}\n"
-    yield f"    why      {row['error']}\n"
+    if row["error"]:
+        yield f"    why      {row['error']}\n"
 
 
 def _describe_reading(row: dict[str, Any]) -> str:
@@ -35,6 +41,8 @@ def _describe_reading(row: dict[str, Any]) -> str:
         return (
             f"accepted at {row['accepted_at']}; since {row['missing_at']} the server says that it does not have {what}"
         )
+    if row["state"] == State.READY:
+        return f"accepted at {row['accepted_at']} and finished; its file could not be fetched for a day"
     if row["accepted_at"]:
         return f"accepted at {row['accepted_at']}, still running"
     unknown = f"whether it was accepted is unknown since {row['unknown_at']}"

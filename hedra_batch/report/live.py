@@ -111,7 +111,7 @@ def _describe_cost(cost: Cost) -> Iterator[Part]:
 def _describe_sum(money: Money, unpriced: int) -> str:
     """Say how much it is; what nobody knows the price of is no 0."""
     if not unpriced:
-        return str(money.amount)
+        return f"{money.amount:,}"
     return f"{money.amount:,}+?" if money.amount else "?"
 
 

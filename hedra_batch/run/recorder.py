@@ -10,6 +10,8 @@ from hedra_batch.ledger.ledger import Estimate, Ledger
 from hedra_batch.ledger.records import Purchase
 from hedra_batch.money import Money
 from hedra_batch.planning.plan import PlannedJob, Step
+from hedra_batch.planning.selection import Selection
+from hedra_batch.progress import Progress
 from hedra_batch.run.restoration import Restoration
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,10 @@ class Recorder:
     async def settle_restore(self) -> bool:
         """Return when it is known what a restored ledger does not have; tells whether plans may be outdated."""
         return await self._restoration.settle()
+
+    async def recover(self, selection: Selection, progress: Progress) -> None:
+        """Give rows to what a ledger that was lost may have known."""
+        await self._restoration.recover(selection, progress)
 
     def price(self, planned: PlannedJob) -> Money | None:
         return self._estimate(planned.job.inputs.fields) if planned.job else None

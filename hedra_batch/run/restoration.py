@@ -89,7 +89,7 @@ class Restoration:
         async with self._lock:
             if self._is_open:
                 await self._wait_for_late_arrivals()
-                await self._settle()
+                self._found_late = await self._settle()
         return True
 
     async def choose_purchase(self, job: Job, least: int) -> int | Purchase | None:
@@ -112,11 +112,13 @@ class Restoration:
         used = await self._find_unexplained(named) if named else {}
         return max(self._list_shown(job, number), default=number + len(used))
 
-    async def _settle(self) -> None:
-        self._found_late = await self._look_once()
+    async def _settle(self) -> set[str]:
+        """Look for the last time; returns the digests of what was found."""
+        found = await self._look_once()
         self._is_over = True
         if self._is_listed:
             await self._ledger.note_shown({}, is_settled=True)
+        return found
 
     async def _has_row(self, job: Job, number: int) -> bool:
         known = await self._ledger.look(lambda reader: list(reader.find_all([job.identity])))

@@ -93,7 +93,6 @@ class Run:
             return
         self._wanted.selection = selection
         self._progress.start()
-        await self._restoration.recover(selection, self._progress)
         await self._runner.run(selection, summary.sent)
 
     async def follow(self, selection: Selection, summary: PlanSummary) -> None:

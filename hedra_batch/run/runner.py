@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from hedra_batch.decide import may_retry
@@ -152,17 +152,23 @@ class Runner:
         for parked in ready:
             self._pledge(parked.planned)
             yield await self._ledger.attempt(parked.attempt.key), parked.planned
+        if not self._concurrency.is_closed:
+            await self._recorder.recover(selection, self._progress)
         async for page in page_through(selection, self._ledger):
             if self._concurrency.is_closed:
                 return
             fresh = [planned for planned in page if self._is_admitted(planned) and await self._has_room(planned)]
             if any(planned.state in UNSENT for planned in fresh) and await self._recorder.settle_restore():
                 # What was found meanwhile changes what is to be done.
+                self._take_back_pledges(fresh)
                 async for one in self._admit(selection):
                     yield one
                 return
             self._begun.update(planned.mark for planned in fresh)
-            for attempt, planned in await self._recorder.record(fresh):
+            recorded = await self._recorder.record(fresh)
+            begun = {planned.identity for _, planned in recorded}
+            self._take_back_pledges(planned for planned in fresh if planned.identity not in begun)
+            for attempt, planned in recorded:
                 yield attempt, planned
 
     def _is_admitted(self, planned: PlannedJob) -> bool:
@@ -189,6 +195,11 @@ class Runner:
     def _pledge(self, planned: PlannedJob) -> None:
         if self._ledger.is_bounded and planned.state is State.NEW:
             self._pledges.add(planned.identity, self._recorder.price(planned))
+
+    def _take_back_pledges(self, planned_jobs: Iterable[PlannedJob]) -> None:
+        """Give room back to the budget that was set aside for jobs which are not begun after all."""
+        for planned in planned_jobs:
+            self._pledges.drop(planned.identity)
 
     def _leave_out(self, planned: PlannedJob) -> None:
         self._parking.left_out[planned.identity] = planned
@@ -267,12 +278,16 @@ class Runner:
             attempt.state, attempt.error_code, attempt.number, self._attempts
         ):
             return
+        next_planned = replace(planned, step=Step.ADD, latest=LatestAttempt.of(attempt))
+        if not await self._has_room(next_planned):
+            return
         following = await self._recorder.record_next(attempt, planned.job)
         if following is None:
+            self._take_back_pledges([next_planned])
             return
         self._progress.on_change(following.key, planned.label, attempt.state, State.NEW)
         self._active.add(following.key)
-        self._group.create_task(self._process(following, replace(planned, step=Step.ADD)))
+        self._group.create_task(self._process(following, next_planned))
 
     async def _on_change(self, attempt: Attempt, before: State) -> None:
         self._progress.on_change(attempt.key, attempt.label, before, attempt.state)

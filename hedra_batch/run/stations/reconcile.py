@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from hedra_batch.api.protocol import Acceptance, Api, SentRequest
 from hedra_batch.decide import (
+    Deduplication,
     Finding,
     HoldReason,
     Inquiry,
@@ -155,8 +156,8 @@ class Reconciler:
 
     async def _follow(self, attempt: Attempt, job: Job | None, look: _Look, verdict: Verdict) -> Attempt:
         found = look.found
-        if look.inquiry.finding is Finding.ABSENT and verdict.state is not State.HELD_UNPROVEN:
-            # A server may have begun to give ids of its own.
+        if look.inquiry.finding is Finding.ABSENT and look.inquiry.deduplication is Deduplication.PROVEN:
+            # A server may have begun to give ids of its own; one that always did has been asked for those already.
             found = await self._api.find_elsewhere(self._describe(attempt))
         if found:
             return await self._adopt_or_hold(attempt, look, found)
@@ -186,10 +187,9 @@ class Reconciler:
             verdict = after_inquiry(replace(look.inquiry, obstacle=obstacle), self._policy)
             assert verdict, "the window is over"
             return await self._hold(attempt, verdict, refusal)
-        logger.warning(
-            "%s: not found in the whole quiet window, so the same request is sent again under the same id",
-            attempt.label,
-        )
+        # What a lost ledger only may have sent was perhaps never sent.
+        what = "the same request is sent again under the same" if attempt.submitted_at else "it is sent under its old"
+        logger.warning("%s: not found in the whole quiet window, so %s id", attempt.label, what)
         return await self._ledger.apply(attempt, events.plan_resend(body))
 
     async def _find_body(self, attempt: Attempt, job: Job | None) -> bytes | None:

@@ -40,7 +40,7 @@ class Reserver:
         try:
             body = await self.make_body(attempt, job, key)
         except JobError as refusal:
-            logger.error("%s: its image was refused, so nothing was sent or charged: %s", attempt.label, refusal)
+            logger.error("%s: a file of it was refused, so nothing was sent or charged: %s", attempt.label, refusal)
             return await self._ledger.apply(attempt, events.refuse(refusal.code, str(refusal), refusal.request_id))
         logger.debug("%s: attempt %d is reserved as %s", attempt.label, attempt.number, key)
         price, seconds = self._estimate(attempt.fields), self._api.find_usual_seconds(attempt.fields)
