@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from hedra_batch.state import ENDED_BADLY, UNSENT, State
+from hedra_batch.state import ENDED_BADLY, IN_DOUBT, UNSENT, State
 
 
 class Deduplication(StrEnum):
@@ -229,7 +229,7 @@ def after_recheck(state: State, inquiry: Inquiry, policy: ResendPolicy) -> State
 
 def can_be_ordered(state: State) -> bool:
     """Tell whether a person can have the request sent again: not what was accepted, for that could be paid again."""
-    return state in (State.HELD_UNPROVEN, State.HELD_UNKNOWN)
+    return state in IN_DOUBT
 
 
 def after_order(state: State, inquiry: Inquiry) -> State | Objection:

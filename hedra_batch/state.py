@@ -154,8 +154,14 @@ IN_FLIGHT = UNDER_WAY | {State.UNKNOWN, State.ACCEPTED}
 HELD = frozenset({State.HELD_UNPROVEN, State.HELD_UNKNOWN, State.HELD_MISSING, State.HELD_LOST})
 #: Sent and not ended: followed by every run, whatever the manifest says now.
 OPEN = UNSETTLED | {State.ACCEPTED, State.OVERDUE, State.READY}
+#: Held because the outcome is unknown: a person can have the same request sent again.
+IN_DOUBT = frozenset({State.HELD_UNPROVEN, State.HELD_UNKNOWN})
+#: Sent, and perhaps not at its end: what each run goes on with or looks at once more.
+FOLLOWED = OPEN | HELD
 #: Paid for, or perhaps: a result came of these, or can still come.
-PAID = OPEN | HELD | {State.DONE}
+PAID = FOLLOWED | {State.DONE}
+#: The server is asked how far they are.
+POLLED = frozenset({State.ACCEPTED, State.OVERDUE})
 #: Ended without a result; only a new attempt can change that.
 ENDED_BADLY = frozenset({State.REFUSED, State.FAILED, State.ABANDONED})
 #: Nothing leaves these.

@@ -32,7 +32,7 @@ async def record(ledger: Ledger, job: Job | None = None, number: int = 1) -> Att
 
 async def reserve(ledger: Ledger, job: Job | None = None, price: int = 30) -> Attempt:
     attempt = await record(ledger, job)
-    return await ledger.apply(attempt, events.reserve(ledger.derive_request_key(attempt), b"{}", Money(price)))
+    return await ledger.apply(attempt, events.reserve(ledger.keys.of_attempt(attempt), b"{}", Money(price)))
 
 
 async def send(ledger: Ledger, job: Job | None = None) -> Attempt:

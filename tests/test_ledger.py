@@ -67,7 +67,7 @@ async def record(ledger: Ledger, job: Job | None = None, number: int = 1) -> Att
 
 async def reserve(ledger: Ledger, job: Job | None = None) -> Attempt:
     attempt = await record(ledger, job)
-    return await apply(ledger, attempt, events.reserve(ledger.derive_request_key(attempt), b'{"x":1}', Money(30)))
+    return await apply(ledger, attempt, events.reserve(ledger.keys.of_attempt(attempt), b'{"x":1}', Money(30)))
 
 
 async def begin_send(ledger: Ledger, attempt: Attempt) -> Attempt:
@@ -221,9 +221,9 @@ async def test_what_a_person_has_ordered_outlasts_the_run(tmp_path: Path) -> Non
 async def test_keys_are_derived_alike_in_every_run(tmp_path: Path) -> None:
     async with opened(tmp_path) as first:
         attempt = await record(first)
-        derived = first.derive_request_key(attempt)
+        derived = first.keys.of_attempt(attempt)
     async with opened(tmp_path) as second:
-        again = second.derive_request_key(await second.attempt(attempt.key))
+        again = second.keys.of_attempt(await second.attempt(attempt.key))
     assert derived == again == str(uuid.UUID(derived))
 
 
@@ -234,12 +234,12 @@ async def test_a_key_is_that_of_every_version(tmp_path: Path) -> None:
     job = make_job("märkt", edition="june")
     async with opened(tmp_path) as ledger:
         attempt = await record(ledger, job, number=2)
-        assert ledger.derive_request_key(attempt) == ledger.derive_lost_key(job, 2) == GOLDEN
+        assert ledger.keys.of_attempt(attempt) == ledger.keys.of_job(job, 2) == GOLDEN
 
 
 async def test_every_attempt_has_a_key_of_its_own(ledger: Ledger) -> None:
     jobs = [(make_job(), 1), (make_job(), 2), (make_job("other"), 1), (make_job(edition="b"), 1)]
-    keys = {ledger.derive_request_key(attempt) for attempt in await ledger.record(jobs)}
+    keys = {ledger.keys.of_attempt(attempt) for attempt in await ledger.record(jobs)}
     assert len(keys) == 4
 
 

@@ -34,7 +34,7 @@ async def test_what_is_found_after_a_restore_counts_once_when_sent_again(tmp_pat
     async with opened(tmp_path):
         pass
     async with opened(tmp_path, last_run=9, budgets=budgets) as ledger:
-        await ledger.note_shown({ledger.derive_lost_key(job, 1): Echo()}, is_settled=False)
+        await ledger.note_shown({ledger.keys.of_job(job, 1): Echo()}, is_settled=False)
         [found] = await ledger.record([(job, 1)], lambda _: Money(30))
         due = await apply(ledger, found, events.plan_resend(b"{}"))
         sent = await apply(ledger, due, events.begin_send(due.state, State.RESENDING))

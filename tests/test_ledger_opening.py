@@ -38,7 +38,7 @@ async def test_a_lost_ledger_is_begun_anew_with_every_job_unknown(tmp_path: Path
     async with opened(tmp_path) as ledger:
         [attempt] = await ledger.record([(make_job(), 1)], lambda _: Money(30))
         later = await record(ledger, number=2)
-        assert (attempt.state, attempt.request_key) == (State.UNKNOWN, ledger.derive_request_key(attempt))
+        assert (attempt.state, attempt.request_key) == (State.UNKNOWN, ledger.keys.of_attempt(attempt))
         assert attempt == await ledger.attempt(attempt.key)
         assert (later.state, is_surely_unsent(later.state)) == (State.NEW, True)
         assert await ledger.read_spending("") == Spending(Money(30))

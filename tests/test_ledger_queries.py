@@ -16,7 +16,8 @@ from hedra_batch.decide import Reply
 from hedra_batch.errors import ConfigurationError
 from hedra_batch.ledger import events
 from hedra_batch.ledger.records import RESULT_COLUMNS, LatestAttempt
-from hedra_batch.ledger.sqlite.queries import PAGE_ROWS, SqliteReader, open_reader
+from hedra_batch.ledger.sqlite.queries import PAGE_ROWS, SqliteReader
+from hedra_batch.ledger.sqlite.reading import open_reader
 from hedra_batch.money import Money
 from hedra_batch.state import State
 

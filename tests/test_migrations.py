@@ -144,7 +144,7 @@ async def test_keys_are_those_that_this_version_derives_too(tmp_path: Path, sche
         for attempt in await ledger.attempts(range(1, 100)):
             is_reserved = attempt.job_id != "new" and attempt.number == 1
             assert attempt.bought_as == attempt.job_id
-            assert attempt.request_key == (ledger.derive_request_key(attempt) if is_reserved else None)
+            assert attempt.request_key == (ledger.keys.of_attempt(attempt) if is_reserved else None)
             assert (attempt.remote_id is None) is (attempt.accepted_at is None)
 
 
@@ -154,7 +154,7 @@ async def test_the_id_of_a_server_stands_beside_the_key_of_the_stored_request(tm
     async with opened(tmp_path, is_moved=True) as ledger:
         attempt = await find(ledger, "accepted-elsewhere")
         assert attempt.remote_id == "an-id-of-the-server"
-        assert attempt.request_key == ledger.derive_request_key(attempt)
+        assert attempt.request_key == ledger.keys.of_attempt(attempt)
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,9 @@ def test_it_can_be_looked_at_before_a_run_has_brought_it_up_to_date(tmp_path: Pa
     # The first schema knew no order that has not gone out yet.
     ordered = {State.RESEND_ORDERED} if schema > 1 else set()
     lost = {State.HELD_LOST} if schema > 3 else set()
-    settleable = {State.HELD_MISSING, State.HELD_UNKNOWN, State.HELD_UNPROVEN, State.OVERDUE} | ordered | lost
+    settleable = (
+        {State.READY, State.HELD_MISSING, State.HELD_UNKNOWN, State.HELD_UNPROVEN, State.OVERDUE} | ordered | lost
+    )
     assert told == (3 + len(lost), settleable, {"estimated": 60, "charged": 65, "may_be_charged": 65, "unpriced": 0})
     assert path.read_bytes() == before
 

@@ -370,7 +370,7 @@ async def test_where_the_list_cannot_be_read_each_is_asked_for_by_itself(tmp_pat
 
     first, second, third = (make_job(each, f"Scene {each}") for each in "abc")
     ledger = await open_ledger(tmp_path)
-    bought = ledger.derive_lost_key(second, 1)
+    bought = ledger.keys.of_job(second, 1)
     await ledger.close()
     async with open_scripted(status=answer_status, list=lambda _: status) as (api, service):
         ledger = await open_ledger(tmp_path, last_run=9)

@@ -63,7 +63,7 @@ class Batch:
         ledger = await open_ledger(self.folder)
         for job, number in numbered:
             [attempt] = await ledger.record([(job, number)])
-            key = ledger.derive_request_key(attempt)
+            key = ledger.keys.of_attempt(attempt)
             body = self.api.write_request(key, job.inputs.fields, {})
             await ledger.apply(attempt, events.reserve(key, body, None))
             with suppress(errors.UnknownOutcomeError):
@@ -111,7 +111,7 @@ async def test_each_job_is_unknown_under_the_latest_number_that_the_server_shows
             ("b", 2, State.UNKNOWN),
             ("c", 3, State.UNKNOWN),
         ]
-        keys = [ledger.derive_lost_key(job, number) for job, number in ((A, 1), (B, 2), (C, 3))]
+        keys = [ledger.keys.of_job(job, number) for job, number in ((A, 1), (B, 2), (C, 3))]
     assert [row.request_key for row in rows] == keys
     assert {record.generation_id for record in simulator.billing} >= set(keys)
 

@@ -22,7 +22,7 @@ from hedra_batch.ledger.records import (
     to_attempt,
 )
 from hedra_batch.money import Money
-from hedra_batch.state import UNDER_WAY, UNSETTLED, State
+from hedra_batch.state import IN_DOUBT, UNDER_WAY, UNSETTLED, State
 
 
 def fetch(tables: Tables, key: int) -> Attempt:
@@ -167,5 +167,5 @@ def settle_interrupted(tables: Tables, clock: Clock) -> None:
 
 def restart_windows(tables: Tables, mark: str) -> None:
     """Begin the quiet windows anew where a time is not known in which the same request may have been sent again."""
-    states = sorted(UNSETTLED | {State.HELD_UNPROVEN, State.HELD_UNKNOWN})
+    states = sorted(UNSETTLED | IN_DOUBT)
     tables.update("attempts", {"state": states}, {"unknown_mark": mark})

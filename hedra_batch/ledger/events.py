@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from hedra_batch.decide import Deduplication, Reply, Verdict, after_send, is_resend_counted
 from hedra_batch.money import Money
-from hedra_batch.state import SETTLEABLE, TRANSITIONS, UNDER_WAY, State
+from hedra_batch.state import IN_DOUBT, SETTLEABLE, TRANSITIONS, UNDER_WAY, State
 
 #: `error_code` of a paid request of which it cannot be told whether it was accepted.
 UNKNOWN_OUTCOME = "unknown_outcome"
@@ -159,12 +159,12 @@ def plan_resend(body: bytes) -> Event:
 
 def order_resend(body: bytes) -> Event:
     """A person has decided that the same request is sent once more."""
-    return Event(_from(State.HELD_UNPROVEN, State.HELD_UNKNOWN), State.RESEND_ORDERED, {"body": body})
+    return Event(IN_DOUBT, State.RESEND_ORDERED, {"body": body})
 
 
 def look_again() -> Event:
     """It is looked for again: its question is answered, or it is not sent again after all."""
-    return Event(_from(State.HELD_UNPROVEN, State.HELD_UNKNOWN, State.RESEND_DUE), State.UNKNOWN)
+    return Event(IN_DOUBT | {State.RESEND_DUE}, State.UNKNOWN)
 
 
 def hold(verdict: Verdict, message: str) -> Event:

@@ -5,8 +5,6 @@ What was returned survives a crash of program and machine.
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +21,7 @@ from hedra_batch.ledger.backend import Backend, Tables, put
 from hedra_batch.ledger.budget import Account, Budget, Spending, read_spending
 from hedra_batch.ledger.events import RESTORED, UNKNOWN_OUTCOME, Event, Guard
 from hedra_batch.ledger.identity import Binding, Identity
+from hedra_batch.ledger.keys import Keys
 from hedra_batch.ledger.opening import open_pair
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import (
@@ -31,7 +30,6 @@ from hedra_batch.ledger.records import (
     Purchase,
     Reassignment,
     Restore,
-    job_columns,
     purchase_columns,
 )
 from hedra_batch.ledger.renames import Rename, Renames
@@ -40,12 +38,8 @@ from hedra_batch.money import CREDITS, NO_BUDGETS, Budgets, Money
 from hedra_batch.state import UNSENT, State
 
 T = TypeVar("T")
-#: Of the ids that are derived from a name.
-_KEY_VERSION = 5
 _LOST = "The ledger was lost, so it may have been bought before."
 Estimate = Callable[[FieldValues], Money | None]
-
-_write_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Ledger:
@@ -64,7 +58,7 @@ class Ledger:
         self._identity = identity
         self._identity_path = identity_path
         self._renames = Renames(identity_path.with_name("renames.jsonl"))
-        self._batch_uuid = uuid.UUID(identity.batch_uuid)
+        self.keys = Keys(identity.batch_uuid)
         self._budget = Budget(budgets)
         self._clock = clock
         self._deduplication: dict[str, Deduplication] = {}
@@ -161,34 +155,6 @@ class Ledger:
             identity.save(self._identity_path)
             self._identity = identity
 
-    # Keys
-
-    def derive_request_key(self, attempt: Attempt) -> str:
-        """Derive the key that this attempt has under every run of this batch, with or without its ledger."""
-        return self._derive_key(attempt.edition, attempt.bought_as, attempt.digest, attempt.number)
-
-    def derive_lost_key(self, job: Job, number: int) -> str:
-        """Derive the key that an attempt of this job had in a ledger that was lost."""
-        return self._derive_key(job.edition, job.id, job.inputs.digest, number)
-
-    async def derive_upload_id(self, medium: str, sha256: str) -> str:
-        """Derive the id that a file is to have at the server; each upload of the same content has another one."""
-        return self._derive_key("upload", medium, sha256, await self.uploads.count(medium, sha256))
-
-    def derive_purchase_key(self, edition: str, purchase: Purchase) -> str:
-        return self._derive_key(edition, purchase.bought_as, purchase.digest, purchase.number)
-
-    @staticmethod
-    def may_derive(key: str) -> bool:
-        """Tell whether a key may be one of this program's: those that servers make by themselves are random."""
-        try:
-            return uuid.UUID(key).version == _KEY_VERSION
-        except ValueError:
-            return False
-
-    def _derive_key(self, *parts: str | int) -> str:
-        return str(uuid.uuid5(self._batch_uuid, _write_json(parts)))
-
     # Reading
 
     async def look(self, question: Callable[[LedgerReader], T]) -> T:
@@ -222,7 +188,7 @@ class Ledger:
         self, tables: Tables, purchases: Sequence[tuple[Job, Purchase]], estimate: Estimate
     ) -> list[Attempt]:
         chosen = [
-            (job, purchase, self._is_key_shown(self.derive_purchase_key(job.edition, purchase)))
+            (job, purchase, self._is_key_shown(self.keys.of_purchase(job.edition, purchase)))
             for job, purchase in purchases
         ]
         shown = [purchase.number for _, purchase, is_shown in chosen if is_shown]
@@ -302,7 +268,7 @@ class Ledger:
         """Write the columns of an attempt that was sent, or may have been, by a run that this ledger does not know."""
         assert self.restore, "otherwise it knows of all"
         return {
-            "request_key": self.derive_purchase_key(edition, purchase),
+            "request_key": self.keys.of_purchase(edition, purchase),
             "sends": 1,
             "unknown_sends": 1,
             "unknown_at": self._clock.now_text(),
@@ -314,7 +280,7 @@ class Ledger:
 
     def is_shown(self, job: Job, number: int) -> bool:
         """Tell whether the server showed that an attempt was sent in a time that this ledger does not have."""
-        return self._is_key_shown(self.derive_lost_key(job, number))
+        return self._is_key_shown(self.keys.of_job(job, number))
 
     def _is_key_shown(self, key: str) -> bool:
         return self.restore is not None and key in self.restore.shown
@@ -331,10 +297,10 @@ class Ledger:
         is_shown = self.is_shown(job, number)
         if is_shown:
             self._raise_identity(highest_attempt=number)
-        attempt = attempts.rewrite(tables, key, job_columns(job), self._clock.now_text())
+        attempt = attempts.rewrite(tables, key, purchase_columns(job, Purchase.of(job, number)), self._clock.now_text())
         if not is_shown:
             return attempt
-        return self._find_sent(tables, attempt, self.derive_lost_key(job, attempt.number), price)
+        return self._find_sent(tables, attempt, self.keys.of_job(job, attempt.number), price)
 
     async def record_shown(self, job: Job, purchase: Purchase, estimate: Estimate) -> Attempt | None:
         """Record what the server shows for the job that it was bought under; None where its number was used otherwise.
@@ -354,7 +320,7 @@ class Ledger:
             return None
         self._raise_identity(highest_attempt=purchase.number)
         attempt = attempts.rewrite(tables, key, purchase_columns(job, purchase), self._clock.now_text())
-        request_key = self.derive_purchase_key(job.edition, purchase)
+        request_key = self.keys.of_purchase(job.edition, purchase)
         return self._find_sent(tables, attempt, request_key, estimate(purchase.fields))
 
     def _find_sent(self, tables: Tables, attempt: Attempt, request_key: str, price: Money | None) -> Attempt:
@@ -471,5 +437,4 @@ def _make_purchase(tables: Tables, job: Job, number: int | Purchase) -> Purchase
     """Choose what makes the key of a new attempt: of those that have a number, it is the least that it may have."""
     if isinstance(number, Purchase):
         return number
-    number = attempts.find_next_number(tables, job, number)
-    return Purchase(job.id, number, job.inputs.fields, job.inputs.digest, job.inputs.digest)
+    return Purchase.of(job, attempts.find_next_number(tables, job, number))

@@ -11,7 +11,7 @@ from hedra_batch.ledger.backend import Backend
 from hedra_batch.ledger.identity import Arrival, Binding, Identity
 from hedra_batch.ledger.records import Loss
 from hedra_batch.ledger.sqlite.opening import open_backend
-from hedra_batch.ledger.sqlite.queries import open_reader
+from hedra_batch.ledger.sqlite.reading import open_reader
 
 __all__ = ["check_pair", "may_be_older", "open_pair", "open_reader"]
 

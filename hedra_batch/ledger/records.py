@@ -134,6 +134,11 @@ class Purchase(NamedTuple):
     digest: str
     sent_digest: str
 
+    @classmethod
+    def of(cls, job: Job, number: int) -> Purchase:
+        """Buy what a job asks for now, under its own id."""
+        return cls(job.id, number, job.inputs.fields, job.inputs.digest, job.inputs.digest)
+
 
 class FileMove(NamedTuple):
     """A file that is given another name, with the others of the same move."""
@@ -239,18 +244,10 @@ def make_attempt(key: int, values: Mapping[str, Any], given: FieldValues) -> Att
     return Attempt(key=key, **own | {"fields": given})
 
 
-def job_columns(job: Job) -> dict[str, object]:
-    """Write what an attempt takes over from its job."""
-    return inputs_columns(job.inputs.fields, job.inputs.digest, job.inputs.digest) | label_columns(job)
-
-
 def purchase_columns(job: Job, purchase: Purchase) -> dict[str, object]:
     """Write what was bought, and what an attempt takes over from the job that it counts for."""
-    return inputs_columns(purchase.fields, purchase.digest, purchase.sent_digest) | label_columns(job)
-
-
-def inputs_columns(fields: FieldValues, digest: str, sent_digest: str) -> dict[str, object]:
-    return {"digest": digest, "sent_digest": sent_digest, "fields": _write_json(fields)}
+    own = {"digest": purchase.digest, "sent_digest": purchase.sent_digest, "fields": _write_json(purchase.fields)}
+    return own | label_columns(job)
 
 
 def label_columns(job: Job) -> dict[str, object]:

@@ -9,8 +9,8 @@ from hedra_batch.inputs import FieldValues, PriceKey, find_price_key
 from hedra_batch.job import NAMED_LIMIT, Job
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import LatestAttempt
-from hedra_batch.planning.plan import FOLLOWED
 from hedra_batch.planning.quote import Quote
+from hedra_batch.state import FOLLOWED
 
 
 @dataclass(slots=True)

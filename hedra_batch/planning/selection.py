@@ -12,9 +12,10 @@ from hedra_batch.ledger.ledger import Ledger
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.planning.fingerprint import Fingerprint
-from hedra_batch.planning.plan import FOLLOWED, PlannedJob, Rules, judge, judge_beside, judge_left
+from hedra_batch.planning.plan import PlannedJob, Rules, judge, judge_beside, judge_left
 from hedra_batch.planning.recognition import PAGE_JOBS, JobSource, Recognition, Recognized
 from hedra_batch.planning.summary import PlanSummary
+from hedra_batch.state import FOLLOWED
 
 #: A job of the manifest, if it has it, and how it stands, if the ledger knows it.
 Pair = tuple[Job | None, LatestAttempt | None]

@@ -156,7 +156,7 @@ class Recovery:
         return least
 
     async def _is_shown(self, job: Job, purchase: Purchase) -> bool:
-        key = self._ledger.derive_purchase_key(job.edition, purchase)
+        key = self._ledger.keys.of_purchase(job.edition, purchase)
         restore = self._ledger.restore
         if restore and restore.is_settled:
             # All that there was has been read.

@@ -140,7 +140,7 @@ class Restoration:
         echoes = {
             key: Echo(reading.name or "", reading.prompt or "")
             for key, reading in self._readings.items()
-            if self._ledger.may_derive(key)
+            if self._ledger.keys.may_be_ours(key)
         }
         await self._ledger.note_shown(echoes, is_settled=False)
         return await self._give_rows()
@@ -161,7 +161,7 @@ class Restoration:
         if not echoes:
             return []
         attribution = Attribution(
-            echoes, self._recovery.list_wishes, self._ledger.derive_purchase_key, is_repeated=not self._is_open
+            echoes, self._recovery.list_wishes, self._ledger.keys.of_purchase, is_repeated=not self._is_open
         )
         found: list[Shown] = []
         edition = ""
@@ -187,7 +187,7 @@ class Restoration:
         """Ask for one job by its ids; tells whether the server told."""
         try:
             for number in range(least, least + NUMBERS_AHEAD):
-                key = self._ledger.derive_lost_key(job, number)
+                key = self._ledger.keys.of_job(job, number)
                 if not await self._api.find(SentRequest(key, None, Deduplication.PROVEN)):
                     break
                 await self._ledger.note_shown({key: Echo()}, is_settled=False)

@@ -32,12 +32,9 @@ from hedra_batch.run.pledges import Pledges
 from hedra_batch.run.recorder import Recorder
 from hedra_batch.run.together import choose_error
 from hedra_batch.run.unfetched import UnfetchedCount
-from hedra_batch.state import ENDED_BADLY, HELD, IN_FLIGHT, UNSENT, State
+from hedra_batch.state import ENDED_BADLY, HELD, IN_FLIGHT, POLLED, UNSENT, State
 
 logger = logging.getLogger(__name__)
-
-#: What the server is read about until it has ended it.
-AT_SERVER = frozenset({State.ACCEPTED, State.OVERDUE})
 
 #: Takes an attempt one step on and returns it as the ledger has it then.
 Station = Callable[[Attempt, Job | None], Awaitable[Attempt]]
@@ -105,7 +102,7 @@ class Runner:
         What is in flight is read once before anything is submitted, which waits only so long for that.
         Raises StopRunError when it cannot go on.
         """
-        followed = [one.latest.attempt_key for one in sent if one.latest and one.state in AT_SERVER]
+        followed = [one.latest.attempt_key for one in sent if one.latest and one.state in POLLED]
         self._poller.first_read.begin(followed)
         polling = asyncio.create_task(self._poller.run(), name="poller")
         try:

@@ -174,7 +174,7 @@ async def open_fetcher(folder: Path, host: Host) -> AsyncIterator[tuple[Fetcher,
 
 async def make_ready(ledger: Ledger) -> Attempt:
     [attempt] = await ledger.record([(Job("market", "", Inputs("A storm"), "videos/market.mp4"), 1)])
-    request_key = ledger.derive_request_key(attempt)
+    request_key = ledger.keys.of_attempt(attempt)
     attempt = await ledger.apply(attempt, events.reserve(request_key, b"{}", Money(25)))
     attempt = await ledger.apply(attempt, events.begin_send(State.RESERVED, State.SENDING))
     attempt = await ledger.apply(attempt, events.accept(request_key))

@@ -10,13 +10,9 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
-from hedra_batch.clock import CLOCK
-from hedra_batch.errors import ConfigurationError, LedgerError
 from hedra_batch.inputs import FIELDS, FieldValues
 from hedra_batch.ledger.records import (
     RESULT_COLUMNS,
@@ -31,10 +27,8 @@ from hedra_batch.ledger.records import (
     ResultSum,
     read_state,
 )
-from hedra_batch.ledger.sqlite.migrations import migrate
-from hedra_batch.ledger.sqlite.schema import SCHEMA_VERSION, require_known
 from hedra_batch.money import CREDITS, Money
-from hedra_batch.state import HELD, OPEN, PAID, PUBLIC_STATES, SETTLEABLE, UNDER_WAY, UNSENT, Liability, State
+from hedra_batch.state import FOLLOWED, PAID, PUBLIC_STATES, SETTLEABLE, UNDER_WAY, UNSENT, Liability, State
 
 T = TypeVar("T")
 
@@ -196,7 +190,7 @@ class SqliteReader:
         rows = self.connection.execute(
             "SELECT public, sum(jobs) FROM states "
             "JOIN (SELECT state, count(*) AS jobs FROM attempts "
-            f"WHERE latest = 1 OR state IN ({_list(sorted(OPEN | HELD))}) GROUP BY state) USING (state) GROUP BY public"
+            f"WHERE latest = 1 OR state IN ({_list(sorted(FOLLOWED))}) GROUP BY state) USING (state) GROUP BY public"
         )
         return Counter(dict(rows.fetchall()))
 
@@ -374,36 +368,3 @@ def _read_pages(connection: sqlite3.Connection, query: str, **values: object) ->
     ).fetchall():
         yield from page
         after = page[-1][0]
-
-
-@contextmanager
-def open_reader(path: Path) -> Iterator[SqliteReader | None]:
-    """Open a ledger for reading; None where no run has made one yet. Raises LedgerError and ConfigurationError."""
-    if not path.exists():
-        yield None
-        return
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            require_known(version)
-            if 0 < version < SCHEMA_VERSION:
-                with closing(_copy_migrated(connection, version)) as copy:
-                    yield SqliteReader(copy)
-            else:
-                # A run that was killed in its first moments leaves a file without a schema.
-                yield SqliteReader(connection) if version else None
-    except sqlite3.OperationalError as error:
-        raise LedgerError(
-            f"{path}: the ledger cannot be read ({error}). Check the disk and the permissions of the file."
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise ConfigurationError(f"{path} is damaged, or not a ledger ({error}). Put it back from a backup.") from error
-
-
-def _copy_migrated(connection: sqlite3.Connection, version: int) -> sqlite3.Connection:
-    """Copy a ledger of an older schema and bring the copy up to date: only a run may change the file."""
-    # Without a name it is a temporary file that nobody else sees.
-    copy = sqlite3.connect("", isolation_level=None)
-    connection.backup(copy)
-    migrate(copy, version, CLOCK)
-    return copy

@@ -36,7 +36,7 @@ class Reserver:
         A crash before the commit costs at most one more upload, which is free.
         """
         assert job is not None, "an attempt in NEW is processed for a job of the manifest only"
-        key = self._ledger.derive_request_key(attempt)
+        key = self._ledger.keys.of_attempt(attempt)
         try:
             body = await self.make_body(attempt, job, key)
         except JobError as refusal:
@@ -67,7 +67,9 @@ class Reserver:
     async def _upload(self, medium: Medium, given: MediaInput) -> str:
         path, content_hash = given.path or Path(given.source), given.sha256 or ""
         content = await _read_unchanged(path, content_hash)
-        wanted_id = await self._ledger.derive_upload_id(medium, content_hash)
+        wanted_id = self._ledger.keys.of_upload(
+            medium, content_hash, await self._ledger.uploads.count(medium, content_hash)
+        )
         try:
             uploaded = await self._api.upload(medium, path.name, content, wanted_id)
         except UnfinishedError as error:
