@@ -256,6 +256,38 @@ async def test_one_whose_request_was_lost_is_looked_for_and_not_sent_again(desk:
     assert (resent.code, count_charges(simulator)) == (0, 3)
 
 
+@pytest.mark.parametrize("word", ["forbidden", "doomed"])
+async def test_an_edit_after_one_that_failed_and_was_undone_waits_for_a_word(
+    desk: Desk, simulator: Simulator, word: str
+) -> None:
+    write_jobs(desk, sea="A calm sea")
+    await desk.run_here()
+    write_jobs(desk, sea=f"A {word} sea")
+    assert await desk.run_here(rebuys_changed=True) == 1
+    write_jobs(desk, sea="A calm sea")
+    assert await desk.run_here() == 0
+    charged = count_charges(simulator)
+    write_jobs(desk, sea="A wild sea")
+    assert (await desk.run_here(), count_charges(simulator) - charged) == (4, 0)
+
+
+async def test_after_an_undone_edit_it_is_the_first_video_that_is_kept_for_another(
+    desk: Desk, simulator: Simulator
+) -> None:
+    write_jobs(desk, sea="A calm sea")
+    await desk.run_here()
+    write_jobs(desk, sea="A green sea")
+    await desk.run_here(rebuys_changed=True)
+    write_jobs(desk, sea="A calm sea")
+    await desk.run_here()
+    write_jobs(desk, sea="A blue sea")
+    told = await desk.call("plan", "batch.yaml", "--offline")
+    assert "prompt 'A calm sea' -> 'A blue sea'" in " ".join(told.out.split())
+    assert await desk.run_here(keeps_changed=True) == 0
+    [row] = [each for each in read_results(desk) if each["id"] == "sea"]
+    assert (row["attempt"], row["output"], count_charges(simulator)) == (1, "videos/sea.mp4", 2)
+
+
 async def test_one_that_is_held_since_it_was_edited_is_sent_again_once_the_edit_is_undone(
     desk: Desk, simulator: Simulator
 ) -> None:

@@ -83,9 +83,20 @@ def stand(key: int, state: State, prompt: str) -> LatestAttempt:
 def test_a_job_stands_by_what_is_done_for_it_then_by_what_is_paid_for_it_then_by_the_newest(
     attempts: Sequence[tuple[State, str]], wanted: str, standing: int | None
 ) -> None:
-    rows = [stand(key, state, prompt) for key, (state, prompt) in enumerate(attempts, 1)]
+    newest = len(attempts)
+    rows = [
+        stand(key, state, prompt)._replace(latest=int(key == newest)) for key, (state, prompt) in enumerate(attempts, 1)
+    ]
     found = find_standing(make_job("scene", wanted), rows)
     assert (found and found.attempt_key) == standing
+
+
+@pytest.mark.parametrize("newest", [State.DONE, State.REFUSED, State.NEW])
+def test_an_edit_is_held_against_what_the_job_stood_by(newest: State) -> None:
+    rows = [stand(1, State.DONE, A), stand(2, newest, B)._replace(latest=0)]
+    assert find_standing(make_job("scene", "A frost"), rows) == rows[0]
+    # What it stood by has gone over to another job.
+    assert find_standing(make_job("scene", "A frost"), rows[1:]) == rows[1]
 
 
 def test_what_a_person_has_kept_and_what_was_sent_under_another_name_counts() -> None:
@@ -177,7 +188,7 @@ async def test_a_number_is_never_used_twice_under_an_id(ledger: Ledger, tmp_path
     await take_over(ledger, tmp_path, make_job("stool", A))
     again = await record(ledger, make_job("chair", A))
     assert again.number == 2
-    assert ledger.derive_request_key(again) != first.request_key
+    assert ledger.keys.of_attempt(again) != first.request_key
 
 
 async def test_a_failure_of_what_was_taken_over_is_followed_by_a_number_above_it(

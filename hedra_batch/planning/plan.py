@@ -9,10 +9,7 @@ from enum import StrEnum
 from hedra_batch.decide import is_possibly_paid, is_surely_unsent, may_be_followed, may_retry
 from hedra_batch.job import Attempt, Job, to_label
 from hedra_batch.ledger.records import JobIdentity, LatestAttempt
-from hedra_batch.state import ENDED_BADLY, HELD, OPEN, PAID, PUBLIC_STATES, UNSENT, State
-
-#: Sent and not ended, or held: each run goes on with these, whatever the manifest says now.
-FOLLOWED = OPEN | HELD
+from hedra_batch.state import ENDED_BADLY, FOLLOWED, OPEN, PAID, PUBLIC_STATES, UNSENT, State
 
 
 class Reason(StrEnum):
@@ -151,12 +148,13 @@ def find_standing(job: Job | None, attempts: Sequence[LatestAttempt]) -> LatestA
     """Choose the attempt that a job stands by, of all that count for it.
 
     That is the newest that is done with what it asks for now, else the newest that may be paid for with that, else the
-    newest.
+    one that it stood by until now, which an edit is held against, else the newest.
     """
     newest = sorted(attempts, key=lambda each: each.attempt_key, reverse=True)
     wanted = [each for each in newest if job and is_paid_for(job, each)]
     done = [each for each in wanted if each.state is State.DONE]
-    return next(iter([*done, *wanted, *newest]), None)
+    stood_by = [each for each in newest if each.latest]
+    return next(iter([*done, *wanted, *stood_by, *newest]), None)
 
 
 def judge(job: Job, latest: LatestAttempt | None, rules: Rules) -> PlannedJob:

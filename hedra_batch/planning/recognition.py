@@ -185,7 +185,7 @@ class Recognition:
             each for each in (*reader.find_all(touched), *reader.find_beside(touched)) if each.attempt_key not in gone
         )
         for moved, job in moves:
-            own[job.identity].append(moved._replace(job_id=job.id))
+            own[job.identity].append(moved._replace(job_id=job.id, latest=0))
         return {one: find_standing(self._jobs.find(one[1]), own[one]) for one in touched}
 
 
