@@ -87,7 +87,7 @@ async def test_all_or_nothing_buys_nothing_where_the_budget_covers_a_part(desk: 
     write_jobs(desk, 6, f"{PRICED}\nbudget: 110 credits")
     finished = await desk.call("run", "batch.yaml", "--all-or-nothing")
     assert (finished.code, simulator.billing) == (6, [])
-    assert "The budget covers 3 of 6 new videos, and you wanted all or nothing, so none was bought." in finished.err
+    assert "The budget covers 3 of 6 new videos, and it was to be all or nothing, so none was bought." in finished.err
     assert (await desk.call("run", "batch.yaml", "--all-or-nothing", "--budget", "210")).code == 0
     assert len(list_charged(simulator)) == 6
 
@@ -480,3 +480,26 @@ def test_pricing_goes_before_the_details() -> None:
 )
 def test_audio_that_is_not_chosen_is_on(factors: dict[str, Any], amount: int) -> None:
     assert price({"credits_per_second": 7, "modifiers": {"generate_audio": factors}}, None) == amount
+
+
+# What is advised
+
+
+async def test_a_plan_that_is_covered_in_part_has_the_line_that_buys_what_is(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, 4, f"{PRICED}\nbudget: 100 credits")
+    planned = await desk.call("plan", "batch.yaml")
+    assert "To buy as much as is covered:\n    hedra-batch run batch.yaml\n" in planned.err
+    assert "To buy exactly this, or nothing, once all of it is covered:\n" in planned.err
+    assert ((await desk.call("run", "batch.yaml")).code, len(list_charged(simulator))) == (6, 2)
+
+
+async def test_what_is_advised_for_edited_jobs_has_the_budget_that_they_need(desk: Desk, simulator: Simulator) -> None:
+    write_jobs(desk, 1, PRICED)
+    await desk.call("run", "batch.yaml")
+    desk.write_manifest(f"{PRICED}\njobs:\n  - {{id: job-0, prompt: Another scene}}")
+    refused = await desk.call("run", "batch.yaml", "--budget", "50")
+    assert "To buy them anew, about 35 credits (35 each), with a larger budget; the files that are here stay:" in (
+        " ".join(refused.err.split())
+    )
+    [line] = [line.split() for line in refused.err.splitlines() if line.endswith("--rebuy-changed")]
+    assert ((await desk.call(*line[1:])).code, len(list_charged(simulator))) == (0, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from conftest import Desk
@@ -27,6 +28,35 @@ async def test_a_second_manifest_with_the_name_of_the_first_is_refused(begun: De
         refused = await begun.call(*command, "second.yaml")
         assert (refused.code, "Two manifests have the name 'shared'" in refused.err) == (78, True)
     assert ((await begun.call("run", "first.yaml")).code, len(list_charged(simulator))) == (0, 1)
+
+
+async def test_under_another_name_all_of_the_second_is_bought_as_its_refusal_says(
+    begun: Desk, simulator: Simulator
+) -> None:
+    begun.write_manifest(FIRST, name="second.yaml")
+    refused = await begun.call("run", "second.yaml")
+    assert "'name: \"shared-2\"', and add --new-folder" in " ".join(refused.err.split())
+    begun.write_manifest(FIRST.replace("shared", "shared-2"), name="second.yaml")
+    assert (await begun.call("run", "second.yaml")).code == 78
+    assert ((await begun.call("run", "second.yaml", "--new-folder")).code, len(list_charged(simulator))) == (0, 2)
+
+
+async def test_of_a_copied_project_the_first_manifest_is_named_and_plan_says_what_a_run_does(
+    begun: Desk, simulator: Simulator
+) -> None:
+    begun.write_manifest(FIRST, name="copy/first.yaml")
+    shutil.copytree(begun.folder / "shared.out", begun.folder / "copy" / "shared.out")
+    first = begun.folder / "first.yaml"
+    for command in (("run",), ("plan", "--exit-code")):
+        refused = await begun.call(*command, "copy/first.yaml")
+        assert f"Go on with the manifest {first}." in refused.err
+        assert refused.code == (78 if command == ("run",) else 4)
+    assert ((await begun.call("run", str(first))).code, len(list_charged(simulator))) == (0, 1)
+
+
+async def test_plan_says_that_a_run_refuses_another_key(begun: Desk) -> None:
+    planned = await begun.call("plan", "first.yaml", "--exit-code", HEDRA_API_KEY="another-key-of-the-tests")
+    assert (planned.code, "A run refuses this now: This run folder was last used with" in planned.err) == (4, True)
 
 
 async def test_in_a_folder_that_is_named_it_is_the_same(begun: Desk, simulator: Simulator) -> None:

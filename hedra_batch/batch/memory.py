@@ -115,7 +115,7 @@ def read_last_run(workspace: Workspace) -> int:
     if known is None:
         return 0
     if known.run_counter and known.is_there and is_another(Path(known.folder), workspace.folder.path):
-        raise make_copy_error(Path(known.folder))
+        raise make_copy_error(Path(known.folder), workspace.manifest_file)
     return known.run_counter
 
 

@@ -196,7 +196,7 @@ class Console:
         for line in write_remedies(remedies, others, write_command(self._options, "results")):
             self.say(line)
         if finished.edits.count:
-            self._write_edits(finished.edits)
+            self._write_edits(finished)
         for line in self._write_next(finished, is_stopped=is_stopped):
             self.say(line)
 
@@ -214,12 +214,16 @@ class Console:
         if self._screen and not self._screen.close():
             logger.warning("the terminal takes nothing, so what it has not shown stands here only")
 
-    def _write_edits(self, edits: Edits) -> None:
+    def _write_edits(self, finished: FinishedRun) -> None:
+        edits, edition = finished.edits, self._options.edition
+        prices = [price for price, count in edits.quote.runs for _ in range(count)]
+        funded, condition = self._fund(finished, edition, prices)
         edited = select_edited(self._options, edits.count, tuple(edit.job_id for edit in edits.first))
         commands = EditCommands(
             plan=write_command(self._options, "plan", *repeat_selection(self._options)),
             keep=write_command(self._options, "run", *edited, "--keep-changed"),
-            rebuy=write_command(self._options, "run", *edited, "--rebuy-changed"),
+            rebuy=write_command(funded, "run", *edited, "--rebuy-changed"),
+            condition=condition,
         )
         for line in write_edits(_make_notice(edits), commands):
             self.say(line)
@@ -250,6 +254,14 @@ class Console:
             yield f"  {name_condition(reason)}, {AGAIN}."
         elif not is_stopped:
             yield f"  Not finished yet. {describe_next(result.counts, AGAIN)}"
+
+    def _fund(self, finished: FinishedRun, edition: str, prices: Sequence[Money | None]) -> tuple[RunOptions, str]:
+        """Give a command the budget that its purchases need, and say what must be so besides; nothing where it has."""
+        purse = finished.purse
+        if purse.find_room(edition, prices) is Room.ENOUGH and not purse.find_others(edition, prices):
+            return self._options, ""
+        options, condition = self._enlarge(finished, edition, prices)
+        return options, f"{condition[0].lower()}{condition[1:]}"
 
     def _enlarge(self, finished: FinishedRun, edition: str, prices: Sequence[Money | None]) -> tuple[RunOptions, str]:
         """Give a command the budget that its purchases need, and say what must be so besides."""
@@ -295,12 +307,9 @@ class Console:
         named = name_jobs(tuple(latest.job_id for latest, _ in alike))
         troubles = tuple(self._describe_trouble(latest, end) for latest, end in alike)
         options, words = self._options, advice.words
-        prices = [end.estimated for _, end in alike]
-        purse = finished.purse
-        is_covered = purse.find_room(edition, prices) is Room.ENOUGH and not purse.find_others(edition, prices)
-        if advice in BUYING and not is_covered:
-            options, condition = self._enlarge(finished, edition, prices)
-            words = f"{words.rstrip(':')}, {condition[0].lower()}{condition[1:]}:"
+        if advice in BUYING:
+            options, condition = self._fund(finished, edition, [end.estimated for _, end in alike])
+            words = f"{words.rstrip(':')}, {condition}:" if condition else words
         return Remedy(troubles, words, write_command(options, advice.command, *named, edition=edition))
 
     def _describe_trouble(self, latest: LatestAttempt, end: AttemptEnd) -> Trouble:

@@ -111,17 +111,22 @@ def _ask_market(options: RunOptions) -> tuple[Market | None, str]:
 
 
 def _find_refusal(options: RunOptions, manifest: Manifest) -> str:
-    """Say why a run would begin no folder, where it would not; without a key nobody can tell."""
+    """Say why a run would go on with no folder, and begin none, where that is so; without a key nobody can tell."""
     from hedra_batch.cli.workspace import find_workspace
 
     try:
         workspace = find_workspace(options, manifest.name, os.environ)
     except ConfigurationError:
         return ""
+    from hedra_batch.batch.memory import read_last_run
     from hedra_batch.batch.neighbours import check_beginning
+    from hedra_batch.ledger.identity import Identity
 
     try:
         check_beginning(workspace, manifest.jobs, options.request)
+        read_last_run(workspace)
+        if identity := Identity.load(workspace.folder.identity):
+            identity.adopt(workspace.binding, workspace.folder.path, same_account=False, is_moved=False)
     except ConfigurationError as error:
         return str(error)
     return ""
@@ -198,6 +203,8 @@ def _write_outcome(
         yield f"{account.describe()}"
     if preview.unknown:
         yield _write_unknown(preview.unknown)
+    if refusal:
+        yield f"A run refuses this now: {refusal}"
     if not quote.count:
         yield "to buy: nothing"
         return
@@ -205,21 +212,20 @@ def _write_outcome(
     seconds = write_duration(preview.estimate_seconds(limits))
     yield f"It takes about {seconds} at this pace ({limits.submit}, {limits.in_flight} at once)."
     yield _write_sum(quote, is_priced=not obstacle)
-    yield from _write_purchase(options, preview, shortfalls, refusal)
+    if not refusal and not any(shortfall.is_total for shortfall in shortfalls):
+        yield from _write_purchase(options, preview, is_covered=not shortfalls)
 
 
-def _write_purchase(
-    options: RunOptions, preview: Preview, shortfalls: Sequence[Shortfall], refusal: str
-) -> Iterator[str]:
-    """Say how exactly this is bought, or why a run refuses it."""
+def _write_purchase(options: RunOptions, preview: Preview, *, is_covered: bool) -> Iterator[str]:
+    """Say how exactly this is bought, and how as much of it as is covered."""
     from hedra_batch.cli.advice import repeat_choices, repeat_selection, write_command
 
-    if refusal:
-        yield f"A run refuses this now: {refusal}"
-    if refusal or any(shortfall.is_total for shortfall in shortfalls):
-        return
-    yield f"code: {preview.code}. To buy exactly this, or nothing:"
     selection = [*repeat_selection(options), *repeat_choices(options)]
+    if not is_covered:
+        yield "To buy as much as is covered:"
+        yield f"    {write_command(options, 'run', *selection)}"
+    condition = "" if is_covered else ", once all of it is covered"
+    yield f"code: {preview.code}. To buy exactly this, or nothing{condition}:"
     yield f"    {write_command(options, 'run', *selection, '--plan', preview.code)}"
 
 

@@ -134,7 +134,7 @@ class Identity:
         if self.highest_attempt:
             self._require_manifest(binding, folder)
             self._require_account(binding, given, same_account=same_account)
-            self._require_place(folder, is_moved=is_moved)
+            self._require_place(binding, folder, is_moved=is_moved)
         return adopted.noting(binding, folder)
 
     def judge_place(self, folder: Path) -> Arrival:
@@ -163,18 +163,23 @@ class Identity:
                 f"This run folder belongs to the manifest '{self.manifest}', not to '{binding.manifest}'. Nothing was "
                 f"sent. If the manifest was only renamed, write this line into it:\n"
                 f"    name: {to_yaml(self.manifest)}\n"
-                "For another manifest, choose another folder with --folder, where all of it is bought."
+                "For another manifest, choose another folder with --folder and add --new-folder: all of it is bought."
             )
-        if not (self.manifest_file and binding.manifest_file):
-            return
-        first = Path(os.path.normpath(folder.resolve() / self.manifest_file))
-        if first.is_file() and not first.samefile(binding.manifest_file):
+        first = self.find_manifest(folder)
+        if first and binding.manifest_file and not first.samefile(binding.manifest_file):
             raise ConfigurationError(
                 f"Two manifests have the name '{self.manifest}': {first}, which this run folder belongs to, and "
                 f"{binding.manifest_file}. Nothing was sent. Write another name into the second one, as in "
-                f"'name: {to_yaml(self.manifest + '-2')}'; all of it is bought then. If it takes the place of the "
-                "first, move the first one away."
+                f"'name: {to_yaml(self.manifest + '-2')}', and add --new-folder: all of it is bought then. If it takes "
+                "the place of the first, move the first one away."
             )
+
+    def find_manifest(self, folder: Path) -> Path | None:
+        """Find the manifest that was run into this folder last; None where it is not known, or not there."""
+        if not self.manifest_file:
+            return None
+        path = Path(os.path.normpath(folder.resolve() / self.manifest_file))
+        return path if path.is_file() else None
 
     def _require_account(self, binding: Binding, given: str, *, same_account: bool) -> None:
         if self.base_url != binding.base_url:
@@ -185,15 +190,15 @@ class Identity:
             )
         if self.key_fingerprint != given and not same_account:
             raise ConfigurationError(
-                "This run folder was begun with another API key. Nothing was sent. Use that key. If the key was "
+                "This run folder was last used with another API key. Nothing was sent. Use that key. If the key was "
                 "replaced and the account is the same, add --same-account once. For another account, choose another "
                 "folder with --folder, where everything is bought anew."
             )
 
-    def _require_place(self, folder: Path, *, is_moved: bool) -> None:
+    def _require_place(self, binding: Binding, folder: Path, *, is_moved: bool) -> None:
         noted = Path(self.path)
         if self.path and is_another(noted, folder) and holds_batch(noted, self.batch_uuid):
-            raise make_copy_error(noted)
+            raise make_copy_error(noted, binding.manifest_file)
         if self.judge_place(folder) is not Arrival.ELSEWHERE:
             return
         if not is_moved:
@@ -247,13 +252,25 @@ def find_place(path: Path) -> str:
     return str(path.parent.stat().st_ino)
 
 
-def make_copy_error(other: Path) -> ConfigurationError:
+def make_copy_error(other: Path, manifest_file: Path | None) -> ConfigurationError:
     """Make the refusal of a folder whose batch is in another one too."""
+    first = _find_manifest(other)
+    is_copied = first and manifest_file and is_another(first, manifest_file)
+    way = f"with the manifest {shlex.quote(str(first))}" if is_copied else f"with --folder {shlex.quote(str(other))}"
     return ConfigurationError(
         f"This run folder is a copy: {other} holds the same batch. Nothing was sent: two copies would buy the same "
-        f"videos twice. Go on with --folder {shlex.quote(str(other))}. If that one is out of use, move it away or "
-        "delete it, and add --moved once."
+        f"videos twice. Go on {way}. If that folder is out of use, move it away or delete it, and add --moved once. To "
+        "buy everything anew here, write another name into this manifest, and add --new-folder."
     )
+
+
+def _find_manifest(folder: Path) -> Path | None:
+    """Find the manifest that was run into a folder, if it is known."""
+    try:
+        identity = Identity.load(folder / "identity.json")
+    except (ConfigurationError, WriteError):
+        return None
+    return identity.find_manifest(folder) if identity else None
 
 
 def is_another(noted: Path, folder: Path) -> bool:

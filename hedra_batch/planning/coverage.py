@@ -61,8 +61,8 @@ class Shortfall:
         error, remedy = _ERRORS[self.means]
         remedy = remedy if self.is_priced else PRICING_REMEDY
         return error(
-            f"The {self.means} covers {self.covered} of {self.wanted} new videos, and you wanted all or nothing, so "
-            f"none was bought. To buy them, {remedy}, then run the same line again."
+            f"The {self.means} covers {self.covered} of {self.wanted} new videos, and it was to be all or nothing, so "
+            f"none was bought. To buy them, {remedy}."
         )
 
 

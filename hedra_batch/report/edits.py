@@ -42,6 +42,8 @@ class EditCommands:
     plan: str
     keep: str
     rebuy: str
+    #: What must be so that they can be bought anew.
+    condition: str = ""
 
 
 def write_edits(notice: EditNotice, commands: EditCommands) -> Iterator[str]:
@@ -53,9 +55,10 @@ def write_edits(notice: EditNotice, commands: EditCommands) -> Iterator[str]:
     yield "  To go back, 0 credits: undo the edits in the manifest."
     # Where they are too many to be named, the lines select others with them.
     new_too = " (and what is new among the same ids is made)" if notice.count > len(notice.changes) else ""
+    condition = f", {commands.condition}" if commands.condition else ""
     yield f"  To have the videos as they are count for the edited jobs, 0 credits{new_too}:"
     yield f"      {commands.keep}"
-    yield f"  To buy them anew, {_describe_price(notice)}{new_too}; the files that are here stay:"
+    yield f"  To buy them anew, {_describe_price(notice)}{new_too}{condition}; the files that are here stay:"
     yield f"      {commands.rebuy}"
 
 
