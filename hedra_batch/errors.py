@@ -291,7 +291,9 @@ class Obstacle(StrEnum):
     PROXY = "a proxy before the media host wants to know who asks"
     CONNECTION = "the media host cannot be reached"
     CUT = "the connection to the media host is cut before it answers"
-    PAGE = "a web page arrives instead of each of them"
+    PAGE = "a web page or a message arrives instead of each of them"
+    REDIRECT = "the media host's redirects lead nowhere"
+    SILENCE = "the media host takes the connection and does not answer"
     REFUSAL = "the media host refuses to give them"
     OUTAGE = "the media host is out of order"
 

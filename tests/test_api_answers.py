@@ -108,11 +108,15 @@ def test_money_is_a_whole_number_of_credits() -> None:
     assert read_generation({"id": "a", "status": "complete", "credit_cost": 35}).charged == Money(35, "credits")
     assert read_balance({"remaining": 7}) == Money(7, "credits")
     assert read_balance({"remaining": "lots"}) is None
+    # An account that is overdrawn has nothing left.
+    assert read_balance({"remaining": -35}) == Money(0)
+    pool = {"a": {"api_credits": 50}, "b": {"api_credits": -5}}
+    assert read_balance({"remaining": 7, "workspace_credit_pool": pool}) == Money(50)
 
 
 def test_an_asset_without_a_link_is_told_from_one_that_is_not_there() -> None:
     answer = [{"id": "a", "asset": {"download_url": "https://x/a.mp4"}}, {"id": "b", "asset": {}}]
-    assert read_asset_links(answer).links == {"a": "https://x/a.mp4", "b": None}
+    assert read_asset_links(answer).links == {"a": ["https://x/a.mp4"], "b": []}
 
 
 @pytest.mark.parametrize("spoilt", [None, 7, "text", [], {}, {"id": None}, {"id": 7}, {"asset": {"url": "https://x"}}])
@@ -120,7 +124,7 @@ def test_an_item_that_cannot_be_read_spoils_no_other_of_any_list(spoilt: object)
     model, item = {"slug": "m", "id": None, "name": None}, {"id": "a", "status": "queued", "error": 7, "asset": []}
     assert [each.slug for each in read_models([spoilt, model, spoilt])] == ["m"]
     assert [each.remote_id for each in read_generations({"data": [spoilt, item, spoilt]})] == ["a"]
-    assert read_asset_links([spoilt, {"id": "A", "asset": None}]) == ({"a": None}, 2)
+    assert read_asset_links([spoilt, {"id": "A", "asset": None}]) == ({"a": []}, 2)
 
 
 @pytest.mark.parametrize("word", ["failed", "canceled", "cancelled", "Expired", "FAILED"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
+from scripted import serve
 
 from hedra_batch import errors
 from hedra_batch.api.media import MediaClient
@@ -90,9 +92,21 @@ async def test_the_key_is_sent_to_the_api_and_not_to_the_media_host(client: Hedr
         link = (await client.read_status(submission.remote_id)).link
     async with MediaClient(allows_private_hosts=True) as media, media.open(link) as download:
         content = b"".join([chunk async for chunk in download.chunks])
-    assert len(content) == download.length_bytes
+    assert (len(content) > 0, download.shows_cuts) == (True, True)
     keys = [request.key for request in simulator.requests if request.path.startswith("/media/")]
     assert keys == [None]
+
+
+@pytest.mark.parametrize("page", ["<html><title>Log in</title></html>", " \n<!DOCTYPE html><p>Welcome</p>"])
+async def test_a_page_under_a_success_is_an_outage_and_for_a_paid_request_unknown(page: str) -> None:
+    def answer(_: web.Request) -> web.Response:
+        return web.Response(text=page, content_type="text/html")
+
+    async with serve(models=answer, generate=answer) as service, HedraClient(service.url, "key") as client:
+        with pytest.raises(errors.ForeignAnswerError, match="A page came in place"):
+            await client.list_models()
+        with pytest.raises(errors.UnknownOutcomeError, match="A page came in place"):
+            await client.submit(BODY)
 
 
 async def test_an_asset_is_found_with_a_fresh_link(client: HedraClient, simulator: Simulator) -> None:
@@ -101,7 +115,7 @@ async def test_an_asset_is_found_with_a_fresh_link(client: HedraClient, simulato
         pass
     assert submission.asset_id
     links, _ = await client.list_asset_links(submission.asset_id)
-    assert (links[submission.asset_id] or "").startswith(simulator.media_url)
+    assert links[submission.asset_id][0].startswith(simulator.media_url)
 
 
 @pytest.mark.parametrize("link", ["file:///etc/passwd", "ftp://example.com/a", "nonsense", "http://["])

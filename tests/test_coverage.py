@@ -171,3 +171,8 @@ def test_the_highest_multiple_counts_and_a_list_that_has_become_right_is_believe
     assert Prices(lambda _: Money(105), [Charge(FIVE, Money(105))]).estimate(FIVE) == Money(105)
     assert Prices(lambda _: Money(0), [Charge(FIVE, Money(105))]).estimate(TEN) == Money(105)
     assert Prices(list_price, [Charge(FIVE, Money(105, "cents"))]).estimate(FIVE) == Money(35)
+
+
+@pytest.mark.parametrize(("balance", "said"), [(0, ["the balance covers 0 of 2"]), (1, [])])
+def test_an_empty_balance_covers_nothing_whose_price_is_unknown(balance: int, said: list[str]) -> None:
+    assert describe([(None, 2)], balance=balance) == said

@@ -198,6 +198,29 @@ async def test_a_link_is_found_in_any_of_three_places(scripts: dict[str, Callabl
         assert await api.find_link(KEY, "a2") == LINK
 
 
+async def test_where_one_place_is_spent_the_next_one_is_told() -> None:
+    links = {name: f"https://media.example/{name}.mp4?signature=x" for name in ("first", "second", "listed", "stored")}
+    item = make_item(KEY, "complete", asset_id="a1", download_url=links["first"], url=links["second"])
+    scripts: dict[str, Callable[[web.Request], Any]] = {
+        "status": lambda _: item,
+        "list": lambda _: make_list({**item, "url": links["listed"]}),
+        "assets": lambda _: [{"id": "a1", "asset": {"download_url": links["stored"]}}],
+    }
+    spent: list[str] = []
+    async with open_scripted(**scripts) as (api, _):
+        for name in (*links, "first"):
+            found = await api.find_link(KEY, None, spent)
+            assert found == links[name]
+            spent.append(found.partition("?")[0])
+
+
+@pytest.mark.parametrize("assets", [lambda _: {"data": "none"}, lambda _: 503, lambda _: make_page(200)])
+async def test_a_list_of_assets_that_cannot_be_read_is_no_end(assets: Callable[[web.Request], Any]) -> None:
+    async with open_scripted(status=complete, assets=assets) as (api, _):
+        with pytest.raises(errors.DownloadError, match="gives no link to it yet"):
+            await api.find_link(KEY, "a1")
+
+
 @pytest.mark.parametrize(
     "scripts",
     [

@@ -122,6 +122,18 @@ async def test_after_a_change_of_price_the_plan_is_another_one(tmp_path_factory:
         assert "about 210 credits (105 each)" in run.err
 
 
+async def test_what_was_charged_more_than_the_plan_has_ends_buying(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with open_desk(tmp_path_factory.mktemp("dear"), charge_factor=3.0) as (desk, simulator):
+        write_jobs(desk, 4)
+        planned = await desk.call("plan", "batch.yaml")
+        run = await desk.call("run", "batch.yaml", "--plan", find_code(planned.err), "--in-flight", "1")
+        assert (run.code, len(list_charged(simulator))) == (78, 1)
+        assert "job-0: 105 credits were charged, and the plan has 35." in run.err
+        assert run.err.endswith("\n      hedra-batch plan batch.yaml\n")
+
+
 async def test_a_plan_that_is_not_covered_is_not_bought_in_part(desk: Desk, simulator: Simulator) -> None:
     write_jobs(desk, 4, f"{PRICED}\nbudget: 100 credits")
     planned = await desk.call("plan", "batch.yaml")
@@ -267,3 +279,30 @@ async def test_what_may_be_sent_again_is_told_with_what_it_may_cost(desk: Desk, 
     words = " ".join(planned.err.split())
     assert (planned.code, "1 unknown" in words, "to buy: nothing" in words) == (3, True, True)
     assert "1 video of unknown outcome: sent again if the server has none of them, up to 35 credits" in words
+
+
+@pytest.mark.parametrize(
+    ("key", "key_file", "networks"), [("a key with spaces", "", ""), ("", "no-file", ""), ("sk-x", "", "no-network")]
+)
+async def test_plan_says_what_a_run_would_stop_for(desk: Desk, key: str, key_file: str, networks: str) -> None:
+    write_jobs(desk, 2)
+    planned = await desk.call(
+        *("plan", "batch.yaml", "--exit-code"),
+        HEDRA_API_KEY=key,
+        HEDRA_API_KEY_FILE=key_file,
+        HEDRA_MEDIA_NETWORKS=networks,
+    )
+    assert (planned.code, "A run refuses this now: " in planned.err, "code: " in planned.err) == (4, True, False)
+
+
+async def test_plan_says_that_the_key_is_refused(tmp_path: Path) -> None:
+    async with serve(models=lambda _: 401, balance=lambda _: 401) as service:
+        desk = Desk(tmp_path, service.url)
+        write_jobs(desk, 2)
+        planned = await desk.call("plan", "batch.yaml", "--exit-code")
+    assert (planned.code, "A run refuses this now: the API does not take the key." in planned.err) == (4, True)
+
+
+async def test_a_plan_without_a_key_says_what_there_is_to_buy(desk: Desk) -> None:
+    write_jobs(desk, 2)
+    assert (await desk.call("plan", "batch.yaml", "--exit-code", HEDRA_API_KEY="")).code == 3

@@ -186,13 +186,15 @@ async def test_an_account_without_credits_is_read_later() -> None:
 
 
 async def test_a_key_that_is_refused_ends_the_reading() -> None:
-    async with open_scripted(list=lambda _: 401) as (api, _):
+    async with open_scripted(list=lambda _: 401, status=lambda _: 401) as (api, _):
+        assert await read(api, [A]) == {}
         with pytest.raises(errors.KeyRefusedError):
             await read(api, [A])
 
 
-async def test_a_list_that_alone_is_forbidden_ends_nothing() -> None:
-    async with open_scripted(list=lambda _: 403, status=answer_status) as (api, _):
+@pytest.mark.parametrize("refusal", [401, 403])
+async def test_a_list_that_alone_is_forbidden_ends_nothing(refusal: int) -> None:
+    async with open_scripted(list=lambda _: refusal, status=answer_status) as (api, _):
         assert (await read(api, [A, B]), api.reads_together) == ({}, 1)
         assert isinstance((await read(api, [B]))[B], Reading)
 

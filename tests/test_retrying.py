@@ -11,7 +11,7 @@ from test_rate import measure_gaps, run_virtually
 
 from hedra_batch import errors
 from hedra_batch.run.pacing.lane import Lane
-from hedra_batch.run.pacing.retrying import GARBLED_LIMIT, RetryingClient
+from hedra_batch.run.pacing.retrying import GARBLED_LIMIT, LONGEST_WISH_SECONDS, RetryingClient
 from hedra_batch.run.settings import RunSettings
 
 SETTINGS = RunSettings(first_pause_seconds=1.0, longest_pause_seconds=4.0)
@@ -54,6 +54,17 @@ def run_request(*failures: errors.HedraBatchError) -> list[float]:
 )
 def test_a_request_is_repeated_until_it_is_answered(failures: list[errors.HedraBatchError]) -> None:
     assert len(run_request(*failures)) == len(failures) + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [(errors.UnavailableError("503", 3600.0), LONGEST_WISH_SECONDS), (errors.ThrottledError("429", 3600.0), 3600.0)],
+)
+def test_an_api_that_is_away_is_asked_again_before_the_hour_that_it_names(
+    error: errors.RetryError, seconds: float
+) -> None:
+    [gap] = measure_gaps(run_request(error))
+    assert gap == pytest.approx(seconds, rel=0.05)
 
 
 def test_its_pauses_grow() -> None:

@@ -232,3 +232,55 @@ async def test_a_video_arrives_whatever_it_is_said_to_be_encoded_as(
         assert await seller.run(tmp_path, count=1) == (3 if is_lost else 0)
     if not is_lost:
         assert (tmp_path / "batch.out" / "videos" / "job-0.mp4").read_bytes() == movie
+
+
+@pytest.mark.parametrize(
+    "dead", [b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", OK + b"Content-Length: 6\r\n\r\nno mp4"]
+)
+@pytest.mark.parametrize("place", ["status", "assets"])
+async def test_where_one_link_is_dead_another_is_taken(tmp_path: Path, place: str, dead: bytes) -> None:
+    movie = make_movie(320, 180, 1000, "a fox")
+    good = OK + b"Content-Length: %d\r\n\r\n" % len(movie) + movie
+    ids: list[str] = []
+
+    async def generate(request: web.Request) -> dict[str, Any]:
+        ids.append((await request.json())["generation_id"])
+        return make_item(ids[-1], "queued", asset_id="a1")
+
+    async with serve_media(good, {"/dead.mp4": dead}) as host:
+        bad, right = host.link(path="/dead.mp4"), host.link(path="/good.mp4")
+        item = {"asset_id": "a1", "download_url": bad, **({"url": right} if place == "status" else {})}
+        scripts: dict[str, Callable[[web.Request], Any]] = {
+            "generate": generate,
+            "list": lambda _: {"data": [make_item(each, "complete", **item) for each in ids]},
+            "status": lambda _: make_item(ids[0], "complete", **item),
+            "assets": lambda _: [{"id": "a1", "asset": {"url": right}}],
+            "models": lambda _: [],
+            "balance": lambda _: {"remaining": 100},
+        }
+        async with serve(**scripts) as service:
+            desk = Desk(tmp_path, service.url)
+            desk.write("batch.yaml", "version: 1\njobs: [{id: a, prompt: A fox}]\n")
+            assert (await desk.run_here(), service.counts["generate"]) == (0, 1)
+
+
+async def test_a_body_without_any_length_is_taken_where_the_video_shows_its_end(tmp_path: Path) -> None:
+    movie = make_movie(320, 180, 1000, "a fox")
+    item: dict[str, Any] = {}
+
+    async def generate(request: web.Request) -> dict[str, Any]:
+        item["id"] = (await request.json())["generation_id"]
+        return make_item(item["id"], "queued")
+
+    async with serve_media(b"HTTP/1.0 200 OK\r\n\r\n" + movie) as host:
+        scripts: dict[str, Callable[[web.Request], Any]] = {
+            "generate": generate,
+            "list": lambda _: {"data": [make_item(item["id"], "complete", url=host.link())] if item else []},
+            "models": lambda _: [],
+            "balance": lambda _: {"remaining": 100},
+        }
+        async with serve(**scripts) as service:
+            desk = Desk(tmp_path, service.url)
+            desk.write("batch.yaml", "version: 1\njobs: [{id: a, prompt: A fox}]\n")
+            assert await desk.run_here() == 0
+    assert (tmp_path / "batch.out" / "videos" / "a.mp4").read_bytes() == movie

@@ -21,18 +21,11 @@ def list_codings(headers: Sequence[str]) -> list[str]:
     return [word for word in words if word in _CODINGS]
 
 
-def is_encoded(headers: Sequence[str]) -> bool:
-    """Tell whether values of Content-Encoding announce one coding that is decoded. Raises DownloadError for several."""
-    codings = list_codings(headers)
-    if len(codings) > 1:
-        raise DownloadError("The media host sends the result compressed more than once.")
-    return bool(codings)
-
-
 class Decoder:
     """Decodes a body piece by piece, unless it begins as a video does, whatever was announced."""
 
-    def __init__(self, piece_bytes: int) -> None:
+    def __init__(self, codings: Sequence[str], piece_bytes: int) -> None:
+        self._codings = codings
         self._piece_bytes = piece_bytes
         self._head = b""
         self._is_plain = False
@@ -62,6 +55,8 @@ class Decoder:
     def _begin(self, head: bytes) -> None:
         self._is_plain = head[4:8] == b"ftyp"
         if not self._is_plain:
+            if len(self._codings) > 1:
+                raise DownloadError("The media host sends the result compressed more than once.")
             self._inflater = zlib.decompressobj(_find_window(head))
 
     def _inflate(self, piece: bytes) -> Iterator[bytes]:

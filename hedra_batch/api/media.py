@@ -16,10 +16,10 @@ from yarl import URL
 
 from hedra_batch import __version__
 from hedra_batch.api.addresses import MEDIA_NETWORKS_VARIABLE, Network, PrivateAddressError, SocketFactory
-from hedra_batch.api.encoding import Decoder, is_encoded, list_codings
+from hedra_batch.api.encoding import Decoder, list_codings
 from hedra_batch.api.failures import describe_failure
-from hedra_batch.api.pages import is_page_type, refuse_page
-from hedra_batch.api.ranges import Part, Version, find_version, is_rest
+from hedra_batch.api.pages import refuse_page
+from hedra_batch.api.ranges import Part, Version, find_version, is_rest, is_whole_range
 from hedra_batch.errors import DownloadError, Obstacle
 
 T = TypeVar("T")
@@ -36,9 +36,9 @@ REDIRECTS_LIMIT = 3
 
 #: What a host says of whoever asks, and not of one file (RFC 9110, 15.5; RFC 6585, 6).
 _REFUSALS = {
-    **dict.fromkeys((401, 403), Obstacle.REFUSAL),
+    **dict.fromkeys((400, 401, 402, 403, 405), Obstacle.REFUSAL),
     **dict.fromkeys((407, 511), Obstacle.PROXY),
-    **dict.fromkeys((429, 500, 502, 503, 504), Obstacle.OUTAGE),
+    429: Obstacle.OUTAGE,
 }
 _RESETS = frozenset({errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -50,11 +50,10 @@ _BREAKS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, Value
 class Download:
     """A body that is arriving."""
 
-    #: How many bytes the whole has; None when the body marks its own end (chunked) and the host told no length, and
-    #: when it is encoded: then the length is that of the encoded bytes, which is checked as they arrive.
-    length_bytes: int | None
-    #: All of it, or what is missing of the part that is here. Raises DownloadError where it is cut short.
+    #: All of it, or what is missing of the part that is here. Raises DownloadError where it is seen to be cut short.
     chunks: AsyncIterator[bytes]
+    #: Whether a cut is always seen; else only what arrived can show that it is whole.
+    shows_cuts: bool = True
     #: Where the chunks go on: 0 for the whole, which may be another version than the part is of.
     offset_bytes: int = 0
     #: What a part of it can be told by; None for what can only be fetched from its beginning.
@@ -109,14 +108,15 @@ class MediaClient:
     async def _begin(self, response: aiohttp.ClientResponse, part: Part | None) -> Download:
         if part and is_rest(response, part):
             chunks = self._read_chunks(response, part.size_bytes, part.version.length_bytes)
-            return Download(part.version.length_bytes, chunks, part.size_bytes, part.version)
+            return Download(chunks, offset_bytes=part.size_bytes, version=part.version)
         _check_answer(response)
         length_bytes = await _translate(self._find_length(response))
+        shows_cuts = length_bytes is not None or _marks_its_end(response)
         chunks = self._read_chunks(response, 0, length_bytes)
-        if is_encoded(response.headers.getall("Content-Encoding", [])):
-            return Download(None, refuse_page(self._decode(chunks), _read_type(response)))
+        if codings := _list_codings(response):
+            return Download(refuse_page(self._decode(chunks, codings), _read_type(response)), shows_cuts=shows_cuts)
         chunks = refuse_page(chunks, _read_type(response))
-        return Download(length_bytes, chunks, version=find_version(response, length_bytes))
+        return Download(chunks, shows_cuts=shows_cuts, version=find_version(response, length_bytes))
 
     async def _ask(self, link: str, part: Part | None) -> aiohttp.ClientResponse:
         """Ask for what is missing of a part, and for the whole where the host has another version or goes wrong."""
@@ -143,7 +143,9 @@ class MediaClient:
                 return response
             response.close()
             url = url.join(URL(response.headers["Location"], encoded=True))
-        raise DownloadError(f"The link to the result is redirected more than {REDIRECTS_LIMIT} times.")
+        raise DownloadError(
+            f"The link to the result is redirected more than {REDIRECTS_LIMIT} times.", Obstacle.REDIRECT
+        )
 
     async def _get(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         if url.scheme not in {"https", "http"}:
@@ -155,11 +157,8 @@ class MediaClient:
         length_bytes = response.content_length
         if length_bytes is None:
             length_bytes = await self._ask_length(response.url, _list_codings(response))
-        if length_bytes is None and not _marks_its_end(response):
-            raise DownloadError(
-                "The media host does not tell the length of the result, so a cut could go unnoticed.",
-                Obstacle.PAGE if is_page_type(_read_type(response)) else None,
-            )
+        if length_bytes is None and "Transfer-Encoding" in response.headers and not _marks_its_end(response):
+            raise DownloadError("The media host sends the result in a form that cannot be read.")
         self._check_size(length_bytes or 0)
         return length_bytes
 
@@ -189,9 +188,9 @@ class MediaClient:
         if length_bytes is not None and size_bytes != length_bytes:
             raise DownloadError(f"Only {size_bytes} of {length_bytes} bytes arrived.")
 
-    async def _decode(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _decode(self, chunks: AsyncIterator[bytes], codings: Sequence[str]) -> AsyncIterator[bytes]:
         """Yield what an encoded body comes to, which is bounded as well."""
-        decoder, size_bytes = Decoder(CHUNK_BYTES), 0
+        decoder, size_bytes = Decoder(codings, CHUNK_BYTES), 0
         async for chunk in chunks:
             for piece in decoder.decode(chunk):
                 size_bytes += len(piece)
@@ -214,8 +213,17 @@ class MediaClient:
 
 
 def _check_answer(response: aiohttp.ClientResponse) -> None:
-    if response.status != 200:
-        raise DownloadError(f"The media host answered HTTP {response.status}.", _REFUSALS.get(response.status))
+    """Refuse what is not the whole file (RFC 9110, 15.3: 203 is a 200 that a proxy has passed on)."""
+    status = response.status
+    if status not in (200, 203) and not is_whole_range(response):
+        raise DownloadError(f"The media host answered HTTP {status}.", _find_refusal(status))
+
+
+def _find_refusal(status: int) -> Obstacle | None:
+    """Find what a status says of the host, and of each file at it."""
+    if status >= 500 and status not in _REFUSALS:
+        return Obstacle.OUTAGE
+    return Obstacle.REDIRECT if 300 <= status < 400 else _REFUSALS.get(status)
 
 
 def _read_type(response: aiohttp.ClientResponse) -> str:
@@ -254,6 +262,8 @@ def find_obstacle(error: Exception) -> Obstacle | None:
 
 def find_cut(error: Exception) -> Obstacle | None:
     """Find out whether a request was cut off before its answer; a cut in a body can be one file's own."""
+    if isinstance(error, TimeoutError):
+        return Obstacle.SILENCE
     is_reset = isinstance(error, aiohttp.ClientOSError) and error.errno in _RESETS
     is_cut = is_reset or isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError)
     return Obstacle.CUT if is_cut else None

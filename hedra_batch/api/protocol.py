@@ -8,7 +8,7 @@ models. `docs/api-seam.md` holds each method against version 3.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -74,6 +74,8 @@ class Reading:
     charged: Money | None = None
     #: A signed link, good for a while only; never to be stored or logged.
     link: str | None = field(default=None, repr=False)
+    #: Where the result is besides, as signed.
+    other_links: Sequence[str] = field(default=(), repr=False)
     error_code: str | None = None
     error: str | None = None
     #: The key that the echoed request bears.
@@ -81,6 +83,11 @@ class Reading:
     #: What the echoed request calls the job, and its prompt.
     name: str | None = None
     prompt: str | None = None
+
+
+def find_place(link: str) -> str:
+    """Find what a signed link says of where a result is, which stays the same in a fresh one."""
+    return link.partition("?")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +188,9 @@ class Api(Protocol):
         Raises JobError where the server refuses that, UnfinishedError where it cannot be read to its end now.
         """
 
-    async def find_link(self, remote_id: str, asset_id: str | None) -> str:
-        """Find a fresh link to a result. Raises DownloadError when there is none yet, and JobError.
+    async def find_link(self, remote_id: str, asset_id: str | None, spent_places: Collection[str] = ()) -> str:
+        """Find a fresh link to a result, to another place than those that were tried in vain where there is another.
 
-        It is a ResultDeniedError when the service itself says that it does not have the result.
+        Raises DownloadError when there is none yet, and JobError; a ResultDeniedError when the service itself says that
+        it does not have the result.
         """

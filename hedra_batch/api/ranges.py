@@ -72,6 +72,15 @@ def is_rest(response: aiohttp.ClientResponse, part: Part) -> bool:
     return (first, last, length) == wanted and is_whole and _is_of(response, part.version)
 
 
+def is_whole_range(response: aiohttp.ClientResponse) -> bool:
+    """Tell whether an answer to a question for the whole is a range that is all of it."""
+    told = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if response.status != 206 or not told:
+        return False
+    first, last, length = map(int, told.groups())
+    return (first, last) == (0, length - 1) and response.content_length in (None, length)
+
+
 def _is_encoded(response: aiohttp.ClientResponse) -> bool:
     """Several codings count here too: what cannot be gone on with is asked for anew, and fails there if it must."""
     return bool(list_codings(response.headers.getall("Content-Encoding", [])))

@@ -96,7 +96,7 @@ def _merge_settings(settings: RunSettings, manifest: Manifest, options: RunOptio
         settings,
         limits=replace(limits, submit=options.submit or limits.submit, in_flight=options.in_flight or limits.in_flight),
         budgets=apply_budget(settings.budgets, options),
-        makes_further_attempts=not options.plan_code,
+        is_exact=bool(options.plan_code),
         quiet_window_seconds=options.quiet_window_seconds or settings.quiet_window_seconds,
     )
 

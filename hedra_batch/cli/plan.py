@@ -22,7 +22,15 @@ from hedra_batch.cli.options import (
     manifest_argument,
     simulate_option,
 )
-from hedra_batch.errors import EXIT_DONE, EXIT_LOOK, EXIT_UNFINISHED, ConfigurationError, HedraBatchError
+from hedra_batch.errors import (
+    EXIT_DONE,
+    EXIT_LOOK,
+    EXIT_UNFINISHED,
+    ConfigurationError,
+    ForbiddenError,
+    HedraBatchError,
+    KeyRefusedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,7 +81,7 @@ def plan(tells_by_code: bool, **flags: Any) -> int:
     folder = find_folder(options, manifest.name)
     check_folder(folder)
     options = follow_folder(options, folder, os.environ)
-    market, obstacle = _ask_market(options)
+    market, obstacle, refusal = _ask_market(options)
     with pointing_to_what_there_is(options), open_reader(folder.ledger) as reader:
         budgets = apply_budget(manifest.budgets, options)
         preview = Preview(manifest, options.request, reader, budgets, market)
@@ -83,19 +91,19 @@ def plan(tells_by_code: bool, **flags: Any) -> int:
         sys.stdout.writelines(_write_jobs(preview, failures, manifest.jobs.edition))
         sys.stdout.flush()
         preview.check_models()
-        refusal = _find_refusal(options, manifest)
+        refusal = refusal or _find_refusal(options, manifest)
         shortfalls = preview.find_shortfalls(folder)
         for line in _write_outcome(options, preview, failures, shortfalls, manifest.limits, obstacle, refusal):
             say(line)
     return _find_code(preview, shortfalls, refusal) if tells_by_code else EXIT_DONE
 
 
-def _ask_market(options: RunOptions) -> tuple[Market | None, str]:
-    """Ask for prices where that is possible; else say why there are none."""
+def _ask_market(options: RunOptions) -> tuple[Market | None, str, str]:
+    """Ask for prices where that is possible; else say why there are none, and whether a run would stop for that."""
     if options.is_offline:
-        return None, "No prices: --offline."
+        return None, "No prices: --offline.", ""
     if options.is_simulated:
-        return None, "No prices: the simulated API of a trial is there only while it runs."
+        return None, "No prices: the simulated API of a trial is there only while it runs.", ""
     from hedra_batch.cli.workspace import find_base_url, find_key
 
     try:
@@ -104,25 +112,25 @@ def _ask_market(options: RunOptions) -> tuple[Market | None, str]:
         from hedra_batch.cli.loop import run_on_loop
         from hedra_batch.run.wiring import ApiAccount
 
-        return run_on_loop(ask_market, ApiAccount(base_url, key)), ""
+        return run_on_loop(ask_market, ApiAccount(base_url, key)), "", ""
     except HedraBatchError as error:
+        refusal = "the API does not take the key." if isinstance(error, KeyRefusedError | ForbiddenError) else ""
         hint = " --offline asks nothing." if not isinstance(error, ConfigurationError) else ""
-        return None, f"No prices: {' '.join(str(error).split()).rstrip('.')}.{hint}"
+        return None, f"No prices: {' '.join(str(error).split()).rstrip('.')}.{hint}", refusal
 
 
 def _find_refusal(options: RunOptions, manifest: Manifest) -> str:
     """Say why a run would go on with no folder, and begin none, where that is so; without a key nobody can tell."""
-    from hedra_batch.cli.workspace import find_workspace
+    from hedra_batch.cli.workspace import find_workspace, has_key
 
-    try:
-        workspace = find_workspace(options, manifest.name, os.environ)
-    except ConfigurationError:
+    if not (options.is_simulated or has_key(os.environ)):
         return ""
     from hedra_batch.batch.memory import read_last_run
     from hedra_batch.batch.neighbours import check_beginning
     from hedra_batch.ledger.identity import Identity
 
     try:
+        workspace = find_workspace(options, manifest.name, os.environ)
         check_beginning(workspace, manifest.jobs, options.request)
         read_last_run(workspace)
         if identity := Identity.load(workspace.folder.identity):

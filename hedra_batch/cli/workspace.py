@@ -173,6 +173,11 @@ def find_base_url(options: RunOptions, environment: Mapping[str, str]) -> str:
     return check_base_url(options.base_url or environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL)
 
 
+def has_key(environment: Mapping[str, str]) -> bool:
+    """Tell whether a key was given, be it the right one or not."""
+    return any(environment.get(name, "").strip() for name in ("HEDRA_API_KEY", "HEDRA_API_KEY_FILE"))
+
+
 def find_key(environment: Mapping[str, str]) -> str:
     """Read the API key, from the environment or from the file it names. Raises ConfigurationError."""
     key = environment.get("HEDRA_API_KEY", "").strip()

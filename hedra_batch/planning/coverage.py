@@ -107,9 +107,14 @@ def find_shortfalls(
 
 
 def count_paid(runs: Iterable[PriceRun], balance: Money) -> int:
-    """Count what a balance pays for: a run submits nothing more once the account is out of credits."""
+    """Count what a balance pays for: a run submits nothing more once the account is out of credits.
+
+    What has no known price may cost little, but not nothing.
+    """
     left, paid = balance.amount, 0
     for price, count in runs:
+        if price is None and not left:
+            break
         if price is None or price.unit != balance.unit or not price.amount:
             paid += count
             continue

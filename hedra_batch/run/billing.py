@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 
 from hedra_batch.api.protocol import Api
 from hedra_batch.clock import Clock, to_text
-from hedra_batch.errors import HedraBatchError
+from hedra_batch.errors import HedraBatchError, OtherPlanError
 from hedra_batch.inputs import FieldValues, PriceKey
 from hedra_batch.job import Attempt
 from hedra_batch.ledger.ledger import Ledger
@@ -40,6 +40,8 @@ class Billing:
         self._clock = clock
         self._prices = Prices(api.estimate, charges)
         self._has_told = False
+        #: Ends buying where only what was shown may be bought, at its prices.
+        self.on_dearer: Callable[[HedraBatchError], Awaitable[None]] | None = None
         self._asking: asyncio.Task[None] | None = None
 
     def ask_models(self) -> asyncio.Task[None]:
@@ -89,7 +91,7 @@ class Billing:
     def estimate(self, fields: FieldValues) -> Money | None:
         return self._prices.estimate(fields)
 
-    def on_charged(self, attempt: Attempt, charged: Money | None) -> None:
+    async def on_charged(self, attempt: Attempt, charged: Money | None) -> None:
         """Learn from a charge, and say once a run that it is more than was estimated."""
         estimated = attempt.estimated
         if charged is None or estimated is None or charged.unit != estimated.unit or charged <= estimated:
@@ -98,6 +100,13 @@ class Billing:
         if self._has_told:
             return
         self._has_told = True
+        if self.on_dearer:
+            message = (
+                f"{attempt.label}: {charged} were charged, and the plan has {estimated.amount}. What is not sent yet "
+                "is not bought, since it would be another plan."
+            )
+            await self.on_dearer(OtherPlanError(message))
+            return
         logger.warning(
             "%s: %s were charged, and %d were expected. Videos like it are reckoned at the higher price from now on, "
             "for the budget too. Those that are at the server already may cost more than was expected as well, also "

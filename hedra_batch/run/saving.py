@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -100,7 +101,8 @@ class Saver:
             if download.version:
                 await self._write(attempt, download, part, part.keep, pieces)
             raise
-        return await _work(part.finish, *pieces), size_bytes
+        finish = functools.partial(part.finish, shows_cuts=download.shows_cuts)
+        return await _work(finish, *pieces), size_bytes
 
     async def _write(
         self, attempt: Attempt, download: Download, part: PartFile, write: Callable[..., None], pieces: list[bytes]

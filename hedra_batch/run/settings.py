@@ -48,8 +48,8 @@ class RunSettings:
     missing_seconds: float = 86_400.0
     #: Attempts of one job that a run makes by itself where the server ended the last one for a passing reason.
     attempts: int = 2
-    #: Whether it makes them at all, beyond what its plan has.
-    makes_further_attempts: bool = True
+    #: Whether exactly what a plan has shown is bought: no further attempts, and nothing at another price.
+    is_exact: bool = False
     #: A generation is overdue after the longer of a time and a multiple of its expected time; it is then read rarely.
     overdue_seconds: float = 7200.0
     overdue_factor: float = 10.0

@@ -173,8 +173,10 @@ async def open_run(
             # Beside the jobs in flight, some have their files uploaded ahead, and some are being fetched.
             room=limits.in_flight + limits.uploads + limits.downloads,
             # Where a person settles jobs, nothing is bought but what the person has said.
-            attempts=0 if settlement or not settings.makes_further_attempts else settings.attempts,
+            attempts=0 if settlement or settings.is_exact else settings.attempts,
         )
+        if settings.is_exact:
+            billing.on_dearer = runner.close
         run = Run(ledger, fetcher, restoration, runner, wanted, progress, billing, lanes.read_pace)
         try:
             yield run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from hedra_batch.api.protocol import Acceptance, Api, Calls, Reading, SentRequest, Upload
 from hedra_batch.api.v2.answers import Model
@@ -150,5 +150,5 @@ class HedraV2(Api):
     def list_since(self, instant: str | None) -> AsyncIterator[Reading]:
         return self._finder.list_since(instant)
 
-    async def find_link(self, remote_id: str, asset_id: str | None) -> str:
-        return await self._finder.find_link(remote_id, asset_id)
+    async def find_link(self, remote_id: str, asset_id: str | None, spent_places: Collection[str] = ()) -> str:
+        return await self._finder.find_link(remote_id, asset_id, spent_places)

@@ -62,8 +62,8 @@ class GenerationPage:
 class AssetLinks(NamedTuple):
     """What GET /assets shows."""
 
-    #: The download link of each asset that can be read, if it has one now.
-    links: dict[str, str | None]
+    #: The download links of each asset that can be read.
+    links: dict[str, list[str]]
     #: How many items there were, those that cannot be read too.
     item_count: int
 
@@ -105,21 +105,22 @@ def read_generation(answer: object) -> Reading:
     echoed = given if isinstance(given, dict) else {}
     remote_id, status = _id(fields).lower(), _text(fields, "status").strip().lower()
     progress = min(max(_optional_number(fields, "progress") or 0.0, 0.0), 1.0)
-    link, phase = _link(fields), _PHASES.get(status)
+    links, phase = _list_links(fields), _PHASES.get(status)
     if phase is None and not (progress >= 1 or isinstance(fields.get("asset"), dict)):
         # Under a word that nobody has published a link alone is no result.
-        link = None
+        links = []
     if phase is Phase.FAILED and status != _PUBLISHED_FAILURE and (code is None or code in TRANSIENT_CODES):
         code = status
     return Reading(
         remote_id=remote_id,
-        phase=phase or (Phase.COMPLETE if link else Phase.RUNNING),
+        phase=phase or (Phase.COMPLETE if links else Phase.RUNNING),
         unknown_word=None if phase else to_line(status, _LONGEST_WORD),
         progress=progress,
         asset_id=_optional_id(fields, "asset_id") or _asset_id(fields),
         eta_seconds=_eta_seconds(fields),
         charged=_optional_credits(fields, "credit_cost"),
-        link=link,
+        link=next(iter(links), None),
+        other_links=links[1:],
         error_code=code,
         error=message,
         request_key=_optional_id(echoed, "generation_id"),
@@ -177,7 +178,7 @@ def read_asset_links(answer: object) -> AssetLinks:
     links = {}
     for item in answer:
         with suppress(GarbledError):
-            links[_id(_fields(item)).lower()] = _link({"asset": item})
+            links[_id(_fields(item)).lower()] = _list_links({"asset": item})
     return AssetLinks(links, len(answer))
 
 
@@ -203,7 +204,7 @@ def read_balance(answer: object) -> Money | None:
     fields = _fields(answer)
     pool = fields.get("workspace_credit_pool")
     if not pool:
-        return _optional_credits(fields, "remaining", math.floor)
+        return _read_rest(fields, "remaining")
     usages = list(pool.values()) if isinstance(pool, dict) else [None]
     wallets = [_read_wallet(usage) for usage in usages if not isinstance(usage, dict) or _has_wallet(usage)]
     known = [wallet.amount for wallet in wallets if wallet is not None]
@@ -218,11 +219,17 @@ def _read_wallet(usage: object) -> Money | None:
     """Read what a workspace has for the API: in credits, and in the dollars that it is really kept in."""
     if not isinstance(usage, dict):
         return None
-    shown = _optional_credits(usage, "api_credits", math.floor)
-    micros = _optional_credits(usage, "api_usd_micros", math.floor)
+    shown, micros = _read_rest(usage, "api_credits"), _read_rest(usage, "api_usd_micros")
     in_credits = Money(micros.amount * CREDITS_PER_DOLLAR // 10**6, CREDITS) if micros else None
     told = [each for each in (shown, in_credits) if each is not None]
     return min(told) if told else None
+
+
+def _read_rest(fields: dict[str, Any], name: str) -> Money | None:
+    """Read what is left, rounded down; nothing is left of what is overdrawn."""
+    value = _read_number(fields.get(name))
+    is_overdrawn = value is not None and -_HIGHEST_NUMBER < value < 0
+    return Money(0, CREDITS) if is_overdrawn else _optional_credits(fields, name, math.floor)
 
 
 def _read_error(fields: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -264,16 +271,13 @@ def _describe_violation(item: dict[str, Any]) -> str:
     return ": ".join(filter(None, (_optional_text(item, "field"), _optional_text(item, "message"))))
 
 
-def _link(fields: dict[str, Any]) -> str | None:
-    """`streaming_url` is no file, so it is not looked at."""
+def _list_links(fields: dict[str, Any]) -> list[str]:
+    """List the links to a file, the best first; `streaming_url` is no file, so it is not looked at."""
     nested = fields.get("asset")
     inner = nested.get("asset") if isinstance(nested, dict) else None
-    for place in (fields, inner):
-        if isinstance(place, dict):
-            link = _optional_text(place, "download_url") or _optional_text(place, "url")
-            if link:
-                return link
-    return None
+    places = [place for place in (fields, inner) if isinstance(place, dict)]
+    links = [_optional_text(place, name) for place in places for name in ("download_url", "url")]
+    return list(dict.fromkeys(filter(None, links)))
 
 
 def _asset_id(fields: dict[str, Any]) -> str | None:

@@ -18,9 +18,10 @@ from hedra_batch.api.media import CONNECT_TIMEOUT_SECONDS
 from hedra_batch.api.protocol import Acceptance, Reading, RequestGroup
 from hedra_batch.api.v2 import answers, throttling
 from hedra_batch.api.v2.answers import AssetLinks, GenerationPage, Model
-from hedra_batch.api.v2.refusals import read_refusal, read_submission_refusal
+from hedra_batch.api.v2.refusals import extract_message, read_refusal, read_submission_refusal
 from hedra_batch.api.v2.requests import read_ids
 from hedra_batch.errors import (
+    ForeignAnswerError,
     GarbledError,
     HedraBatchError,
     NoAnswerError,
@@ -129,7 +130,7 @@ class HedraClient:
         answer = await self._request("POST", "/assets", data=body, headers={"Content-Type": "application/json"})
         try:
             return answers.read_asset_id(_parse(answer.text))
-        except GarbledError:
+        except (GarbledError, ForeignAnswerError):
             if wanted_id:
                 return None
             raise
@@ -153,7 +154,7 @@ class HedraClient:
             raise read_submission_refusal(status, headers, text, ids)
         try:
             return answers.read_acceptance(_parse(text), headers.get("x-request-id"), ids.generation_id)
-        except GarbledError as error:
+        except (GarbledError, ForeignAnswerError) as error:
             raise UnknownOutcomeError(str(error)) from error
 
     async def _send_paid(self, body: bytes) -> Answer:
@@ -254,7 +255,11 @@ def _is_success(status: int) -> bool:
 
 
 def _parse(text: str) -> Any:
+    """Read an answer. Raises ForeignAnswerError for a page that came in its place, GarbledError for all else."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
+        if text.lstrip("\ufeff \t\r\n").startswith("<"):
+            title = extract_message(None, text) or "no title"
+            raise ForeignAnswerError(f"A page came in place of the API's answer ({title[:100]}).") from error
         raise GarbledError(f"The API's answer is not JSON ({clean(text)[:40]!r}).") from error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from datetime import timedelta
 from typing import TypeVar
 
-from hedra_batch.api.protocol import Acceptance, Calls, Phase, Reading, SentRequest
+from hedra_batch.api.protocol import Acceptance, Calls, Phase, Reading, SentRequest, find_place
 from hedra_batch.api.v2.client import HedraClient
 from hedra_batch.clock import from_text, to_text
 from hedra_batch.decide import Deduplication
@@ -68,8 +68,26 @@ class Finder:
             logger.debug("%s: the account's list cannot be searched: %s", request.key, error)
             return None
 
-    async def find_link(self, remote_id: str, asset_id: str | None) -> str:
-        """Ask in three places: a complete generation without a link in the first has been seen."""
+    async def find_link(self, remote_id: str, asset_id: str | None, spent_places: Collection[str] = ()) -> str:
+        """Ask in three places: a complete generation without a link in the first, or with a dead one, has been seen."""
+        reading = await self._read_result(remote_id)
+        links = _list_links(reading)
+        if link := _choose(links, spent_places):
+            return link
+        listed = await self._find_listed(remote_id)
+        links += _list_links(listed) if listed else []
+        if link := _choose(links, spent_places):
+            return link
+        if known_id := reading.asset_id or (listed and listed.asset_id) or asset_id:
+            is_denied = reading.phase is Phase.COMPLETE and not links
+            links += await self._list_asset_links(known_id, is_denied_without=is_denied)
+        link = _choose(links, spent_places) or next(iter(links), None)
+        if not link:
+            raise DownloadError("The server has the result, but gives no link to it yet.")
+        return link
+
+    async def _read_result(self, remote_id: str) -> Reading:
+        """Read a generation that has ended well. Raises ResultDeniedError where the service says otherwise now."""
         try:
             reading = await self._calls.until_answered(lambda: self._client.read_status(remote_id))
         except JobError as error:
@@ -81,13 +99,7 @@ class Finder:
             raise ResultDeniedError(
                 "not_found", f"The server says now that it failed ({reading.error or 'no reason given'})."
             )
-        listed = None if reading.link else await self._find_listed(remote_id)
-        link = reading.link or (listed and listed.link)
-        if not link and (known_id := reading.asset_id or (listed and listed.asset_id) or asset_id):
-            link = await self._find_asset_link(known_id, is_complete=reading.phase is Phase.COMPLETE)
-        if not link:
-            raise DownloadError("The server has the result, but gives no link to it yet.")
-        return link
+        return reading
 
     async def list_since(self, instant: str | None) -> AsyncIterator[Reading]:
         """Read the account's list to its end, by pages; a page that fails a few times running is given up.
@@ -132,14 +144,16 @@ class Finder:
             return None
         return next((item for item in listed if item.remote_id == remote_id), None)
 
-    async def _find_asset_link(self, asset_id: str, *, is_complete: bool) -> str | None:
+    async def _list_asset_links(self, asset_id: str, *, is_denied_without: bool) -> list[str]:
+        """List the links of an asset; where the list of assets cannot be read, that is the matter of this job alone."""
         try:
-            links, item_count = await self._calls.until_answered(lambda: self._client.list_asset_links(asset_id))
-        except ForbiddenError as error:
-            raise _to_refusal(error) from error
-        if is_complete and not item_count:
+            links, item_count = await self._try(lambda: self._client.list_asset_links(asset_id))
+        except UnfinishedError as error:
+            logger.debug("%s: its asset is not listed: %s", asset_id, error)
+            return []
+        if is_denied_without and not item_count:
             raise ResultDeniedError("not_found", "The server has completed it, but no longer has the result.")
-        return links.get(asset_id.lower())
+        return links.get(asset_id.lower(), [])
 
     async def _list(self, key: str) -> list[Reading]:
         """Read a list; one that the server refuses, or that is broken, has nothing in it: the answer by id stands."""
@@ -162,6 +176,15 @@ class Finder:
 def _to_refusal(error: ForbiddenError) -> RefusedError:
     """Take a list that the account may not read for one that does not tell: all else may go on."""
     return RefusedError("permission_denied", str(error))
+
+
+def _list_links(reading: Reading) -> list[str]:
+    return [reading.link, *reading.other_links] if reading.link else []
+
+
+def _choose(links: Iterable[str], spent_places: Collection[str]) -> str | None:
+    """Choose the first link that leads to a place which was not tried in vain."""
+    return next((link for link in links if find_place(link) not in spent_places), None)
 
 
 def _accept(found: Reading | None, key: str) -> Acceptance | None:

@@ -8,7 +8,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from hedra_batch.api.protocol import Calls, Reading
 from hedra_batch.api.v2.client import PAGE_SIZE, HedraClient
-from hedra_batch.errors import ForbiddenError, HedraBatchError, JobError, OutOfCreditsError, RetryError, ThrottledError
+from hedra_batch.errors import (
+    ForbiddenError,
+    HedraBatchError,
+    JobError,
+    KeyRefusedError,
+    OutOfCreditsError,
+    RetryError,
+    ThrottledError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +72,8 @@ class Reader:
             logger.debug("the list of generations cannot be read now: %s", error)
             self._on_list_failure(error, began_time)
             raise
-        except (JobError, ForbiddenError):
+        except (JobError, ForbiddenError, KeyRefusedError):
+            # A key that is refused altogether is refused by the next status too.
             listed = None
         self._list_failures = 0
         if listed is None or len(listed) > len(ids) or not {item.remote_id for item in listed} <= set(ids):

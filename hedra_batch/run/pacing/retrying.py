@@ -8,7 +8,7 @@ from typing import TypeVar
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
-from hedra_batch.errors import GarbledError, JobError, OutOfCreditsError, RetryError
+from hedra_batch.errors import GarbledError, JobError, OutOfCreditsError, RetryError, UnavailableError
 from hedra_batch.run.pacing.lane import Lane
 from hedra_batch.run.pacing.outage import make_broken_contract
 from hedra_batch.run.settings import RunSettings
@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 #: Unreadable answers to one request after which the API is said to have broken its contract.
 GARBLED_LIMIT = 6
+
+#: For how long an API that is away may wish to be left alone: it may be back long before that.
+LONGEST_WISH_SECONDS = 120.0
 
 # What is tried again is told by the run's own log; stamina would write a bare line to stderr.
 set_on_retry_hooks([])
@@ -71,6 +74,8 @@ class RetryingClient:
 
 
 def _should_retry(error: Exception) -> bool | float:
+    if isinstance(error, UnavailableError) and error.retry_after_seconds:
+        return min(error.retry_after_seconds, LONGEST_WISH_SECONDS)
     if isinstance(error, RetryError):
         return error.retry_after_seconds or True
     return False

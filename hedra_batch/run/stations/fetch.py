@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from hedra_batch.api.media import MediaClient
-from hedra_batch.api.protocol import Api
+from hedra_batch.api.protocol import Api, find_place
 from hedra_batch.decide import after_denial, after_find, is_denial_believed
 from hedra_batch.errors import (
     DownloadError,
@@ -34,6 +35,9 @@ from hedra_batch.state import State
 
 logger = logging.getLogger(__name__)
 
+#: How often one place is tried before another one is, where the server names several.
+PLACE_TRIES = 2
+
 
 class _Patience:
     """How often one result is still tried, with a growing pause before each further try.
@@ -45,6 +49,7 @@ class _Patience:
         self.tries_left = settings.download_tries
         #: What the last try met.
         self.obstacle: Obstacle | None = None
+        self._failures = Counter[str]()
         self._backlog = backlog
         self._backoff = Backoff(settings.first_pause_seconds, settings.longest_pause_seconds)
 
@@ -63,8 +68,15 @@ class _Patience:
             self._backlog.shrink()
         self.obstacle = obstacle
 
-    async def on_failure(self, attempt: Attempt, error: HedraBatchError) -> None:
+    @property
+    def spent_places(self) -> set[str]:
+        """Where the result could not be fetched though it was tried again with a fresh link."""
+        return {place for place, count in self._failures.items() if count >= PLACE_TRIES}
+
+    async def on_failure(self, attempt: Attempt, error: HedraBatchError, link: str | None = None) -> None:
         self.tries_left -= 1
+        if link:
+            self._failures[find_place(link)] += 1
         self._meet(error.obstacle if isinstance(error, DownloadError) else None)
         again = " It is fetched again." if self.tries_left else ""
         logger.warning("%s: %s.%s", attempt.label, str(error).rstrip("."), again)
@@ -114,7 +126,7 @@ class Fetcher:
         while patience.tries_left:
             try:
                 # What has no link takes nobody's turn.
-                link = self._links.pop(attempt.key, None) or await self._find_link(attempt)
+                link = self._links.pop(attempt.key, None) or await self._find_link(attempt, patience.spent_places)
                 async with self._take_turn():
                     return await self._fetch_patiently(attempt, link, patience)
             except (DownloadError, JobError) as error:
@@ -137,10 +149,10 @@ class Fetcher:
             except DownloadError as error:
                 if patience.tries_left == 1:
                     raise
-                await patience.on_failure(attempt, error)
+                await patience.on_failure(attempt, error, link)
             try:
                 async with asyncio.timeout(self._settings.longest_pause_seconds):
-                    link = await self._find_link(attempt)
+                    link = await self._find_link(attempt, patience.spent_places)
             except TimeoutError as error:
                 raise DownloadError("The server gives no fresh link to it now.") from error
 
@@ -194,8 +206,8 @@ class Fetcher:
         logger.info("%s: done -> %s (%d bytes)", attempt.label, attempt.output, size_bytes)
         return attempt
 
-    async def _find_link(self, attempt: Attempt) -> str:
-        link = await self._api.find_link(attempt.remote_id or "", attempt.asset_id)
+    async def _find_link(self, attempt: Attempt, spent_places: Collection[str]) -> str:
+        link = await self._api.find_link(attempt.remote_id or "", attempt.asset_id, spent_places)
         if attempt.missing_at:
             await self._ledger.record_missing(attempt.key, None)
         return link

@@ -50,7 +50,7 @@ class Tracker:
         if reading is None:
             return await self._leave_running(attempt, "cannot be read")
         if reading.phase is not Phase.RUNNING:
-            self._billing.on_charged(attempt, reading.charged)
+            await self._billing.on_charged(attempt, reading.charged)
         if reading.phase is Phase.FAILED:
             message = reading.error or "The server gave no reason."
             logger.error("%s: failed: %s", attempt.label, message)
