@@ -10,13 +10,13 @@ import pytest
 from recorded import make_job
 
 from hedra_batch.job import Job
-from hedra_batch.ledger.records import Echo, Purchase
-from hedra_batch.run.attribution import NUMBERS_AHEAD, TRIES_LIMIT, Attribution, Wishes
+from hedra_batch.ledger.records import ListedRequest, Purchase
+from hedra_batch.run.attribution import NUMBERS_AHEAD, TRIES_LIMIT, Attribution, InputsByDigest
 
 OTHERS = frozenset({"another", "and one more"})
 
 
-def list_wishes(job: Job) -> Wishes:
+def list_inputs(job: Job) -> InputsByDigest:
     return {job.inputs.digest: job.inputs.fields}
 
 
@@ -31,13 +31,13 @@ def make_key(job: Job, bought_as: str, number: int = 1) -> str:
 def attribute(
     jobs: Iterable[Job],
     keys: Iterable[str],
-    echoes: Mapping[str, Echo],
+    echoes: Mapping[str, ListedRequest],
     ids: Iterable[str] = (),
     tries_limit: int = TRIES_LIMIT,
 ) -> list[tuple[str, int, str]]:
     """Return under which id, as which number, and with which prompt each was bought."""
-    shown = {key: echoes.get(key, Echo()) for key in keys}
-    tried = Attribution(shown, list_wishes, derive_key, tries_limit=tries_limit)
+    shown = {key: echoes.get(key, ListedRequest()) for key in keys}
+    tried = Attribution(shown, list_inputs, derive_key, tries_limit=tries_limit)
     found = [shown for job in jobs for shown in tried.look_at(job, None)]
     found += tried.search(ids)
     return [(one.job.id, one.purchase.number, str(one.job.inputs.values["prompt"])) for one in found]
@@ -53,7 +53,7 @@ def test_what_a_job_has_under_its_own_id_is_found_first_the_oldest_first() -> No
 def test_a_renamed_job_is_found_by_the_name_that_the_server_has_or_the_ledger(ids: tuple[str, ...]) -> None:
     jobs = [make_job("new", "A sea"), make_job("lake", "A lake")]
     key = make_key(jobs[0], "old", 2)
-    echoes = {} if ids else {key: Echo("old", "A sea")}
+    echoes = {} if ids else {key: ListedRequest("old", "A sea")}
     assert attribute(jobs, [key, *OTHERS], echoes, ids) == [("old", 2, "A sea")]
 
 
@@ -66,7 +66,7 @@ def test_swapped_jobs_are_found_under_the_ids_of_each_other() -> None:
 def test_what_bears_a_name_and_another_prompt_is_somebody_elses() -> None:
     job = make_job("new", "A sea")
     key = make_key(job, "old")
-    assert attribute([job], [key], {key: Echo("old", "A lake")}, ["old"]) == []
+    assert attribute([job], [key], {key: ListedRequest("old", "A lake")}, ["old"]) == []
 
 
 def test_a_name_is_tried_however_many_jobs_there_are_and_ids_within_a_limit_that_is_told(
@@ -75,12 +75,14 @@ def test_a_name_is_tried_however_many_jobs_there_are_and_ids_within_a_limit_that
     jobs = [make_job(f"new-{number}", f"Scene {number}") for number in range(20)]
     named, unnamed = make_key(jobs[19], "old"), make_key(jobs[18], "older")
     with caplog.at_level(logging.WARNING):
-        found = attribute(jobs, [named, unnamed], {named: Echo("old", "Scene 19")}, ["older"], tries_limit=10)
+        found = attribute(jobs, [named, unnamed], {named: ListedRequest("old", "Scene 19")}, ["older"], tries_limit=10)
     assert (found, "more than can be held against all jobs" in caplog.text) == ([("old", 1, "Scene 19")], True)
 
 
 def test_nothing_is_said_where_the_server_names_all(caplog: pytest.LogCaptureFixture) -> None:
     jobs = [make_job(f"new-{number}", f"Scene {number}") for number in range(20)]
     with caplog.at_level(logging.DEBUG):
-        assert attribute(jobs, ["another"], {"another": Echo("else", "Scene 1")}, map(str, range(10_000))) == []
+        assert (
+            attribute(jobs, ["another"], {"another": ListedRequest("else", "Scene 1")}, map(str, range(10_000))) == []
+        )
     assert caplog.text == ""

@@ -17,7 +17,7 @@ from hedra_batch.ledger import events
 from hedra_batch.ledger.budget import Spending
 from hedra_batch.ledger.events import Event
 from hedra_batch.ledger.ledger import Ledger
-from hedra_batch.ledger.records import Echo
+from hedra_batch.ledger.records import ListedRequest
 from hedra_batch.money import Budgets, Money
 from hedra_batch.state import State
 
@@ -34,7 +34,7 @@ async def test_what_is_found_after_a_restore_counts_once_when_sent_again(tmp_pat
     async with opened(tmp_path):
         pass
     async with opened(tmp_path, last_run=9, budgets=budgets) as ledger:
-        await ledger.note_shown({ledger.keys.of_job(job, 1): Echo()}, is_settled=False)
+        await ledger.note_shown({ledger.keys.of_job(job, 1): ListedRequest()}, is_settled=False)
         [found] = await ledger.record([(job, 1)], lambda _: Money(30))
         due = await apply(ledger, found, events.plan_resend(b"{}"))
         sent = await apply(ledger, due, events.begin_send(due.state, State.RESENDING))

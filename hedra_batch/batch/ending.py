@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hedra_batch import __version__
-from hedra_batch.batch.purse import Purse
+from hedra_batch.batch.funds import Funds
 from hedra_batch.batch.session import Session
 from hedra_batch.clock import CLOCK, to_text
 from hedra_batch.errors import HedraBatchError, WriteError
@@ -47,7 +47,7 @@ class FinishedRun:
     reasons: Reasons
     #: The first jobs that are held or failed, each with what the ledger says of why.
     troubles: Sequence[tuple[LatestAttempt, AttemptEnd]] = field(default_factory=list)
-    purse: Purse = field(default_factory=Purse)
+    funds: Funds = field(default_factory=Funds)
     #: The prices of what the budget had no room for; None where one is not known.
     left_out: Sequence[Money | None] = ()
     #: The jobs that were edited after they may have been paid for.
@@ -72,7 +72,7 @@ async def record_end(
         result = _judge(session, selection, reader, reasons)
         latest_attempts = [*result.first_held, *result.first_failed] if reader else []
         troubles = [(latest, reader.read_end(latest.attempt_key)) for latest in latest_attempts if reader]
-        purse = _open_purse(session, {edition, *(latest.edition for latest in latest_attempts)}, reader)
+        funds = _read_funds(session, {edition, *(latest.edition for latest in latest_attempts)}, reader)
         edits = describe_edits(result.edits, price(result.edits.price_keys), reader) if reader else Edits()
         try:
             await session.end(result.exit_code)
@@ -85,12 +85,12 @@ async def record_end(
                 await session.end(result.exit_code)
             with suppress(WriteError):
                 folder.write_summary(_summarize(session, name, edition, result, reader))
-    return FinishedRun(result, reasons, troubles, edits=edits, purse=purse)
+    return FinishedRun(result, reasons, troubles, edits=edits, funds=funds)
 
 
-def _open_purse(session: Session, editions: Iterable[str], reader: LedgerReader | None) -> Purse:
+def _read_funds(session: Session, editions: Iterable[str], reader: LedgerReader | None) -> Funds:
     budget, month = Budget(session.settings.budgets), session.ledger.month
-    return Purse({each: list(budget.read_accounts(reader, each, month, Guard.SEND)) for each in editions})
+    return Funds({each: list(budget.read_accounts(reader, each, month, Guard.SEND)) for each in editions})
 
 
 def _judge(session: Session, selection: Selection, reader: LedgerReader | None, reasons: Reasons) -> RunResult:

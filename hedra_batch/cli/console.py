@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from hedra_batch.batch.ending import FinishedRun
-from hedra_batch.batch.purse import Room
+from hedra_batch.batch.funds import Room
 from hedra_batch.batch.workspace import Workspace
 from hedra_batch.cli.advice import (
     BUYING,
@@ -257,24 +257,24 @@ class Console:
 
     def _fund(self, finished: FinishedRun, edition: str, prices: Sequence[Money | None]) -> tuple[RunOptions, str]:
         """Give a command the budget that its purchases need, and say what must be so besides; nothing where it has."""
-        purse = finished.purse
-        if purse.find_room(edition, prices) is Room.ENOUGH and not purse.find_others(edition, prices):
+        funds = finished.funds
+        if funds.find_room(edition, prices) is Room.ENOUGH and not funds.find_others(edition, prices):
             return self._options, ""
         options, condition = self._enlarge(finished, edition, prices)
         return options, f"{condition[0].lower()}{condition[1:]}"
 
     def _enlarge(self, finished: FinishedRun, edition: str, prices: Sequence[Money | None]) -> tuple[RunOptions, str]:
         """Give a command the budget that its purchases need, and say what must be so besides."""
-        purse = finished.purse
-        room = purse.find_room(edition, prices)
+        funds = finished.funds
+        room = funds.find_room(edition, prices)
         if room is Room.UNKNOWN:
             return self._options, f"Once all prices are known ({PRICING_REMEDY})"
         words = "With a larger budget"
-        others = [name_budget(account) for account in purse.find_others(edition, prices)]
+        others = [name_budget(account) for account in funds.find_others(edition, prices)]
         if others:
             words = f"{words} (raise the {' and the '.join(others)} in the manifest)"
         if room is Room.TOO_LITTLE:
-            return replace(self._options, budget=purse.find_sufficient(edition, prices)), words
+            return replace(self._options, budget=funds.find_sufficient(edition, prices)), words
         return self._options, words
 
     def _write_going_on(self, finished: FinishedRun, reason: HedraBatchError | None) -> Iterator[str]:

@@ -249,19 +249,19 @@ def _write_coverage(
     preview: Preview, shortfalls: Sequence[Shortfall], quote: Quote, *, is_priced: bool
 ) -> Iterator[str]:
     """Say what budget, balance and disk cover, where that is known."""
-    from hedra_batch.planning.coverage import Means
+    from hedra_batch.planning.coverage import Resource
 
-    short = {shortfall.means: shortfall for shortfall in shortfalls}
+    short = {shortfall.resource: shortfall for shortfall in shortfalls}
     known = {
-        Means.BUDGET: is_priced and preview.has_budget,
-        Means.BALANCE: quote.balance is not None and not quote.unpriced and quote.total <= quote.balance.amount,
-        Means.DISK: False,
+        Resource.BUDGET: is_priced and preview.has_budget,
+        Resource.BALANCE: quote.balance is not None and not quote.unpriced and quote.total <= quote.balance.amount,
+        Resource.DISK: False,
     }
-    for means, is_known in known.items():
-        if means in short:
-            yield short[means].describe()
+    for resource, is_known in known.items():
+        if resource in short:
+            yield short[resource].describe()
         elif is_known:
-            yield f"the {means} covers all {quote.count}"
+            yield f"the {resource} covers all {quote.count}"
 
 
 def _write_sum(quote: Quote, *, is_priced: bool) -> str:

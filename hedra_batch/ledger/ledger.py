@@ -25,7 +25,7 @@ from hedra_batch.ledger.keys import Keys
 from hedra_batch.ledger.opening import open_pair
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.ledger.records import (
-    Echo,
+    ListedRequest,
     Loss,
     Purchase,
     Reassignment,
@@ -135,7 +135,7 @@ class Ledger:
         self.last_sent_at = tables.reader().read_last_sent_at()
         attempts.settle_interrupted(tables, self._clock)
 
-    async def note_shown(self, shown: Mapping[str, Echo], *, is_settled: bool) -> None:
+    async def note_shown(self, shown: Mapping[str, ListedRequest], *, is_settled: bool) -> None:
         """Write down what the server shows of the time that a restored ledger does not have, for all later runs."""
 
         def operation(tables: Tables) -> None:

@@ -51,7 +51,7 @@ class Loss:
     mark: str
 
 
-class Echo(NamedTuple):
+class ListedRequest(NamedTuple):
     """What the server says of a request that it shows: what the job was called, and its prompt. Either may be empty."""
 
     name: str = ""
@@ -67,14 +67,14 @@ class Restore:
     #: The last entry of the ledger before; None where it had none.
     since: str | None
     #: What the server showed of that time, by its keys, and no row had.
-    shown: Mapping[str, Echo] = field(default_factory=dict)
+    shown: Mapping[str, ListedRequest] = field(default_factory=dict)
     #: Whether all of it was read after nothing could arrive any more.
     is_settled: bool = False
 
     @classmethod
     def read(cls, text: str) -> Restore:
         content = json.loads(text)
-        return cls(**content | {"shown": {key: Echo(*echo) for key, echo in content["shown"].items()}})
+        return cls(**content | {"shown": {key: ListedRequest(*echo) for key, echo in content["shown"].items()}})
 
     def write(self) -> str:
         return _write_json({name: getattr(self, name) for name in ("mark", "since", "shown", "is_settled")})

@@ -9,7 +9,7 @@ from hedra_batch.clock import Clock
 from hedra_batch.ledger import attempts
 from hedra_batch.ledger.backend import Tables, put
 from hedra_batch.ledger.identity import Identity
-from hedra_batch.ledger.records import Echo, Loss, Restore
+from hedra_batch.ledger.records import ListedRequest, Loss, Restore
 
 
 def begin(tables: Tables, identity: Identity, loss: Loss | None, clock: Clock, *, is_new: bool) -> Restore | None:
@@ -28,7 +28,7 @@ def begin(tables: Tables, identity: Identity, loss: Loss | None, clock: Clock, *
     return _write(tables, Restore(mark, since, known.shown if known else {}))
 
 
-def note_shown(tables: Tables, restore: Restore, shown: Mapping[str, Echo], *, is_settled: bool) -> Restore:
+def note_shown(tables: Tables, restore: Restore, shown: Mapping[str, ListedRequest], *, is_settled: bool) -> Restore:
     """Write down what the server shows of that time and no attempt has, for all later runs."""
     known = tables.reader().find_requests(sorted(shown))
     unknown = {key: echo for key, echo in shown.items() if key not in known}

@@ -18,7 +18,7 @@ GUESSED_BYTES_PER_SECOND = 1_000_000
 GUESSED_SECONDS = 10
 
 
-class Means(StrEnum):
+class Resource(StrEnum):
     """What buying needs enough of; in the order in which a run says that it is short."""
 
     BALANCE = "balance"
@@ -26,10 +26,10 @@ class Means(StrEnum):
     DISK = "free disk space"
 
 
-_ERRORS: Mapping[Means, tuple[type[HedraBatchError], str]] = {
-    Means.BALANCE: (OutOfCreditsError, "add credits"),
-    Means.BUDGET: (BudgetReachedError, "raise the budget"),
-    Means.DISK: (WriteError, "make room on the disk"),
+_ERRORS: Mapping[Resource, tuple[type[HedraBatchError], str]] = {
+    Resource.BALANCE: (OutOfCreditsError, "add credits"),
+    Resource.BUDGET: (BudgetReachedError, "raise the budget"),
+    Resource.DISK: (WriteError, "make room on the disk"),
 }
 
 
@@ -41,7 +41,7 @@ PRICING_REMEDY = "give each job a model, a duration and a resolution, or take th
 class Shortfall:
     """Something covers less than all that would be bought."""
 
-    means: Means
+    resource: Resource
     covered: int
     wanted: int
     #: Whether all prices are known, also of what was sent before; what is not priced fits no budget.
@@ -50,19 +50,19 @@ class Shortfall:
     @property
     def is_total(self) -> bool:
         """Whether nothing at all is bought for it: what finds no room on the disk is bought all the same."""
-        return self.covered == 0 and self.means is not Means.DISK
+        return self.covered == 0 and self.resource is not Resource.DISK
 
     def describe(self) -> str:
         unpriced = "" if self.is_priced else " (not all prices are known)"
-        return f"the {self.means} covers {self.covered} of {self.wanted}{unpriced}"
+        return f"the {self.resource} covers {self.covered} of {self.wanted}{unpriced}"
 
     def make_error(self) -> HedraBatchError:
         """Make what says that nothing is bought for that."""
-        error, remedy = _ERRORS[self.means]
+        error, remedy = _ERRORS[self.resource]
         remedy = remedy if self.is_priced else PRICING_REMEDY
         return error(
-            f"The {self.means} covers {self.covered} of {self.wanted} new videos, and it was to be all or nothing, so "
-            f"none was bought. To buy them, {remedy}."
+            f"The {self.resource} covers {self.covered} of {self.wanted} new videos, and it was to be all or nothing, "
+            f"so none was bought. To buy them, {remedy}."
         )
 
 
@@ -98,12 +98,12 @@ def find_shortfalls(
     in_budget = sum(count for _, count in within)
     paid = in_budget if balance is None else count_paid(within, balance)
     if paid < in_budget:
-        yield Shortfall(Means.BALANCE, paid, wanted)
+        yield Shortfall(Resource.BALANCE, paid, wanted)
     if in_budget < wanted:
         is_priced = all(price is not None for price, _ in runs) and not any(one.spending.unpriced for one in limits)
-        yield Shortfall(Means.BUDGET, in_budget, wanted, is_priced=is_priced)
+        yield Shortfall(Resource.BUDGET, in_budget, wanted, is_priced=is_priced)
     if (fitting := room.count()) < wanted:
-        yield Shortfall(Means.DISK, fitting, wanted)
+        yield Shortfall(Resource.DISK, fitting, wanted)
 
 
 def count_paid(runs: Iterable[PriceRun], balance: Money) -> int:

@@ -71,7 +71,7 @@ class Recognition:
         self._known: set[int] = set()
         #: What was looked up for the page before: variations have the same digest.
         self._asked: frozenset[str] = frozenset()
-        self._seekers: list[tuple[Job, Sequence[LatestAttempt]]] = []
+        self._unserved: list[tuple[Job, Sequence[LatestAttempt]]] = []
         self._standings: dict[JobIdentity, LatestAttempt | None] = {}
         self._is_empty: bool | None = None
         #: Ids of jobs that are not made yet, each with one that asks for the same and may be paid for.
@@ -117,9 +117,9 @@ class Recognition:
                 standings[identity] = self._standings[identity] = standing
         return standings
 
-    def _seek(self, seekers: Sequence[Job], reader: LedgerReader) -> None:
+    def _seek(self, unserved: Sequence[Job], reader: LedgerReader) -> None:
         """Find for each what it could take over."""
-        asked = [(job, job.sent_digests) for job in seekers]
+        asked = [(job, job.sent_digests) for job in unserved]
         digests = frozenset[str]().union(*(own for _, own in asked))
         by_digest = defaultdict[str, list[Job]](list)
         for job, own in asked:
@@ -139,7 +139,7 @@ class Recognition:
         for job, own in asked:
             found = {paid.attempt_key: paid for digest in own for paid in self._released.get(digest, ())}
             if found:
-                self._seekers.append((job, [found[key] for key in sorted(found)]))
+                self._unserved.append((job, [found[key] for key in sorted(found)]))
 
     @staticmethod
     def _keep_one(owner: Job | None, attempts: Sequence[LatestAttempt]) -> LatestAttempt | None:
@@ -153,8 +153,8 @@ class Recognition:
             for digest in _list_digests(paid):
                 self._released[digest].append(paid)
 
-    def _note_twins(self, owner: Job, seekers: Iterable[Job]) -> None:
-        for job in seekers:
+    def _note_twins(self, owner: Job, unserved: Iterable[Job]) -> None:
+        for job in unserved:
             if job.family != owner.family and len(self.twins) < TWINS_LIMIT:
                 self.twins.setdefault(job.family, owner.family)
 
@@ -167,7 +167,7 @@ class Recognition:
         chosen: dict[int, LatestAttempt] = {}
         served: set[str] = set()
         for is_own in (True, False):
-            for job, found in self._seekers:
+            for job, found in self._unserved:
                 free = (each for each in found if each.attempt_key not in taken)
                 paid = next((each for each in free if not is_own or each.bought_as == job.id), None)
                 if paid and job.id not in served:

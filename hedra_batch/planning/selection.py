@@ -179,7 +179,7 @@ async def summarize(
     recognition: Recognition | None = None,
     fingerprint: Fingerprint | None = None,
 ) -> PlanSummary:
-    """Add up what a scope comes to."""
+    """Add up a selection."""
     summary = PlanSummary(fingerprint=fingerprint)
     async for page in page_through(selection, ledger, recognition):
         for planned in page:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from hedra_batch.inputs import FieldValues
 from hedra_batch.job import Job
-from hedra_batch.ledger.records import Echo, LatestAttempt, Purchase
+from hedra_batch.ledger.records import LatestAttempt, ListedRequest, Purchase
 from hedra_batch.planning.plan import is_paid_for
 
 logger = logging.getLogger(__name__)
@@ -25,11 +25,11 @@ NUMBERS_AHEAD = 20
 TRIES_LIMIT = 500_000
 
 #: The inputs of a job as they may have been written, by their digests.
-Wishes = dict[str, FieldValues]
+InputsByDigest = dict[str, FieldValues]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class FoundPurchase:
     """What the server shows, and what it was bought for."""
 
     key: str
@@ -43,8 +43,8 @@ class Attribution:
 
     def __init__(
         self,
-        echoes: Mapping[str, Echo],
-        list_wishes: Callable[[Job], Wishes],
+        echoes: Mapping[str, ListedRequest],
+        list_inputs: Callable[[Job], InputsByDigest],
         derive_key: Callable[[str, Purchase], str],
         *,
         is_repeated: bool = False,
@@ -56,14 +56,14 @@ class Attribution:
         #: The ids that the server names; an empty one where it does not name all.
         self._names = {echo.name for echo in echoes.values()}
         self._is_repeated = is_repeated
-        self._list_wishes = list_wishes
+        self._list_inputs = list_inputs
         self._derive_key = derive_key
         self._tries_limit = tries_limit
         #: Jobs that have nothing of their own, by what they ask for: of those that ask for the same, one is enough.
-        self._seekers: dict[str, Job] = {}
+        self._unserved: dict[str, Job] = {}
         self._ids: dict[str, None] = {}
 
-    def look_at(self, job: Job, latest: LatestAttempt | None) -> Iterator[Shown]:
+    def look_at(self, job: Job, latest: LatestAttempt | None) -> Iterator[FoundPurchase]:
         """Yield what was bought under the id that a job has, the oldest first."""
         self._ids[job.id] = None
         found = []
@@ -73,15 +73,15 @@ class Attribution:
             found = [shown for number in numbers for shown in self._try(job, job.id, number)]
         yield from found
         if not found and not is_paid_for(job, latest):
-            self._seekers.setdefault(job.inputs.digest, job)
+            self._unserved.setdefault(job.inputs.digest, job)
 
-    def search(self, ids: Iterable[str]) -> Iterator[Shown]:
+    def search(self, ids: Iterable[str]) -> Iterator[FoundPurchase]:
         """Yield what was bought for the others under other ids: as the server names them, else all that are known."""
         named = {key for key in self._keys if self._echoes[key].name}
         yield from self._search_named(self._echoes[key] for key in sorted(named))
         self._keys -= named
         names = dict.fromkeys([*self._ids, *ids])
-        tries = itertools.product(range(1, NUMBERS_AHEAD + 1), names, list(self._seekers.values()))
+        tries = itertools.product(range(1, NUMBERS_AHEAD + 1), names, list(self._unserved.values()))
         for number, name, job in itertools.islice(tries, self._tries_limit):
             if not self._keys:
                 return
@@ -92,19 +92,19 @@ class Attribution:
                 "the time that is not known may be bought again; press Ctrl-C if that may be so."
             )
 
-    def _search_named(self, echoes: Iterable[Echo]) -> Iterator[Shown]:
+    def _search_named(self, echoes: Iterable[ListedRequest]) -> Iterator[FoundPurchase]:
         by_prompt = defaultdict[str, list[Job]](list)
-        for job in self._seekers.values():
+        for job in self._unserved.values():
             by_prompt[str(job.inputs.values["prompt"])].append(job)
         for echo in echoes:
             tries = itertools.product(range(1, NUMBERS_AHEAD + 1), by_prompt.get(echo.prompt, ()))
             found = (shown for number, job in tries for shown in self._try(job, echo.name, number))
             yield from itertools.islice(found, 1)
 
-    def _try(self, job: Job, bought_as: str, number: int) -> Iterator[Shown]:
-        for digest, fields in self._list_wishes(job).items():
+    def _try(self, job: Job, bought_as: str, number: int) -> Iterator[FoundPurchase]:
+        for digest, fields in self._list_inputs(job).items():
             purchase = Purchase(bought_as, number, fields, digest, "")
             key = self._derive_key(job.edition, purchase)
             if key in self._keys:
                 self._keys.remove(key)
-                yield Shown(key, replace(job, id=bought_as), purchase)
+                yield FoundPurchase(key, replace(job, id=bought_as), purchase)

@@ -20,7 +20,7 @@ from hedra_batch.ledger.renames import Rename
 from hedra_batch.planning.plan import Step
 from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
-from hedra_batch.run.attribution import Wishes
+from hedra_batch.run.attribution import InputsByDigest
 from hedra_batch.run.stations.reserve import find_sent_digest
 from hedra_batch.state import State
 
@@ -32,8 +32,8 @@ FindJob = Callable[[str], Job | None]
 class Transfers:
     """What counts for another job than the one that it was bought for, as the file beside the identity has it."""
 
-    def __init__(self, renames: Sequence[Rename], list_wishes: Callable[[Job], Wishes]) -> None:
-        self._list_wishes = list_wishes
+    def __init__(self, renames: Sequence[Rename], list_inputs: Callable[[Job], InputsByDigest]) -> None:
+        self._list_inputs = list_inputs
         self._by_purchase: defaultdict[tuple[str, str, int], list[Rename]] = defaultdict(list)
         self._by_job: defaultdict[tuple[str, str], dict[tuple[str, str, int], Rename]] = defaultdict(dict)
         for rename in renames:
@@ -59,7 +59,7 @@ class Transfers:
         """Find the last job that it counted for and that still asks for it."""
         for job_id in (*(rename.job_id for rename in reversed(renames)), renames[0].bought_as):
             job = find(job_id)
-            if job and renames[-1].digest in self._list_wishes(job):
+            if job and renames[-1].digest in self._list_inputs(job):
                 return job_id
         return None
 
@@ -73,7 +73,7 @@ class Recovery:
         self._estimate = estimate
         #: The highest number that a lost attempt may have.
         self._highest = ledger.loss.highest_attempt if ledger.loss else 0
-        self._transfers = Transfers([], self.list_wishes)
+        self._transfers = Transfers([], self.list_inputs)
         self._find_job: FindJob = lambda _: None
         self._spellings: Spellings | None = None
 
@@ -90,7 +90,7 @@ class Recovery:
         What was found after the plan was made is left to the next run, by its digest.
         """
         self._find_job = selection.find_any
-        self._transfers = Transfers(self._ledger.read_renames(), self.list_wishes)
+        self._transfers = Transfers(self._ledger.read_renames(), self.list_inputs)
         async for page in page_through(selection, self._ledger):
             lost = [
                 planned.job
@@ -114,7 +114,7 @@ class Recovery:
     async def _find_purchases(self, job: Job) -> Sequence[int | Purchase]:
         """Find what a lost ledger had for a job; nothing where the server does not tell now."""
         moved = [
-            self.make_purchase(rename.bought_as, rename.number, rename.digest, self.list_wishes(job)[rename.digest])
+            self.make_purchase(rename.bought_as, rename.number, rename.digest, self.list_inputs(job)[rename.digest])
             for rename in self._transfers.find_moved(job, self._find_job)
         ]
         own = list(self._list_own(job, 1))
@@ -167,14 +167,14 @@ class Recovery:
         """List what may have been bought under the id of a job, the highest number first."""
         for number in range(max(self._highest, least), least - 1, -1):
             if self._transfers.is_own(job, number, self._find_job):
-                wishes = self.list_wishes(job) if number <= self._highest else {job.inputs.digest: job.inputs.fields}
-                for digest, fields in wishes.items():
+                spelled = self.list_inputs(job) if number <= self._highest else {job.inputs.digest: job.inputs.fields}
+                for digest, fields in spelled.items():
                     yield self.make_purchase(job.id, number, digest, fields)
 
     def make_purchase(self, bought_as: str, number: int, digest: str, fields: FieldValues) -> Purchase:
         return Purchase(bought_as, number, fields, digest, find_sent_digest(fields, digest, self._api))
 
-    def list_wishes(self, job: Job) -> Wishes:
+    def list_inputs(self, job: Job) -> InputsByDigest:
         """List the inputs of a job with its model under each name that the list of models has for it."""
         if self._spellings is None:
             self._spellings = Spellings(self._api.spell_models())

@@ -18,11 +18,11 @@ from hedra_batch.job import Attempt, Job
 from hedra_batch.ledger import events
 from hedra_batch.ledger.backend import TakenError
 from hedra_batch.ledger.ledger import Estimate, Ledger
-from hedra_batch.ledger.records import Echo, LatestAttempt, Purchase
+from hedra_batch.ledger.records import LatestAttempt, ListedRequest, Purchase
 from hedra_batch.planning.plan import PlannedJob, is_paid_for
 from hedra_batch.planning.selection import Selection, page_through
 from hedra_batch.progress import Progress
-from hedra_batch.run.attribution import NUMBERS_AHEAD, Attribution, Shown
+from hedra_batch.run.attribution import NUMBERS_AHEAD, Attribution, FoundPurchase
 from hedra_batch.run.recovery import Recovery, warn_untold
 from hedra_batch.run.settings import RunSettings
 from hedra_batch.run.together import do_together
@@ -138,7 +138,7 @@ class Restoration:
             self._is_listed = False
             logger.warning("%s Each job is asked for by itself.", error)
         echoes = {
-            key: Echo(reading.name or "", reading.prompt or "")
+            key: ListedRequest(reading.name or "", reading.prompt or "")
             for key, reading in self._readings.items()
             if self._ledger.keys.may_be_ours(key)
         }
@@ -152,7 +152,7 @@ class Restoration:
             await self._record(shown, is_last=is_last)
         return {shown.job.inputs.digest for shown in found}
 
-    async def _attribute(self, wanted: Selection) -> list[Shown]:
+    async def _attribute(self, wanted: Selection) -> list[FoundPurchase]:
         """Find out what the keys were made for that no row has."""
         if self._is_open and not self._is_listed and not self._ledger.loss:
             async for page in page_through(wanted, self._ledger):
@@ -161,9 +161,9 @@ class Restoration:
         if not echoes:
             return []
         attribution = Attribution(
-            echoes, self._recovery.list_wishes, self._ledger.keys.of_purchase, is_repeated=not self._is_open
+            echoes, self._recovery.list_inputs, self._ledger.keys.of_purchase, is_repeated=not self._is_open
         )
-        found: list[Shown] = []
+        found: list[FoundPurchase] = []
         edition = ""
         async for page in page_through(wanted, self._ledger):
             for planned in page:
@@ -173,7 +173,7 @@ class Restoration:
         found += await self._ledger.look(lambda reader: list(attribution.search(sorted(reader.read_ids(edition)))))
         return found
 
-    async def _find_unexplained(self, shown: Mapping[str, Echo]) -> dict[str, Echo]:
+    async def _find_unexplained(self, shown: Mapping[str, ListedRequest]) -> dict[str, ListedRequest]:
         known = await self._ledger.look(lambda reader: reader.find_requests(sorted(shown)))
         return {key: echo for key, echo in shown.items() if key not in known}
 
@@ -190,7 +190,7 @@ class Restoration:
                 key = self._ledger.keys.of_job(job, number)
                 if not await self._api.find(SentRequest(key, None, Deduplication.PROVEN)):
                     break
-                await self._ledger.note_shown({key: Echo()}, is_settled=False)
+                await self._ledger.note_shown({key: ListedRequest()}, is_settled=False)
         except (JobError, UnfinishedError) as error:
             warn_untold(job, error)
             return False
@@ -211,7 +211,7 @@ class Restoration:
 
     # Recording
 
-    async def _record(self, shown: Shown, *, is_last: bool) -> None:
+    async def _record(self, shown: FoundPurchase, *, is_last: bool) -> None:
         """Give what was bought its row; what the server has ended before the last one ends at once."""
         job, (bought_as, number, fields, digest, _) = shown.job, shown.purchase
         # One that a later attempt has followed already is no longer what its job waits for.
@@ -258,7 +258,7 @@ def _find_least(latest: LatestAttempt | None) -> int | None:
     return latest.number + 1 if latest.state in ENDS else None
 
 
-def _mark_last(found: Sequence[Shown]) -> Iterator[tuple[Shown, bool]]:
+def _mark_last(found: Sequence[FoundPurchase]) -> Iterator[tuple[FoundPurchase, bool]]:
     """Yield all with whether it is the last that was bought under its id."""
     last = {shown.job.id: shown.key for shown in sorted(found, key=lambda each: each.purchase.number)}
     yield from ((shown, last[shown.job.id] == shown.key) for shown in found)

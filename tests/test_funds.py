@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hedra_batch.batch.purse import Purse, Room
+from hedra_batch.batch.funds import Funds, Room
 from hedra_batch.ledger.budget import Account, BudgetKind, Spending
 from hedra_batch.money import Money
 
@@ -25,8 +25,8 @@ SPENT = {"": Spending(Money(60)), "may": Spending(Money(60), unpriced=1)}
 def test_what_was_spent_of_an_edition_counts_beside_the_prices(
     edition: str, prices: list[Money | None], room: Room, sufficient: Money | None
 ) -> None:
-    purse = Purse({edition: [Account(BudgetKind.EDITION, Money(100), SPENT.get(edition, Spending(Money(0))))]})
-    assert (purse.find_room(edition, prices), purse.find_sufficient(edition, prices)) == (room, sufficient)
+    funds = Funds({edition: [Account(BudgetKind.EDITION, Money(100), SPENT.get(edition, Spending(Money(0))))]})
+    assert (funds.find_room(edition, prices), funds.find_sufficient(edition, prices)) == (room, sufficient)
 
 
 def test_budgets_that_only_the_manifest_can_raise_are_told_apart() -> None:
@@ -35,10 +35,10 @@ def test_budgets_that_only_the_manifest_can_raise_are_told_apart() -> None:
         Account(BudgetKind.MONTH, Money(70), Spending(Money(60))),
         Account(BudgetKind.TOTAL, Money(500), Spending(Money(60))),
     ]
-    purse = Purse({"": accounts})
-    assert (purse.find_room("", [Money(20)]), purse.find_others("", [Money(20)])) == (Room.ENOUGH, accounts[1:2])
-    assert (purse.find_others("", [Money(10)]), purse.find_others("", [None])) == ([], accounts[1:])
+    funds = Funds({"": accounts})
+    assert (funds.find_room("", [Money(20)]), funds.find_others("", [Money(20)])) == (Room.ENOUGH, accounts[1:2])
+    assert (funds.find_others("", [Money(10)]), funds.find_others("", [None])) == ([], accounts[1:])
 
 
 def test_without_a_budget_there_is_room_for_everything() -> None:
-    assert Purse().find_room("", [None]) is Room.ENOUGH
+    assert Funds().find_room("", [None]) is Room.ENOUGH

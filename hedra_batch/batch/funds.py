@@ -20,7 +20,7 @@ class Room(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
+class Funds:
     """The budgets of a run as they stand at its end, by the editions that something is to be bought for."""
 
     accounts: Mapping[str, Sequence[Account]] = field(default_factory=dict)
