@@ -70,7 +70,7 @@ def _spell(letter: str) -> str:
 
 
 def hide_signatures(text: str) -> str:
-    """Take the queries out of links, since that is where signatures are, and signatures out of all else."""
+    """Take the queries out of links, since that is where signatures are, and signatures out of the rest."""
     if "://" in text:
         text = _LINK.sub(lambda link: f"{link[1]}?[signed]" if link[2] else link[1], text)
     is_signable = "=" in text or "%" in text or "\\" in text

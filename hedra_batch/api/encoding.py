@@ -1,4 +1,4 @@
-"""What a Content-Encoding comes to: what is really encoded is decoded, all else is taken as it is. Pure."""
+"""What a Content-Encoding comes to: what is really encoded is decoded, the rest is taken as it is. Pure."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ STALL_TIMEOUT_SECONDS = 60.0
 TOTAL_TIMEOUT_SECONDS = 3600.0
 REDIRECTS_LIMIT = 3
 
-#: What a host says of whoever asks, and not of one file (RFC 9110, 15.5; RFC 6585, 6).
+#: What a host says of all that is asked of it, and not of one file (RFC 9110, 15.5; RFC 6585, 6).
 _REFUSALS = {
     **dict.fromkeys((400, 401, 402, 403, 405), Obstacle.REFUSAL),
     **dict.fromkeys((407, 511), Obstacle.PROXY),

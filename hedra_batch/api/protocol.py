@@ -151,14 +151,14 @@ class Api(Protocol):
     def write_request(self, key: str, fields: FieldValues, media: Mapping[str, str], name: str = "") -> bytes:
         """Write the body of a paid request; `media` has the handle or the URL of each media field.
 
-        `name` is for the eyes of whoever looks at the account's results, where there is room for it.
+        `name` is for those who look at the account's results, where there is room for it.
         """
 
     async def submit(self, body: bytes) -> Acceptance:
         """Send a paid request once, on a connection of its own.
 
         Raises NotSentError, ThrottledError, OutOfCreditsError, KeyRefusedError, RefusedError, UploadGoneError or
-        AlreadyExistsError where the server cannot have accepted it, and UnknownOutcomeError for all else.
+        AlreadyExistsError where the server cannot have accepted it, and UnknownOutcomeError for the rest.
         """
 
     @property

@@ -82,7 +82,7 @@ def is_whole_range(response: aiohttp.ClientResponse) -> bool:
 
 
 def _is_encoded(response: aiohttp.ClientResponse) -> bool:
-    """Several codings count here too: what cannot be gone on with is asked for anew, and fails there if it must."""
+    """Several codings count here too: what cannot be continued is asked for anew, and fails there if it must."""
     return bool(list_codings(response.headers.getall("Content-Encoding", [])))
 
 

@@ -174,7 +174,7 @@ class Batch:
             await (await self._connect()).follow(self._selection, summary)
 
     async def take_snapshot(self) -> Snapshot:
-        """Look at the run as it is at this moment, for whoever shows it."""
+        """Look at the run as it is at this moment, to show it."""
         spending, expected = await self.read_spending(), self._expected
         cost = Cost(
             spending.spent, expected.spent, spending.unpriced, expected.unpriced, self.session.settings.budgets.edition

@@ -1,4 +1,4 @@
-"""What is shown to whoever asks for help: the first screen, the commands in groups, examples and the exit codes."""
+"""What is shown to those who ask for help: the first screen, the commands in groups, examples and the exit codes."""
 
 from __future__ import annotations
 

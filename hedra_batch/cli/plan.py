@@ -290,7 +290,7 @@ def _write_hints(options: RunOptions, preview: Preview, failures: Mapping[Advice
     if summary.edits.count:
         named = tuple(job.id for job, _ in summary.edits.first)
         edited = select_edited(options, summary.edits.count, named)
-        yield "Jobs marked as changed were edited after they were paid for. They wait, and all else goes on."
+        yield "Jobs marked as changed were edited after they were paid for. They wait, and the rest goes on."
         yield "To keep their videos for the edited jobs, 0 credits; undoing the edits costs nothing either:"
         yield f"    {write_command(options, 'run', *edited, '--keep-changed')}"
         yield "To buy them anew, each at its price; the files that are here stay:"

@@ -39,7 +39,7 @@ def _read_plan_code(_context: click.Context, _option: click.Parameter, code: str
 @first_option("Only the first N jobs, in the order of the manifest.")
 @changed_options(
     "Have the videos of jobs that were edited after they were paid for count for the edited jobs, at no cost.",
-    "Buy jobs anew that were edited after they were paid for; with neither flag they wait, and all else goes on.",
+    "Buy jobs anew that were edited after they were paid for; with neither flag they wait, and the rest goes on.",
 )
 @click.option(
     "--plan",

@@ -1,4 +1,4 @@
-"""The ledger: one place that applies events to attempts, durable when it returns, and all else that is kept of a batch.
+"""The ledger: one place that applies events to attempts, durable when it returns, and what else is kept of a batch.
 
 What was returned survives a crash of program and machine.
 """

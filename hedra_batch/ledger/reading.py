@@ -1,6 +1,6 @@
 """Reading a ledger, from outside a run or between its commits, whatever its home; `ledger/opening` names the home.
 
-What may be long comes page by page, each read anew, so that whoever takes the rows slowly keeps nobody from writing.
+What may be long comes page by page, each read anew, so that a slow reader keeps nobody from writing.
 """
 
 from __future__ import annotations

@@ -262,7 +262,7 @@ def label_columns(job: Job) -> dict[str, object]:
 
 
 def money_columns(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Write money as the columns of its amounts and the one of their unit; all else as it is."""
+    """Write money as the columns of its amounts and the one of their unit; the rest as it is."""
     columns = dict(changes)
     for name in ("estimated", "charged"):
         money = columns.get(name)

@@ -67,7 +67,7 @@ def write_question(notice: EditNotice) -> Iterator[str]:
     yield from write_differences(notice)
     yield "  k  keep: the videos as they are count for the edited jobs, 0 credits"
     yield f"  b  buy {notice.count} anew, {_describe_price(notice)}; the files that are here stay"
-    yield "  w  wait: nothing is decided, and all else goes on"
+    yield "  w  wait: nothing is decided, and the rest goes on"
 
 
 def write_differences(notice: EditNotice) -> Iterator[str]:

@@ -124,7 +124,7 @@ class Screen:
             if done.set_running_or_notify_cancel():
                 try:
                     step()
-                except Exception as error:  # noqa: BLE001 - for whoever waits for the step
+                except Exception as error:  # noqa: BLE001 - for those who wait for the step
                     done.set_exception(error)
                 else:
                     done.set_result(None)

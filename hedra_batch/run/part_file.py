@@ -17,7 +17,7 @@ from hedra_batch.run.container import HEAD_BYTES, begins_as_mp4, check_container
 
 #: So many bytes of a part are asked for once more when a download goes on: they show that it is the same file.
 OVERLAP_BYTES = 64
-#: Read at once of a part that is gone on with.
+#: Read at once of a part that is continued.
 READ_BYTES = 2**20
 
 
@@ -32,11 +32,11 @@ class PartFile:
         #: Whether nothing more is done with it.
         self.is_closed = False
         self._hash = hashlib.sha256()
-        #: What arrives once more of a part that is gone on with, as it was the first time.
+        #: What arrives once more of a part that is continued, as it was the first time.
         self._overlap = b""
         #: Whether it is the beginning of a video that is there.
         self._is_begun = False
-        #: Whoever is cancelled lets go of the file while its last piece may still be on the way.
+        #: One that is cancelled lets go of the file while its last piece may still be on the way.
         self._turn = threading.RLock()
 
     def measure(self) -> int:
@@ -115,7 +115,7 @@ class PartFile:
             self.close()
 
     def close(self) -> None:
-        """Let go of the file; whoever still waits for a turn to write gets none."""
+        """Let go of the file; what still waits for a turn to write gets none."""
         with self._turn:
             self.is_closed = True
             if self._file is not None:

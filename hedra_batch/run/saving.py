@@ -1,4 +1,4 @@
-"""A result on its way from the media host to its file: saved whole, or left to be gone on with where it broke off."""
+"""A result on its way from the media host to its file: saved whole, or left to be continued where it broke off."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Saver:
     async def save(self, attempt: Attempt, link: str) -> tuple[str, int]:
         """Download a result to its file; returns its SHA-256 in hex and its size. Raises DownloadError and WriteError.
 
-        What arrived before a break is gone on with the next time, in this run or another.
+        What arrived before a break is continued the next time, in this run or another.
         """
         output = attempt.output or attempt.wanted_output
         part = PartFile(self._folder, output)
@@ -58,7 +58,7 @@ class Saver:
         return saved
 
     async def _find_part(self, attempt: Attempt, part: PartFile) -> Part | None:
-        """Find what an earlier try has left of a version that can be gone on with."""
+        """Find what an earlier try has left of a version that can be continued."""
         version = self._find_version(attempt)
         if version is None:
             return None

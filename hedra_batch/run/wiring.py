@@ -36,7 +36,7 @@ from hedra_batch.run.stations.track import Tracker
 from hedra_batch.state import HELD, TO_SEND, State
 
 #: As many reads of a run go without keeping the pace, whichever are the first. Mostly those are the models and the
-#: balance, which whoever starts a run waits for; a run that needs neither spends the turns on other reads.
+#: balance, which a run waits for at its start; a run that needs neither spends the turns on other reads.
 READS_BEFORE_FIRST_REQUEST = 2
 
 

@@ -29,7 +29,7 @@ FAULTS: dict[str, str] = {
     "slow": "the answer comes 1 to 90 simulated seconds late",
     "garbage": "200 with a truncated or mistyped JSON body, after the request was processed",
     "cut-download": "a media body ends in the middle; half of them without Content-Length",
-    "ignored-range": "the whole of a video is sent to whoever asks for a part",
+    "ignored-range": "the whole of a video is sent to those who ask for a part",
     "wrong-range": "another part of a video is sent than was asked for; half of them do not say so",
     "new-version": "a video has another ETag than before",
     "expired-link": "the links of a finished video have expired already",

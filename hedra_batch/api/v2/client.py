@@ -146,7 +146,7 @@ class HedraClient:
         """POST /generations, once, on a fresh connection: the paid request.
 
         Raises NotSentError when no byte left, ThrottledError, OutOfCreditsError, KeyRefusedError, RefusedError or
-        AlreadyExistsError when the server said that it did not accept, and UnknownOutcomeError for all else.
+        AlreadyExistsError when the server said that it did not accept, and UnknownOutcomeError for the rest.
         """
         ids = read_ids(body)
         status, headers, text = await self._send_paid(body)
@@ -206,7 +206,7 @@ class HedraClient:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise lose(describe_failure(error)) from error
         logger.debug("%s %s -> %s", method, route, answer.status)
-        # A 429 says by itself that the API takes no more, to whoever sent the request.
+        # A 429 says by itself that the API takes no more, whichever request it was.
         if answer.status != 429 and (seconds := throttling.read_exhausted_seconds(answer.headers)):
             self._on_used_up(group, seconds)
         return answer
@@ -255,7 +255,7 @@ def _is_success(status: int) -> bool:
 
 
 def _parse(text: str) -> Any:
-    """Read an answer. Raises ForeignAnswerError for a page that came in its place, GarbledError for all else."""
+    """Read an answer. Raises ForeignAnswerError for a page that came in its place, GarbledError for the rest."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

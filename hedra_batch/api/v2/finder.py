@@ -174,7 +174,7 @@ class Finder:
 
 
 def _to_refusal(error: ForbiddenError) -> RefusedError:
-    """Take a list that the account may not read for one that does not tell: all else may go on."""
+    """Take a list that the account may not read for one that does not tell: the rest may go on."""
     return RefusedError("permission_denied", str(error))
 
 

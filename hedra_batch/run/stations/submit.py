@@ -41,7 +41,7 @@ REUPLOADS_LIMIT = 3
 
 @dataclass(slots=True)
 class _Sending:
-    """A send that outlives the cancelling of whoever waits for it."""
+    """A send that outlives the cancelling of what waits for it."""
 
     #: When the lane gave its turn.
     turn_time: float
@@ -116,7 +116,7 @@ class Submitter:
         return accepted
 
     async def _post(self, body: bytes, state: _Sending) -> Acceptance:
-        """Send, and wait for the answer. Whoever cancels this meanwhile ends the wait, and nothing else."""
+        """Send, and wait for the answer. To cancel this meanwhile ends the wait, and nothing else."""
         state.is_waiting_for_answer = True
         try:
             return await self._api.submit(body)
