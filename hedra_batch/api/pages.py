@@ -11,7 +11,7 @@ HEAD_BYTES = 512
 _TYPES = frozenset({"text/html", "application/xhtml+xml", "application/json", "application/problem+json"})
 #: How a page begins, in lower case (https://mimesniff.spec.whatwg.org, 7.1).
 _BEGINNINGS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<meta", b"<script", b"<!--")
-_MESSAGES = (b"<?xml", b"{", b"[")
+_MESSAGES = (b"{", b"[")
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
