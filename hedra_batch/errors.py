@@ -292,6 +292,7 @@ class Obstacle(StrEnum):
     CONNECTION = "the media host cannot be reached"
     CUT = "the connection to the media host is cut before it answers"
     PAGE = "a web page or a message arrives instead of each of them"
+    LENGTH = "the media host does not tell their lengths, so that a cut could go unnoticed"
     REDIRECT = "the media host's redirects lead nowhere"
     SILENCE = "the media host takes the connection and does not answer"
     REFUSAL = "the media host refuses to give them"

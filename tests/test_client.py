@@ -92,7 +92,7 @@ async def test_the_key_is_sent_to_the_api_and_not_to_the_media_host(client: Hedr
         link = (await client.read_status(submission.remote_id)).link
     async with MediaClient(allows_private_hosts=True) as media, media.open(link) as download:
         content = b"".join([chunk async for chunk in download.chunks])
-    assert (len(content) > 0, download.shows_cuts) == (True, True)
+    assert content
     keys = [request.key for request in simulator.requests if request.path.startswith("/media/")]
     assert keys == [None]
 

@@ -20,11 +20,11 @@ TO_THE_END = box(b"ftyp") + box(b"moov") + struct.pack(">I4s", 0, b"mdat") + b"y
 LARGE = box(b"ftyp") + box(b"moov") + struct.pack(">I4sQ", 1, b"mdat", 16 + 30) + b"y" * 30
 
 
-def check(tmp_path: Path, content: bytes, *, shows_cuts: bool = True) -> None:
+def check(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "video.mp4"
     path.write_bytes(content)
     with path.open("rb") as file:
-        check_container(file, shows_cuts=shows_cuts)
+        check_container(file)
 
 
 @pytest.mark.parametrize("content", [WHOLE, TO_THE_END, LARGE, box(b"ftyp") + box(b"mdat", b"y") + box(b"moov")])
@@ -73,20 +73,3 @@ def test_what_is_something_else_is_told_as_that(tmp_path: Path, content: bytes) 
 def test_a_file_of_nothing_but_boxes_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="not an MP4"):
         check(tmp_path, WHOLE + box(b"free") * BOXES_LIMIT)
-
-
-FRAGMENTED = box(b"ftyp") + box(b"moov") + (box(b"moof") + box(b"mdat", b"y")) * 2
-
-
-@pytest.mark.parametrize(
-    ("content", "is_taken"), [(WHOLE, True), (LARGE, True), (TO_THE_END, False), (FRAGMENTED, False)]
-)
-def test_where_no_cut_shows_only_a_file_that_says_where_it_ends_is_taken(
-    tmp_path: Path, content: bytes, is_taken: bool
-) -> None:
-    check(tmp_path, content)
-    if is_taken:
-        check(tmp_path, content, shows_cuts=False)
-    else:
-        with pytest.raises(DownloadError, match="does not tell the length"):
-            check(tmp_path, content, shows_cuts=False)

@@ -262,25 +262,3 @@ async def test_where_one_link_is_dead_another_is_taken(tmp_path: Path, place: st
             desk = Desk(tmp_path, service.url)
             desk.write("batch.yaml", "version: 1\njobs: [{id: a, prompt: A fox}]\n")
             assert (await desk.run_here(), service.counts["generate"]) == (0, 1)
-
-
-async def test_a_body_without_any_length_is_taken_where_the_video_shows_its_end(tmp_path: Path) -> None:
-    movie = make_movie(320, 180, 1000, "a fox")
-    item: dict[str, Any] = {}
-
-    async def generate(request: web.Request) -> dict[str, Any]:
-        item["id"] = (await request.json())["generation_id"]
-        return make_item(item["id"], "queued")
-
-    async with serve_media(b"HTTP/1.0 200 OK\r\n\r\n" + movie) as host:
-        scripts: dict[str, Callable[[web.Request], Any]] = {
-            "generate": generate,
-            "list": lambda _: {"data": [make_item(item["id"], "complete", url=host.link())] if item else []},
-            "models": lambda _: [],
-            "balance": lambda _: {"remaining": 100},
-        }
-        async with serve(**scripts) as service:
-            desk = Desk(tmp_path, service.url)
-            desk.write("batch.yaml", "version: 1\njobs: [{id: a, prompt: A fox}]\n")
-            assert await desk.run_here() == 0
-    assert (tmp_path / "batch.out" / "videos" / "a.mp4").read_bytes() == movie

@@ -18,7 +18,7 @@ from hedra_batch import __version__
 from hedra_batch.api.addresses import MEDIA_NETWORKS_VARIABLE, Network, PrivateAddressError, SocketFactory
 from hedra_batch.api.encoding import Decoder, list_codings
 from hedra_batch.api.failures import describe_failure
-from hedra_batch.api.pages import refuse_page
+from hedra_batch.api.pages import is_page_type, refuse_page
 from hedra_batch.api.ranges import Part, Version, find_version, is_rest, is_whole_range
 from hedra_batch.errors import DownloadError, Obstacle
 
@@ -50,10 +50,8 @@ _BREAKS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, Value
 class Download:
     """A body that is arriving."""
 
-    #: All of it, or what is missing of the part that is here. Raises DownloadError where it is seen to be cut short.
+    #: All of it, or what is missing of the part that is here. Raises DownloadError where it is cut short.
     chunks: AsyncIterator[bytes]
-    #: Whether a cut is always seen; else only what arrived can show that it is whole.
-    shows_cuts: bool = True
     #: Where the chunks go on: 0 for the whole, which may be another version than the part is of.
     offset_bytes: int = 0
     #: What a part of it can be told by; None for what can only be fetched from its beginning.
@@ -111,12 +109,11 @@ class MediaClient:
             return Download(chunks, offset_bytes=part.size_bytes, version=part.version)
         _check_answer(response)
         length_bytes = await _translate(self._find_length(response))
-        shows_cuts = length_bytes is not None or _marks_its_end(response)
         chunks = self._read_chunks(response, 0, length_bytes)
         if codings := _list_codings(response):
-            return Download(refuse_page(self._decode(chunks, codings), _read_type(response)), shows_cuts=shows_cuts)
+            return Download(refuse_page(self._decode(chunks, codings), _read_type(response)))
         chunks = refuse_page(chunks, _read_type(response))
-        return Download(chunks, shows_cuts=shows_cuts, version=find_version(response, length_bytes))
+        return Download(chunks, version=find_version(response, length_bytes))
 
     async def _ask(self, link: str, part: Part | None) -> aiohttp.ClientResponse:
         """Ask for what is missing of a part, and for the whole where the host has another version or goes wrong."""
@@ -157,8 +154,11 @@ class MediaClient:
         length_bytes = response.content_length
         if length_bytes is None:
             length_bytes = await self._ask_length(response.url, _list_codings(response))
-        if length_bytes is None and "Transfer-Encoding" in response.headers and not _marks_its_end(response):
-            raise DownloadError("The media host sends the result in a form that cannot be read.")
+        if length_bytes is None and not _marks_its_end(response):
+            raise DownloadError(
+                "The media host does not tell the length of the result, so a cut could go unnoticed.",
+                Obstacle.PAGE if is_page_type(_read_type(response)) else Obstacle.LENGTH,
+            )
         self._check_size(length_bytes or 0)
         return length_bytes
 

@@ -1,7 +1,6 @@
 """Whether a file is an MP4 with everything that its own boxes announce.
 
-A cut between two boxes, or inside of one that runs to the end, is seen by the length that the host tells. Where it
-tells none, only a file passes that shows by itself where it ends.
+A cut between two boxes, or inside of one that runs to the end, is beyond it: the media client sees to the length.
 """
 
 from __future__ import annotations
@@ -23,20 +22,17 @@ def begins_as_mp4(head: bytes) -> bool:
     return head[4:HEAD_BYTES] == b"ftyp"
 
 
-def check_container(file: BinaryIO, *, shows_cuts: bool = True) -> None:
+def check_container(file: BinaryIO) -> None:
     """Walk the top-level boxes (ISO/IEC 14496-12) to the end of the file.
 
-    Raises DownloadError unless it begins with `ftyp`, has `moov` and `mdat`, and the boxes fill it exactly; and for
-    one in fragments, or without a length of its last box, where the download cannot show a cut.
+    Raises DownloadError unless it begins with `ftyp`, has `moov` and `mdat`, and the boxes fill it exactly.
     """
     size_bytes = file.seek(0, os.SEEK_END)
     position = file.seek(0)
     kinds: list[bytes] = []
     while position < size_bytes:
-        kind, length, has_length = _read_box(file, size_bytes - position)
+        kind, length = _read_box(file, size_bytes - position)
         kinds.append(kind)
-        if not shows_cuts and not (has_length and kinds.count(b"mdat") < 2):
-            raise DownloadError("The media host does not tell the length of the result, so a cut could go unnoticed.")
         if kinds[0] != b"ftyp" or len(kinds) > BOXES_LIMIT:
             raise DownloadError("What arrived is not an MP4 file.")
         if length > size_bytes - position:
@@ -46,13 +42,12 @@ def check_container(file: BinaryIO, *, shows_cuts: bool = True) -> None:
         raise DownloadError("The MP4 file that arrived is cut short.")
 
 
-def _read_box(file: BinaryIO, remaining_bytes: int) -> tuple[bytes, int, bool]:
-    """Read the kind of a box, its length, and whether that is written in it."""
+def _read_box(file: BinaryIO, remaining_bytes: int) -> tuple[bytes, int]:
     header = file.read(16)
     if len(header) < 8:
         raise DownloadError("The MP4 file that arrived is cut short.")
     length, kind = struct.unpack_from(">I4s", header)
-    header_bytes, has_length = 8, length != 0
+    header_bytes = 8
     if length == 1:
         header_bytes = 16
         length = int.from_bytes(header[8:])
@@ -60,4 +55,4 @@ def _read_box(file: BinaryIO, remaining_bytes: int) -> tuple[bytes, int, bool]:
         length = remaining_bytes
     if length < header_bytes:
         raise DownloadError("What arrived is not an MP4 file.")
-    return kind, length, has_length
+    return kind, length

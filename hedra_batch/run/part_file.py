@@ -78,7 +78,7 @@ class PartFile:
                 while remaining:
                     remaining = remaining[file.write(remaining) :]
 
-    def finish(self, *pieces: bytes, shows_cuts: bool = True) -> str:
+    def finish(self, *pieces: bytes) -> str:
         """Write the last pieces, sync, verify, rename; returns the SHA-256 in hex. Raises DownloadError for no video.
 
         Whatever has the final name is whole, also after a power cut.
@@ -92,7 +92,7 @@ class PartFile:
                     # What the disk has of it is not known any more, so nothing may go on with it.
                     self.discard()
                     raise
-                check_container(file, shows_cuts=shows_cuts)
+                check_container(file)
             content_hash = self._hash.hexdigest()
             if os.path.lexists(self._path) and not (self._path.is_file() and hash_file(self._path) == content_hash):
                 move_aside(self._path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -101,8 +100,7 @@ class Saver:
             if download.version:
                 await self._write(attempt, download, part, part.keep, pieces)
             raise
-        finish = functools.partial(part.finish, shows_cuts=download.shows_cuts)
-        return await _work(finish, *pieces), size_bytes
+        return await _work(part.finish, *pieces), size_bytes
 
     async def _write(
         self, attempt: Attempt, download: Download, part: PartFile, write: Callable[..., None], pieces: list[bytes]

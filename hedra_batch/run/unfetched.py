@@ -21,6 +21,7 @@ _CHECKS = {
     Obstacle.CUT: "Check the network, its firewall, and whether a proxy or VPN cuts connections",
     Obstacle.PAGE: "Log in to the network or the proxy, or check what stands before the media host",
     Obstacle.REDIRECT: "Check what stands before the media host, or wait until it answers again",
+    Obstacle.LENGTH: "Check what stands before the media host, such as a proxy",
     Obstacle.SILENCE: "Check the network and its firewall, or wait until the media host answers again",
     Obstacle.REFUSAL: "Check the clock of this machine, and whether a proxy or firewall forbids the media host",
     Obstacle.OUTAGE: "Wait until the media host answers again",

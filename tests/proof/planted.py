@@ -172,13 +172,13 @@ PLANTED = (
         CUTS,
         r"cut at \d+ of \d+",
         (
-            Edit("run/part_file.py", "                check_container(file, shows_cuts=shows_cuts)\n", ""),
+            Edit("run/part_file.py", "                check_container(file)\n", ""),
             Edit(
                 "run/part_file.py",
                 "            publish(self._part, self._path)\n",
                 "            publish(self._part, self._path)\n"
                 "            with self._path.open('rb') as file:\n"
-                "                check_container(file, shows_cuts=shows_cuts)\n",
+                "                check_container(file)\n",
             ),
         ),
     ),

@@ -396,7 +396,7 @@ def assert_typed(value: object) -> None:
             assert abs(value) < 1e15
         case list():
             for one in value:
-                assert isinstance(one, (Reading, Model))
+                assert isinstance(one, (Reading, Model, str))
                 assert_typed(one)
 
 
