@@ -17,9 +17,9 @@ SHAPES = [
     ("jobs:\n- {prompt: P, durration: 5s}", "3:15: jobs[0].durration", "did you mean 'duration'?"),
     ("prompts: [P]\nlimits: {uplods: 3}", "3:10: limits.uplods", "did you mean 'uploads'?"),
     (
-        "prompts: P",
+        "prompts: 5",
         "2:10: prompts",
-        "must be a list, each line beginning with '- ', or a name and a ':' for each, not text",
+        "must be a list, each line beginning with '- ', or a name and a ':' for each, not the number 5",
     ),
     ("prompts: []", "2:10: prompts", "is empty"),
     ("jobs: {a: b}", "2:7: jobs", "must be a list of jobs, each beginning with '- ', not a group of keys"),

@@ -93,7 +93,8 @@ def plan(tells_by_code: bool, **flags: Any) -> int:
         preview.check_models()
         refusal = refusal or _find_refusal(options, manifest)
         shortfalls = preview.find_shortfalls(folder)
-        for line in _write_outcome(options, preview, failures, shortfalls, manifest.limits, obstacle, refusal):
+        outcome = _write_outcome(options, preview, failures, shortfalls, manifest.limits, obstacle, refusal)
+        for line in (*manifest.warnings, *outcome):
             say(line)
     return _find_code(preview, shortfalls, refusal) if tells_by_code else EXIT_DONE
 

@@ -19,6 +19,7 @@ from hedra_batch.manifest.faults import (
     WHY_REFUSED,
     Fault,
     Loc,
+    describe_unsafe,
     explain_syntax_error,
     find_depth_limit,
     holds_credential,
@@ -55,8 +56,6 @@ _MERGE = "<<"
 #: The parser would compare each such line with all others; a manifest has no use for one.
 _TAG_LINE = re.compile(r"(?:\A|[\n\r\x85\u2028\u2029])(%TAG)")
 _TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
-#: Control characters, those that turn the direction of writing, and halves of characters.
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FREE_NAMES = frozenset({("prompts",), ("images",)})
 #: The parser in C, where PyYAML was built with it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -300,8 +299,7 @@ class _Composer:
     def _check_text(self, text: str, loc: Loc, offset: int) -> None:
         if holds_credential(text):
             self._refuse_credential(loc, offset)
-        if not text.isprintable() and (unsafe := _UNSAFE.search(text)):
-            what = f"holds the invisible character U+{ord(unsafe[0]):04X} (remove it)"
+        if what := describe_unsafe(text):
             self._add_fault(Fault(loc, what, offset))
 
     def _refuse_credential(self, loc: Loc, offset: int) -> None:

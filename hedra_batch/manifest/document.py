@@ -19,6 +19,8 @@ _LINE_ENDS = "\n\r\x85\u2028\u2029"
 _LINE_END = re.compile(rf"\r\n|[{_LINE_ENDS}]")
 #: What YAML 1.2 does not allow in a file, escaped or not.
 _NOT_YAML = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: Two escaped halves of one character in JSON, behind an even number of backslashes.
+_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,25 @@ def read_text(path: Path) -> ManifestText:
         raise _no_text(
             readable, len(readable.content), "is not UTF-8 text from here on (save the file as UTF-8)"
         ) from error
-    text = ManifestText(file, content)
+    text = ManifestText(file, _join_surrogates(content))
     if sum(map(content.count, _LINE_ENDS)) > MOST_LINES:
         raise _no_text(ManifestText(file, ""), 0, f"has too many lines (at most {MOST_LINES:,})")
     if unreadable := _NOT_YAML.search(content):
         code = f"U+{ord(unreadable[0]):04X}"
         raise _no_text(text, unreadable.start(), f"holds the invisible character {code} (remove it)")
     return text
+
+
+def _join_surrogates(content: str) -> str:
+    """Write each character that JSON escapes in two halves as YAML does: its parser takes no half of one."""
+    if not content.lstrip().startswith("{"):
+        return content
+    return _SURROGATES.sub(lambda match: f"{match[1]}\\U{ord(_read_pair(match[2])):08x}", content)
+
+
+def _read_pair(escaped: str) -> str:
+    halves = bytes.fromhex(escaped[2:6] + escaped[8:])
+    return halves.decode("utf-16-be")
 
 
 def _read_bytes(path: Path, file: str) -> bytes:
@@ -89,13 +103,14 @@ class Mapping(dict[str, Any]):
 
 
 class Sequence(list[Any]):
-    """A list of the file; `marks` has the offset of each item."""
+    """A list of the file; `marks` has the offset of each item, in a text of its own where it was read from there."""
 
-    __slots__ = ("marks",)
+    __slots__ = ("marks", "text")
 
     def __init__(self) -> None:
         super().__init__()
         self.marks: list[int] = []
+        self.text: ManifestText | None = None
 
 
 @dataclass(frozen=True)
@@ -117,20 +132,24 @@ class Tree:
         return self.text.file
 
     def find_position(self, loc: Loc, offset: int | None = None) -> Position:
-        return self.text.find_position(self._find(loc)[1] if offset is None else offset)
+        if offset is not None:
+            return self.text.find_position(offset)
+        text, (_, found) = self._find(loc)
+        return text.find_position(found)
 
     def key_offset(self, loc: Loc) -> int:
         """Find where the key at the end of `loc` stands."""
-        return self._find(loc)[0]
+        return self._find(loc)[1][0]
 
-    def _find(self, loc: Loc) -> tuple[int, int]:
-        marks, value = (self.start, self.start), self.values
+    def _find(self, loc: Loc) -> tuple[ManifestText, tuple[int, int]]:
+        """Find in which text, and where in it, the key and the value at `loc` stand."""
+        text, marks, value = self.text, (self.start, self.start), self.values
         for part in loc:
             if isinstance(value, Mapping) and part in value:
                 marks = value.marks[str(part)]
             elif isinstance(value, Sequence) and isinstance(part, int) and part < len(value):
-                marks = (value.marks[part], value.marks[part])
+                text, marks = value.text or text, (value.marks[part], value.marks[part])
             else:
                 break
             value = value[part]
-        return marks
+        return text, marks

@@ -35,6 +35,9 @@ _ORDINARY_WORDS = frozenset({"bearer", "credential", "credentials", "password", 
 _SHAPE = re.compile(r"(?<![A-Za-z0-9])(sk|pk|key|api|hedra)[-_]([A-Za-z0-9_-]{16,})", re.IGNORECASE)
 _SHORTEST = len("sk-") + 16
 
+#: Control characters, those that turn the direction of writing, and halves of characters.
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 _LONGEST_SHOWN = 60
 #: Comparing words is slow, so it is done among so many at most.
 _MOST_COMPARED = 500
@@ -188,6 +191,12 @@ def holds_credential(text: str) -> bool:
         match[1].lower() in {"sk", "pk"} or any(map(_looks_random, re.split("[-_]", match[2])))
         for match in _SHAPE.finditer(text)
     )
+
+
+def describe_unsafe(text: str) -> str:
+    """Say which character of a text nobody can see; empty where there is none."""
+    unsafe = None if text.isprintable() else _UNSAFE.search(text)
+    return f"holds the invisible character U+{ord(unsafe[0]):04X} (remove it)" if unsafe else ""
 
 
 def _looks_random(part: str) -> bool:

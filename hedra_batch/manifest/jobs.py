@@ -81,6 +81,8 @@ class Expansion:
     faults: list[Fault] = field(default_factory=list)
     #: Faults of files, which are told once the text has none.
     file_faults: list[Fault] = field(default_factory=list)
+    #: What may be a slip, and keeps nothing from being made.
+    warnings: list[Fault] = field(default_factory=list)
 
 
 def expand(entry: ManifestEntry, tree: Tree, folder: Path, edition: str, *, has_all_jobs: bool = True) -> Expansion:
@@ -128,6 +130,7 @@ def _exclude(patterns: list[str], expansion: Expansion, *, has_all_jobs: bool) -
     excluded = find_excluded(patterns, expansion.specs.keys())
     if has_all_jobs:
         expansion.faults += islice(_find_unmatched(patterns, excluded, expansion), MOST_FAULTS + 1)
+        expansion.warnings += _find_idle(patterns, expansion)
     if excluded and len(excluded) == len(expansion.specs):
         expansion.faults.append(Fault(("exclude",), "leaves no job to make (remove some of it)"))
     for job_id in excluded:
@@ -140,6 +143,13 @@ def _find_unmatched(patterns: list[str], excluded: set[str], expansion: Expansio
         meant = suggestion(pattern, expansion.specs) if count < _MOST_SUGGESTIONS else ""
         what = f"{shown(pattern)} is not the id of a job{meant} (write an id, or a pattern such as *--storm)"
         yield Fault(("exclude", index), what)
+
+
+def _find_idle(patterns: list[str], expansion: Expansion) -> Iterator[Fault]:
+    """Find the patterns with a wildcard that leave out nothing."""
+    for index, pattern in enumerate(patterns):
+        if has_wildcard(pattern) and not find_excluded([pattern], expansion.specs.keys()):
+            yield Fault(("exclude", index), f"{shown(pattern)} matches no job, so it leaves out nothing")
 
 
 def _place(template: str, edition: str, expansion: Expansion) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from hedra_batch.manifest.jobs import Expansion, Jobs, expand
 from hedra_batch.manifest.names import NAME_RULE, is_name, make_manifest_name
 from hedra_batch.manifest.schema import ManifestEntry
 from hedra_batch.manifest.shape import check_shape, find_cut_texts, hides_jobs, is_real, mend
+from hedra_batch.manifest.shorthand import expand_shorthand
 from hedra_batch.money import Budgets
 from hedra_batch.units import Limits
 
@@ -33,6 +35,8 @@ class Manifest:
     attempts: int
     on_unknown: Literal["resend", "hold"]
     quiet_window_seconds: float
+    #: What may be a slip, a line each.
+    warnings: Sequence[str] = ()
 
 
 def load_manifest(path: Path, *, edition: str = "") -> Manifest:
@@ -44,6 +48,7 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
     if edition and not is_name(edition):
         raise UsageError(f"The edition {shown(edition)} cannot be part of a file's name. Allowed: {NAME_RULE}.")
     tree = compose_whole(read_text(path))
+    expand_shorthand(tree, path.parent)
     entry, expansion = _check(tree, path.parent, edition)
     media = _read_files(expansion, tree, path.parent)
     return Manifest(
@@ -55,6 +60,7 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
         attempts=entry.attempts,
         on_unknown=entry.on_unknown,
         quiet_window_seconds=entry.quiet_window_ms / 1000,
+        warnings=render_faults(expansion.warnings, tree),
     )
 
 

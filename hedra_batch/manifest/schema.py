@@ -16,6 +16,7 @@ from pydantic import (
     GetPydanticSchema,
     PlainValidator,
     Tag,
+    TypeAdapter,
     WithJsonSchema,
     create_model,
 )
@@ -262,6 +263,14 @@ class ManifestEntry(_Part):
 
 def manifest_schema() -> dict[str, Any]:
     schema = ManifestEntry.model_json_schema()
+    for key, item in (("prompts", Prompt), ("images", ImageSource)):
+        # A single one may stand where a list could.
+        shapes = schema["properties"][key]
+        (choice,) = [name for name in ("anyOf", "oneOf") if name in shapes]
+        schema["properties"][key] = {
+            "anyOf": [*shapes.pop(choice), TypeAdapter(item).json_schema()],
+            "description": shapes["description"],
+        }
     for part in [schema, *schema["$defs"].values()]:
         for field in part["properties"].values():
             # The default says how a key left out is kept, not what could be written; the title repeats the key.

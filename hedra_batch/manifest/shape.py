@@ -21,6 +21,7 @@ from hedra_batch.manifest.schema import DEFAULTS_MODEL, JOB_MODEL, MOST_ENTRIES,
 
 #: Finding out what an unknown key may have meant is slow.
 _MOST_SUGGESTIONS = 200
+_FIELD_KEYS = frozenset({"variations", *(field.key for field in FIELDS)})
 _TEXT_KEYS = frozenset(field.key for field in FIELDS if field.type is ValueType.TEXT)
 
 #: In the name of every stand-in, so that no message speaks of one.
@@ -93,6 +94,8 @@ def _find_loc(loc: Loc) -> Loc:
 def _explain_unknown(loc: Loc, value: object, *, is_suggesting: bool) -> str:
     allowed = [field.alias or name for name, field in _find_part(loc[:-1]).model_fields.items()]
     meant = suggestion(str(loc[-1]), allowed) if is_suggesting else ""
+    if len(loc) == 1 and loc[0] in _FIELD_KEYS:
+        return f"belongs to jobs (write it under defaults for all of them: 'defaults: {{{loc[0]}: …}}')"
     if value is None and not meant and loc[0] in {"jobs", "defaults"}:
         return "is read by YAML as a key of its own (if it belongs to a text, put the whole text in quotes)"
     return f"is not a known key{meant} (allowed: {', '.join(allowed)})"

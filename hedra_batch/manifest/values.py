@@ -30,8 +30,9 @@ MOST_AT_ONCE = 1_000
 #: The API says no more than "integer"; what has more than 64 bits surely does not arrive as it was written.
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1
 
-_ASPECT_RATIO = re.compile(r"[1-9][0-9]?:[1-9][0-9]?")
-_RESOLUTION = re.compile(r"[1-9][0-9]{2,3}p|[1-9]k")
+#: By their shape only: which of them a model takes, the API's list says.
+_ASPECT_RATIO = re.compile(r"auto|[0-9]{1,5}(?:\.[0-9]{1,4})?:[0-9]{1,5}(?:\.[0-9]{1,4})?")
+_RESOLUTION = re.compile(r"auto|(?:[1-9][0-9]{2,4}[pP]|[1-9][0-9]?[kK])(?: \([A-Za-z0-9 ]{1,20}\))?")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://|data:", re.IGNORECASE)
 _NO_VALUE = "has no value (write one, or remove the key)"
 #: What a budget can be for.
@@ -104,14 +105,20 @@ def _read_media(value: object, field: Field) -> str:
 
 
 def _read_aspect_ratio(value: object, _: Field) -> str:
-    if not isinstance(value, str) or not _ASPECT_RATIO.fullmatch(value):
-        raise ValueError(f"{shown(value)} is not a ratio of width to height (write 16:9, 9:16, 1:1 or the like)")
+    if not isinstance(value, str) or not _ASPECT_RATIO.fullmatch(value) or not all(map(_is_side, value.split(":"))):
+        raise ValueError(
+            f"{shown(value)} is not a ratio of width to height (write 16:9, 9:16, 2.39:1, auto or the like)"
+        )
     return value
+
+
+def _is_side(text: str) -> bool:
+    return text == "auto" or float(text) > 0
 
 
 def _read_resolution(value: object, _: Field) -> str:
     if not isinstance(value, str) or not _RESOLUTION.fullmatch(value):
-        raise ValueError(f"{shown(value)} is not a resolution (write 540p, 720p, 1080p, 4k or the like)")
+        raise ValueError(f"{shown(value)} is not a resolution (write 540p, 720p, 1080p, 4K, auto or the like)")
     return value
 
 
