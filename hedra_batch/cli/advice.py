@@ -162,5 +162,5 @@ def _spell_values(options: RunOptions, edition: str) -> dict[str, list[str]]:
 
 
 def _spell_path(path: Path) -> str:
-    # A name that begins with a dash would be taken for a flag.
-    return f"./{path}" if str(path).startswith("-") else str(path)
+    # A name that begins with a dash would be taken for a flag; the dash alone is the standard input.
+    return f"./{path}" if str(path).startswith("-") and str(path) != "-" else str(path)

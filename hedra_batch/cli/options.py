@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hedra_batch.errors import UsageError
 from hedra_batch.money import Money
 from hedra_batch.units import Rate, parse_duration_ms, parse_money, parse_rate
 
@@ -86,6 +87,10 @@ class RunOptions:
     is_quiet: bool = False
     #: How often -v was given.
     verbosity: int = 0
+
+    def __post_init__(self) -> None:
+        if str(self.manifest) == "-" and self.folder is None:
+            raise UsageError("A manifest from the standard input stands nowhere, so name its run folder with --folder.")
 
     @property
     def request(self) -> PlanRequest:

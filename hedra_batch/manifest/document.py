@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from bisect import bisect_right
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,18 @@ _LINE_ENDS = "\n\r\x85\u2028\u2029"
 _LINE_END = re.compile(rf"\r\n|[{_LINE_ENDS}]")
 #: What YAML 1.2 does not allow in a file, escaped or not.
 _NOT_YAML = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: What people take for a manifest, by its ending, and what to do with it.
+_FOREIGN = {
+    **dict.fromkeys(
+        (".csv", ".tsv", ".xlsx", ".xls", ".ods"),
+        "a table and no manifest (write a manifest with a job for each row: 'jobs: [{{id: …, prompt: …}}]')",
+    ),
+    **dict.fromkeys(
+        (".png", ".jpg", ".jpeg", ".webp", ".gif"),
+        "a picture and no manifest (write a manifest with the lines 'version: 1', 'images: {name}' and 'prompts: …')",
+    ),
+    ".mp4": "a video and no manifest",
+}
 #: Two escaped halves of one character in JSON, behind an even number of backslashes.
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 
@@ -40,9 +53,13 @@ class ManifestText:
 
 
 def read_text(path: Path) -> ManifestText:
-    """Read a manifest file. Raises InputFileError for no readable file, ManifestError for one that is no text."""
-    file = shown_path(str(path))
-    data = _read_bytes(path, file)
+    """Read a manifest from a file, or from the standard input for `-`.
+
+    Raises InputFileError for no readable file, ManifestError for one that is no text.
+    """
+    is_input = is_standard_input(path)
+    file = "<stdin>" if is_input else shown_path(str(path))
+    data = _read_input() if is_input else _read_bytes(path, file)
     if len(data) > LARGEST_BYTES:
         raise _no_text(ManifestText(file, ""), 0, f"is larger than {LARGEST_BYTES // 1024**2} MB")
     try:
@@ -73,12 +90,23 @@ def _read_pair(escaped: str) -> str:
     return halves.decode("utf-16-be")
 
 
+def is_standard_input(path: Path) -> bool:
+    return str(path) == "-"
+
+
+@lru_cache(maxsize=1)
+def _read_input() -> bytes:
+    """Read the standard input, which can be read only once; for whatever else a manifest is read, it is the same."""
+    return sys.stdin.buffer.read(LARGEST_BYTES + 1)
+
+
 def _read_bytes(path: Path, file: str) -> bytes:
     try:
         if not path.is_file():
             # Opening a pipe or a device could wait for ever.
-            what = "is not a file" if path.exists() else "does not exist (check its name and folder)"
-            raise InputFileError([f"{file}: the manifest {what}"])
+            raise InputFileError([f"{file}: {_describe_no_file(path)}"])
+        if foreign := _FOREIGN.get(path.suffix.lower()):
+            raise InputFileError([f"{file}: is {foreign.format(name=shown_path(path.name))}"])
         if not path.stat().st_size:
             # So say streams of the kernel too, and reading one could wait for ever.
             return b""
@@ -86,6 +114,18 @@ def _read_bytes(path: Path, file: str) -> bytes:
             return stream.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise InputFileError([f"{file}: the manifest cannot be read: {error.strerror or error}"]) from error
+
+
+def _describe_no_file(path: Path) -> str:
+    """Say what stands in the place of a manifest, and what to write instead."""
+    if not path.is_dir():
+        return f"the manifest {'is not a file' if path.exists() else 'does not exist (check its name and folder)'}"
+    if (path / "identity.json").exists():
+        return "is a run folder (write the manifest that was run into it; --folder names a run folder)"
+    found = sorted(each.name for each in path.iterdir() if each.suffix.lower() in {".yaml", ".yml"} and each.is_file())
+    if found:
+        return f"is a folder (write a manifest in it, such as {shown_path(str(path / found[0]))})"
+    return f"is a folder (write a manifest beside it, with a line such as 'images: {shown_path(path.name)}/*.jpg')"
 
 
 def _no_text(text: ManifestText, offset: int, what: str) -> ManifestError:

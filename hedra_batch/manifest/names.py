@@ -61,7 +61,8 @@ def slug(text: str) -> str:
 
 
 def make_manifest_name(stem: str) -> str:
-    name = normalize("NFC", stem)
+    """Name a manifest by its file without the ending; `-` is the standard input."""
+    name = "stdin" if stem == "-" else normalize("NFC", stem)
     return name if is_manifest_name(name) else slug(stem)
 
 
