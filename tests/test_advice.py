@@ -236,7 +236,7 @@ async def test_a_plan_has_those_edited_that_fail_again_and_retries_the_others(de
     )
     await desk.run_here()
     planned = await desk.call("plan", "batch.yaml")
-    assert "Edit these in the manifest: as they are, they fail again." in planned.err
+    assert "As they are, these fail again. Change them alone, under overrides in the manifest" in planned.err
     assert read_advised(planned, "run") == ["run", "batch.yaml", "--id", "bad"]
     assert read_advised(planned, "retry") == ["retry", "batch.yaml", "--id", "sea"]
     await desk.call(*read_advised(planned, "retry"))
@@ -249,7 +249,7 @@ async def test_many_that_fail_again_are_not_retried_with_the_others(desk: Desk) 
     desk.write_manifest(f"attempts: 1\njobs:\n{bad}\n{doomed}")
     await desk.run_here(in_flight=22)
     planned = await desk.call("plan", "batch.yaml")
-    assert "11 of them fail again as they are, so edit them in the manifest." in planned.err
+    assert "11 of them fail again as they are, so change them under overrides in the manifest." in planned.err
     await desk.call(*read_advised(planned, "retry"), "--yes")
     attempts = read_attempts(desk)
     assert {attempts[f"bad-{number}"] for number in range(11)} == {1}

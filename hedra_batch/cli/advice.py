@@ -46,7 +46,11 @@ DECIDE = Advice(
     "These may be paid for, and they wait for your decision. What you can do, and what it costs:", "resolve"
 )
 FETCH = Advice("These are finished at the server and could not be downloaded yet. At no cost:", "fetch")
-EDIT = Advice("Edit these in the manifest: as they are, they fail again. Then make them, each at its price:", "run")
+EDIT = Advice(
+    "As they are, these fail again. Change them alone, under overrides in the manifest, as in 'overrides: {ID: "
+    "{prompt: …}}'; then make them, each at its price:",
+    "run",
+)
 RETRY = Advice("To make these once more, each at its price:", "retry")
 #: What costs something.
 BUYING = (EDIT, RETRY)
@@ -81,7 +85,8 @@ def write_failures(options: RunOptions, failures: Mapping[Advice, Failures]) -> 
             yield advice.words
             yield f"    {write_command(options, advice.command, *name_jobs(tuple(alike.ids)))}"
         elif advice == EDIT:
-            yield f"{alike.count} of them fail again as they are, so edit them in the manifest. To see which they are:"
+            yield f"{alike.count} of them fail again as they are, so change them under overrides in the manifest."
+            yield "To see which they are:"
             yield f"    {write_command(options, 'results')}"
             yield "Then make them, and what is new among the same ids, each at its price:"
             yield f"    {write_command(options, 'run', *repeat_selection(options))}"

@@ -18,6 +18,7 @@ from hedra_batch.manifest.document import Tree
 from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, render_key, shown, suggestion
 from hedra_batch.manifest.names import collision_key, count_allowed, find_excluded, has_wildcard, variation_ids
 from hedra_batch.manifest.output import DEFAULT_TEMPLATE, find_empty_field, find_fault, settle_edition
+from hedra_batch.manifest.overrides import apply_overrides
 from hedra_batch.manifest.schema import ManifestEntry
 from hedra_batch.manifest.specs import JobSpec, SpecBuilder
 
@@ -92,6 +93,9 @@ def expand(entry: ManifestEntry, tree: Tree, folder: Path, edition: str, *, has_
     expansion = Expansion(sources=builder.sources, faults=builder.faults, file_faults=builder.file_faults)
     has_all_jobs = has_all_jobs and not expansion.faults and not expansion.file_faults
     _number(specs, expansion, tree)
+    faults = list(apply_overrides(entry.overrides, expansion.specs, tree))
+    # What is matched by nothing may mean a job that is not known yet.
+    expansion.faults += faults if has_all_jobs else [fault for fault in faults if len(fault.loc) > 2]
     _exclude(entry.exclude, expansion, has_all_jobs=has_all_jobs)
     _place(entry.output, edition, expansion)
     if has_all_jobs and not specs:

@@ -21,7 +21,7 @@ from pydantic import (
     create_model,
 )
 
-from hedra_batch.inputs import FIELDS, FIELDS_BY_NAME, FieldValues
+from hedra_batch.inputs import FIELDS, FIELDS_BY_NAME, FieldValue, FieldValues
 from hedra_batch.inputs import Field as JobField
 from hedra_batch.manifest.names import LONGEST_NAME, LONGEST_PATTERN, NAME_RULE
 from hedra_batch.manifest.output import DEFAULT_TEMPLATE, LONGEST_TEMPLATE
@@ -210,6 +210,33 @@ def _add_fields(part: type[_Model]) -> type[_Model]:
 DEFAULTS_MODEL, JOB_MODEL = _add_fields(JobFields), _add_fields(JobEntry)
 
 
+def _read_or_remove(value: object, field: JobField) -> object:
+    return None if value is None else read_field(value, field)
+
+
+class Override(_Part):
+    """What some jobs ask for otherwise; a key without a value takes a field away."""
+
+    @property
+    def values(self) -> dict[str, FieldValue | None]:
+        """The fields that are given, by their names; None for those that are taken away."""
+        return {name: getattr(self, name) for name in FIELDS_BY_NAME if name in self.model_fields_set}
+
+
+_OVERRIDE_FIELDS: dict[str, Any] = {
+    field.name: (
+        Annotated[
+            Any,
+            PlainValidator(partial(_read_or_remove, field=field)),
+            WithJsonSchema({"anyOf": [describe_field(field), {"type": "null"}], "description": field.description}),
+        ],
+        Field(None, alias=field.key),
+    )
+    for field in FIELDS
+}
+OVERRIDE_MODEL = create_model("Override", __base__=Override, __doc__=Override.__doc__, **_OVERRIDE_FIELDS)
+
+
 class LimitsEntry(_Part):
     """How much a run does at once, and how fast."""
 
@@ -247,6 +274,11 @@ class ManifestEntry(_Part):
     defaults: Annotated[JobFields, GetPydanticSchema(lambda _, handle: handle(DEFAULTS_MODEL))] = DEFAULTS_MODEL()
     prompts: Prompts = Field(default_factory=list, description="Every prompt goes with every image.")
     images: Images = Field(default_factory=list, description="Every image goes with every prompt.")
+    overrides: dict[Pattern, Annotated[Override, GetPydanticSchema(lambda _, handle: handle(OVERRIDE_MODEL))]] = Field(
+        default_factory=dict,
+        max_length=MOST_ENTRIES,
+        description="What jobs ask for otherwise, by id or a pattern of ids; an id beats patterns.",
+    )
     exclude: list[Pattern] = Field(
         default_factory=list, max_length=MOST_ENTRIES, description="Jobs that are left out, by id."
     )

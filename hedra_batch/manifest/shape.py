@@ -17,7 +17,14 @@ from hedra_batch.inputs import FIELDS, MEDIA_FIELDS, ValueType
 from hedra_batch.manifest.document import Tree
 from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, kind, shown, suggestion
 from hedra_batch.manifest.names import is_name
-from hedra_batch.manifest.schema import DEFAULTS_MODEL, JOB_MODEL, MOST_ENTRIES, LimitsEntry, ManifestEntry
+from hedra_batch.manifest.schema import (
+    DEFAULTS_MODEL,
+    JOB_MODEL,
+    MOST_ENTRIES,
+    OVERRIDE_MODEL,
+    LimitsEntry,
+    ManifestEntry,
+)
 
 #: Finding out what an unknown key may have meant is slow.
 _MOST_SUGGESTIONS = 200
@@ -36,7 +43,7 @@ _STAND_INS = {
     "images": _URL,
 }
 _NOT_ABOUT_JOBS = frozenset(
-    {"version", "name", "budget", "attempts", "exclude", "limits", "output", "on_unknown", "quiet_window"}
+    {"version", "name", "budget", "attempts", "overrides", "exclude", "limits", "output", "on_unknown", "quiet_window"}
 )
 
 
@@ -45,7 +52,7 @@ def _is_text(loc: Loc) -> bool:
     match loc:
         case ("prompts", _):
             return True
-        case ("defaults", key) | ("jobs", int(), key):
+        case ("defaults", key) | ("jobs", int(), key) | ("overrides", _, key):
             return key in _TEXT_KEYS
         case _:
             return False
@@ -102,7 +109,12 @@ def _explain_unknown(loc: Loc, value: object, *, is_suggesting: bool) -> str:
 
 
 def _find_part(loc: Loc) -> type[BaseModel]:
-    parts: dict[str | int, type[BaseModel]] = {"defaults": DEFAULTS_MODEL, "jobs": JOB_MODEL, "limits": LimitsEntry}
+    parts: dict[str | int, type[BaseModel]] = {
+        "defaults": DEFAULTS_MODEL,
+        "jobs": JOB_MODEL,
+        "limits": LimitsEntry,
+        "overrides": OVERRIDE_MODEL,
+    }
     return parts[loc[0]] if loc else ManifestEntry
 
 
@@ -114,8 +126,10 @@ def _allowed_shape(loc: Loc) -> str:
             return "a list of ids or patterns, such as [hero--storm]"
         case ("jobs",):
             return "a list of jobs, each beginning with '- '"
-        case ("jobs", _):
+        case ("jobs", _) | ("overrides", _):
             return "keys with values, such as {prompt: …, image: …}"
+        case ("overrides",):
+            return "a mapping of ids to keys with values, such as {hero--storm: {prompt: …}}"
         case _:
             return "keys with values, such as 'version: 1'" if not loc else "keys with values, each as 'key: value'"
 
@@ -166,6 +180,8 @@ def _mend(values: Any, loc: Loc, number: int) -> None:
         case ("exclude", _):
             # One fewer would move the others.
             values.pop("exclude", None)
+        case ("overrides", *_):
+            values.pop("overrides", None)
         case ("jobs", int(index)):
             values["jobs"][index] = {field: _STAND_INS[field].format(number) for field in ("id", "prompt")}
         case ("prompts" | "images" as field, int(index)):

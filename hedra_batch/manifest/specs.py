@@ -75,6 +75,9 @@ class SpecBuilder:
         prompts = self._take_distinct(self._name_prompts())
         images = self._take_distinct(self._name_images())
         self._add_sources(self._defaults, ("defaults",))
+        for key, override in self._entry.overrides.items():
+            given = {name: value for name, value in override.values.items() if value is not None}
+            self._add_sources(given, ("overrides", key))
         # Patterns have brought in more.
         if not self._is_in_bounds(len(prompts), len(images)):
             return []
