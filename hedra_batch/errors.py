@@ -22,7 +22,7 @@ EXIT_CODES: tuple[tuple[str, str], ...] = (
     ("5", "the account is out of credits"),
     ("6", "the budget is reached"),
     ("65", "the manifest has errors"),
-    ("66", "an input file is missing or unusable"),
+    ("66", "an input file is missing or unusable, or pictures that a pattern found wait for you"),
     ("69", "the API cannot be reached"),
     ("70", "internal error"),
     ("73", "the run folder cannot be created"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,22 @@ from hedra_batch.errors import InputFileError, ManifestError
 from hedra_batch.inputs import Inputs
 from hedra_batch.manifest.loading import Manifest, load_manifest
 
-PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBBI", 13, b"IHDR", 8, 8, 8, 2, 0, 0, 0, 0)
-JPEG = b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 11, 8, 8, 8, 1) + b"\1\x11\0\xff\xd9"
-GIF = b"GIF89a" + struct.pack("<HH", 8, 8) + b"\0\0\0;"
+
+def chunk(kind: bytes, body: bytes = b"") -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def make_png(width: int = 8) -> bytes:
+    header = struct.pack(">IIBBBBB", width, 8, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"pixels") + chunk(b"IEND")
+
+
+PNG = make_png()
+JPEG = (
+    b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 11, 8, 8, 8, 1) + b"\1\x11\0"
+    b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, 1, 0, 0, 63, 0) + b"data\xff\0more\xff\xd0rest\xff\xd9"
+)
+GIF = b"GIF89a" + struct.pack("<HH", 8, 8) + b"\0\0\0,\0\0\0\0\x08\0\x08\0\0\x02\x02\x4c\x01\0;"
 WEBP = b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\7\0\0\7\0\0"
 
 
@@ -49,7 +63,7 @@ def add_file(folder: Path, name: str, data: bytes = PNG) -> Path:
 
 
 def add_image(folder: Path, name: str, width: int = 8) -> bytes:
-    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBBI", 13, b"IHDR", width, 8, 8, 2, 0, 0, 0, 0)
+    data = make_png(width)
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)

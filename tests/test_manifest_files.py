@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from manifests import GIF, JPEG, PNG, WEBP, add_file, file_faults
+from manifests import GIF, JPEG, PNG, WEBP, add_file, file_faults, load
 
 from hedra_batch.errors import InputFileError, ManifestError
 from hedra_batch.manifest.files import LARGEST_BYTES as LARGEST_IMAGE_BYTES
@@ -136,7 +136,7 @@ def test_links_to_what_is_no_image_are_told_and_not_waited_for(tmp_path: Path) -
     targets = {"a": "pipe", "b": "/dev/zero", "c": "/dev/tty", "d": "missing", "e": ".", "f": "/etc/passwd"}
     for name, target in targets.items():
         (tmp_path / f"{name}.png").symlink_to(target)
-    told = image_faults(tmp_path, "*.png")
+    told = [wait.what for wait in load(tmp_path, "defaults: {prompt: P}\nimages: '*.png'").jobs.waiting.values()]
     assert [line.rpartition(" is ")[2] for line in told[:2]] == ["not an ordinary file", "not an ordinary file"]
     assert [line.split()[0] for line in told] == ["'a.png'", "'b.png'", "'c.png'", "'d.png'", "'f.png'"]
 

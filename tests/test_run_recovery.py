@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,9 +42,16 @@ class Asked:
 
     jobs: Sequence[Job]
     edition: str = ""
+    waiting: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self.jobs)
+
+    def is_waiting(self, job_id: str) -> bool:
+        return job_id in self.waiting
+
+    def count_waiting(self, is_selected: Callable[[str], bool]) -> dict[str, int]:
+        return {"waiting": sum(map(is_selected, self.waiting))}
 
     def find(self, job_id: str) -> Job | None:
         return next((job for job in self.jobs if job.id == job_id), None)

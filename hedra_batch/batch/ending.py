@@ -100,6 +100,7 @@ def _judge(session: Session, selection: Selection, reader: LedgerReader | None, 
         stopped_by=reasons.stopped_by,
         closed_by=reasons.closed_by,
         signal_number=reasons.signal_number,
+        waiting=selection.count_waiting(),
     )
 
 

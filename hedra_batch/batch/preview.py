@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from hedra_batch.batch.matching import matches
 from hedra_batch.batch.request import PlanRequest, find_nothing_selected, make_selection
 from hedra_batch.clock import CLOCK, to_text
 from hedra_batch.folder import RunFolder
@@ -23,7 +24,7 @@ from hedra_batch.planning.fingerprint import Fingerprint
 from hedra_batch.planning.plan import PlannedJob, Reason, Rules
 from hedra_batch.planning.prices import ListPrice, Prices
 from hedra_batch.planning.quote import Quote
-from hedra_batch.planning.recognition import Recognition
+from hedra_batch.planning.recognition import UNUSABLE, Recognition
 from hedra_batch.planning.result import OVERDUE_LIMIT, is_overdue_since
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.units import Limits
@@ -94,6 +95,8 @@ class Preview:
                 self.unknown.append(self._prices.estimate(planned.job.inputs.fields))
             price = self._prices.estimate(planned.job.inputs.fields) if planned.job and planned.is_bought else None
             yield ListedJob(planned, price, self._find_change(planned))
+        waiting = self._manifest.jobs.count_waiting(lambda job_id: matches(job_id, self._request.ids))
+        self.needs_person = self.needs_person or (self._request.first is None and bool(waiting.get(UNUSABLE)))
         if error := find_nothing_selected(self.summary, self._manifest.jobs, self._request, self._reader):
             raise error
         self.summary.note_twins(recognition.twins)
@@ -121,6 +124,11 @@ class Preview:
         """Read each budget; what a run that is going has reserved is in the plan, and counts there."""
         edition, month = self._manifest.jobs.edition, CLOCK.now_text()[:7]
         return list(self._budget.read_accounts(self._reader, edition, month, Guard.SEND))
+
+    def list_waiting(self) -> Iterator[tuple[str, str]]:
+        """Yield the selected jobs that cannot be made now, each with why."""
+        waiting = self._manifest.jobs.waiting.items() if self._request.first is None else ()
+        yield from ((job_id, wait.what) for job_id, wait in waiting if matches(job_id, self._request.ids))
 
     def find_shortfalls(self, folder: RunFolder) -> list[Shortfall]:
         """Find what covers less than all; without prices nothing is known of budget and balance."""

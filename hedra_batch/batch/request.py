@@ -63,7 +63,7 @@ def find_nothing_selected(
     summary: PlanSummary, jobs: JobSource, request: PlanRequest, reader: LedgerReader | None
 ) -> NothingSelectedError | None:
     """Find what a request asks for that is not there; None where there is nothing wrong with it."""
-    if summary.selected:
+    if summary.selected or (request.settlement is None and jobs.count_waiting(lambda each: matches(each, request.ids))):
         return None
     wanted = " or ".join(request.ids)
     if request.settlement is not None and request.ids:

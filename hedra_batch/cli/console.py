@@ -180,7 +180,7 @@ class Console:
             self.say("\nNothing was bought.")
             raise
 
-    def write_end(self, finished: FinishedRun, *, is_stopped: bool) -> None:
+    def write_end(self, finished: FinishedRun, warnings: Sequence[str], *, is_stopped: bool) -> None:
         """Say why it ended, the last line, and under it what a person may want to settle."""
         result, reasons = finished.result, finished.reasons
         if self._options.is_quiet and result.exit_code in QUIET_CODES:
@@ -191,6 +191,8 @@ class Console:
                 self.say(f"hedra-batch: {self._describe_reason(reason)}")
         videos = describe_path(self._folder.path / "videos")
         self.say(write_last_line(self._name, result.counts, result.exit_code, videos))
+        for warning in warnings if result.counts["unusable"] else ():
+            self.say(f"  {warning}")
         remedies = self._find_remedies(finished)
         others = result.troubled - len(finished.troubles[:NAMED_LIMIT])
         for line in write_remedies(remedies, others, write_command(self._options, "results")):

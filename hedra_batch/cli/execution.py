@@ -128,7 +128,7 @@ class _Execution:
             self._log_start()
             stopped_by = await self._run_to_its_end()
             finished = await self._batch.finish(stopped_by, signal_number=self._stop.signal_number)
-            self._console.write_end(finished, is_stopped=self._stop.is_stopped)
+            self._console.write_end(finished, self._batch.manifest.warnings, is_stopped=self._stop.is_stopped)
         return finished.result.exit_code
 
     def _log_start(self) -> None:

@@ -89,12 +89,13 @@ def plan(tells_by_code: bool, **flags: Any) -> int:
             say("This run folder was put back from a backup, or moved. A run asks the server first what was bought.")
         failures: dict[Advice, Failures] = {}
         sys.stdout.writelines(_write_jobs(preview, failures, manifest.jobs.edition))
+        sys.stdout.writelines(f"waiting  {job_id}  ({what})\n" for job_id, what in preview.list_waiting())
         sys.stdout.flush()
         preview.check_models()
         refusal = refusal or _find_refusal(options, manifest)
         shortfalls = preview.find_shortfalls(folder)
         outcome = _write_outcome(options, preview, failures, shortfalls, manifest.limits, obstacle, refusal)
-        for line in (*manifest.warnings, *outcome):
+        for line in (*manifest.warnings, *manifest.notes, *outcome):
             say(line)
     return _find_code(preview, shortfalls, refusal) if tells_by_code else EXIT_DONE
 
@@ -152,7 +153,8 @@ def _is_put_back(folder: RunFolder) -> bool:
 def _find_code(preview: Preview, shortfalls: Sequence[Shortfall], refusal: str) -> int:
     if preview.needs_person or refusal or any(shortfall.is_total for shortfall in shortfalls):
         return EXIT_LOOK
-    return EXIT_UNFINISHED if preview.summary.bought or preview.unknown else EXIT_DONE
+    is_open = preview.summary.bought or preview.unknown or any(preview.list_waiting())
+    return EXIT_UNFINISHED if is_open else EXIT_DONE
 
 
 def _write_jobs(preview: Preview, failures: dict[Advice, Failures], edition: str) -> Iterator[str]:

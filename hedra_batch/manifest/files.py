@@ -8,8 +8,10 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import io
+import mmap
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -20,6 +22,7 @@ import imagesize  # type: ignore[import-untyped]  # It has hints, but does not s
 from hedra_batch.inputs import MediaInput
 from hedra_batch.manifest.faults import shown
 from hedra_batch.manifest.names import has_wildcard, is_url
+from hedra_batch.manifest.pictures import is_whole
 
 LARGEST_BYTES = 100 * 1024 * 1024
 ALLOWED_KINDS = "PNG, JPEG, WebP, GIF"
@@ -27,7 +30,14 @@ ALLOWED_KINDS = "PNG, JPEG, WebP, GIF"
 #: Names that the patterns of one manifest look at, all together.
 MOST_NAMES = 100_000
 
+#: For so long after its last change a file may still be on its way here.
+FRESH_SECONDS = 10.0
+
 _ALL_BELOW = "**"
+#: Of files that are meant as pictures, whatever is in them.
+_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif"})
+#: As much as tells the kind of a picture.
+_HEAD_BYTES = 16
 _CHUNK_BYTES = 1024 * 1024
 #: The size stands in here even behind a large colour profile.
 _HEADER_BYTES = 2 * 1024 * 1024
@@ -70,11 +80,34 @@ def read_image(source: str, folder: Path) -> MediaInput:
             # So say streams of the kernel too, and reading one could wait for ever.
             raise _no_image(source)
         with path.open("rb") as file:
-            return MediaInput(source, path, _read_checked(file, source))
+            content_hash = _read_checked(file, source)
+            _require_whole(file, source)
+            return MediaInput(source, path, content_hash)
     except UnicodeEncodeError as error:
         raise ValueError(f"{shown(source)} has a name that is not valid text (rename the file)") from error
     except OSError as error:
         raise ValueError(f"{shown(source)} cannot be read: {error.strerror or error}") from error
+
+
+def may_be_picture(source: str, folder: Path) -> bool:
+    """Tell whether a file that a pattern found is meant, by its ending or its first bytes."""
+    path = folder / source
+    if path.suffix.lower() in _ENDINGS or not _is_file(path):
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return True
+    return any(is_kind(head) for is_kind in _KINDS)
+
+
+def is_fresh(source: str, folder: Path) -> bool:
+    """Tell whether a file has changed so lately that it may still be on its way here."""
+    try:
+        return abs(time.time() - (folder / source).stat().st_mtime) < FRESH_SECONDS
+    except OSError:
+        return False
 
 
 def _is_file(path: Path) -> bool:
@@ -99,6 +132,12 @@ def _read_checked(file: BinaryIO, source: str) -> str:
     if width < 1 or height < 1:
         raise ValueError(f"{shown(source)} is damaged: its width and height cannot be read (save it anew)")
     return _hash(head, file, source)
+
+
+def _require_whole(file: BinaryIO, source: str) -> None:
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if not is_whole(content):
+            raise ValueError(f"{shown(source)} is not whole: its end is missing (copy it again, or save it anew)")
 
 
 def _no_image(source: str) -> ValueError:

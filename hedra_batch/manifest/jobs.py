@@ -6,13 +6,13 @@ Each job is made at the moment when it is asked for: a large batch has more than
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hedra_batch.inputs import MEDIA_FIELDS, Inputs, MediaInput, Spellings
+from hedra_batch.inputs import MEDIA_FIELDS, FieldValue, Inputs, MediaInput, Spellings
 from hedra_batch.job import Job
 from hedra_batch.manifest.document import Tree
 from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, render_key, shown, suggestion
@@ -27,6 +27,15 @@ _MOST_SUGGESTIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a job waits for its picture."""
+
+    what: str
+    #: Whether the picture may still be on its way here, so that the next run finds it whole.
+    is_fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Jobs:
     """Every variation of every job, in the order of the manifest; to iterate again makes them again."""
 
@@ -34,6 +43,8 @@ class Jobs:
     _specs: Mapping[str, JobSpec]
     _outputs: Mapping[str, str]
     _media: Mapping[str, MediaInput]
+    #: Jobs that cannot be made now, since a picture of theirs cannot be used; they exist all the same.
+    waiting: Mapping[str, Wait] = field(default_factory=dict)
     _spellings: Spellings = field(default_factory=Spellings)
 
     def with_spellings(self, spellings: Spellings) -> Jobs:
@@ -46,13 +57,24 @@ class Jobs:
     def __iter__(self) -> Iterator[Job]:
         last: JobSpec | None = None
         for job_id, spec in self._specs.items():
+            if job_id in self.waiting:
+                continue
             if spec is not last:
                 # Its variations follow one another and share what they ask for.
                 last, inputs = spec, self._make_inputs(spec)
             yield self._make(job_id, spec, inputs)
 
+    def is_waiting(self, job_id: str) -> bool:
+        """Tell whether the manifest asks for a job that cannot be made now."""
+        return job_id in self.waiting
+
+    def count_waiting(self, is_selected: Callable[[str], bool]) -> Mapping[str, int]:
+        """Count the jobs that cannot be made now, and those of them whose pictures a person must see to."""
+        waits = [wait for job_id, wait in self.waiting.items() if is_selected(job_id)]
+        return {"waiting": len(waits), "unusable": sum(not wait.is_fresh for wait in waits)} if waits else {}
+
     def find(self, job_id: str) -> Job | None:
-        spec = self._specs.get(job_id)
+        spec = None if job_id in self.waiting else self._specs.get(job_id)
         return self._make(job_id, spec, self._make_inputs(spec)) if spec else None
 
     def outputs(self) -> Iterator[tuple[str, str]]:
@@ -79,6 +101,12 @@ class Expansion:
     outputs: dict[str, str] = field(default_factory=dict)
     #: Every file and URL that the manifest names, and where it does so first.
     sources: dict[str, Loc] = field(default_factory=dict)
+    #: Those that it names by themselves, and not by a pattern only.
+    named: set[str] = field(default_factory=set)
+    #: Why a picture that a pattern found cannot be used, where its name tells that.
+    unusable: dict[str, str] = field(default_factory=dict)
+    #: What patterns find that is no picture.
+    left_out: list[Fault] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     #: Faults of files, which are told once the text has none.
     file_faults: list[Fault] = field(default_factory=list)
@@ -90,7 +118,14 @@ def expand(entry: ManifestEntry, tree: Tree, folder: Path, edition: str, *, has_
     """Work out the jobs of a manifest; without `has_all_jobs` nothing is said of jobs that seem absent."""
     builder = SpecBuilder(entry, tree, folder, has_all_jobs=has_all_jobs)
     specs = builder.build()
-    expansion = Expansion(sources=builder.sources, faults=builder.faults, file_faults=builder.file_faults)
+    expansion = Expansion(
+        sources=builder.sources,
+        named=builder.named,
+        unusable=builder.unusable,
+        left_out=builder.left_out,
+        faults=builder.faults,
+        file_faults=builder.file_faults,
+    )
     has_all_jobs = has_all_jobs and not expansion.faults and not expansion.file_faults
     _number(specs, expansion, tree)
     faults = list(apply_overrides(entry.overrides, expansion.specs, tree))
@@ -101,6 +136,14 @@ def expand(entry: ManifestEntry, tree: Tree, folder: Path, edition: str, *, has_
     if has_all_jobs and not specs:
         expansion.faults.append(Fault((), "asks for no video (add prompts, images or jobs)"))
     return expansion
+
+
+def list_sources(spec: JobSpec) -> Iterator[str]:
+    """Yield the files and URLs that a job is made of."""
+    values: Mapping[str, FieldValue] = {**spec.values, "image": spec.image}
+    for media_field in MEDIA_FIELDS:
+        if source := values.get(media_field.name):
+            yield str(source)
 
 
 def _number(specs: list[JobSpec], expansion: Expansion, tree: Tree) -> None:

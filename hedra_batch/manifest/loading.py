@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,8 +12,8 @@ from hedra_batch.inputs import MediaInput
 from hedra_batch.manifest.composer import compose_whole
 from hedra_batch.manifest.document import Tree, read_text
 from hedra_batch.manifest.faults import MOST_FAULTS, Fault, render_faults, shown
-from hedra_batch.manifest.files import read_image
-from hedra_batch.manifest.jobs import Expansion, Jobs, expand
+from hedra_batch.manifest.files import is_fresh, read_image
+from hedra_batch.manifest.jobs import Expansion, Jobs, Wait, expand, list_sources
 from hedra_batch.manifest.names import NAME_RULE, is_name, make_manifest_name
 from hedra_batch.manifest.schema import ManifestEntry
 from hedra_batch.manifest.shape import check_shape, find_cut_texts, hides_jobs, is_real, mend
@@ -37,6 +37,8 @@ class Manifest:
     quiet_window_seconds: float
     #: What may be a slip, a line each.
     warnings: Sequence[str] = ()
+    #: What is left out and was hardly meant, a line each.
+    notes: Sequence[str] = ()
 
 
 def load_manifest(path: Path, *, edition: str = "") -> Manifest:
@@ -50,17 +52,21 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
     tree = compose_whole(read_text(path))
     expand_shorthand(tree, path.parent)
     entry, expansion = _check(tree, path.parent, edition)
-    media = _read_files(expansion, tree, path.parent)
+    media, waits = _read_files(expansion, tree, path.parent)
+    told = [
+        Fault(expansion.sources[source], f"{wait.what}; what is made of it waits") for source, wait in waits.items()
+    ]
     return Manifest(
         name=entry.name or make_manifest_name(path.stem),
         path=path,
-        jobs=Jobs(edition, expansion.specs, expansion.outputs, media),
+        jobs=Jobs(edition, expansion.specs, expansion.outputs, media, _find_waiting(expansion, waits)),
         limits=Limits(**dict(entry.limits)),
         budgets=entry.budget,
         attempts=entry.attempts,
         on_unknown=entry.on_unknown,
         quiet_window_seconds=entry.quiet_window_ms / 1000,
-        warnings=render_faults(expansion.warnings, tree),
+        warnings=render_faults([*expansion.warnings, *told], tree),
+        notes=render_faults(expansion.left_out, tree),
     )
 
 
@@ -77,16 +83,37 @@ def _check(tree: Tree, folder: Path, edition: str) -> tuple[ManifestEntry, Expan
     return entry, expansion
 
 
-def _read_files(expansion: Expansion, tree: Tree, folder: Path) -> dict[str, MediaInput]:
-    media = {}
-    faults = list(expansion.file_faults)
+def _read_files(expansion: Expansion, tree: Tree, folder: Path) -> tuple[dict[str, MediaInput], dict[str, Wait]]:
+    """Read the pictures of the jobs that are not excluded, and say why some that patterns found cannot be used.
+
+    Raises InputFileError for those that the manifest names by themselves.
+    """
+    media, waits, faults = {}, {}, list(expansion.file_faults)
+    used = {source for spec in expansion.specs.values() for source in list_sources(spec)}
     for source, loc in expansion.sources.items():
+        if source not in used:
+            continue
+        if source not in expansion.named and (what := expansion.unusable.get(source)):
+            waits[source] = Wait(what)
+            continue
         try:
             media[source] = read_image(source, folder)
         except ValueError as error:
+            if source not in expansion.named:
+                waits[source] = Wait(str(error), is_fresh=is_fresh(source, folder))
+                continue
             faults.append(Fault(loc, str(error)))
             if len(faults) > MOST_FAULTS:
                 break
     if faults:
         raise InputFileError(render_faults(faults, tree))
-    return media
+    return media, waits
+
+
+def _find_waiting(expansion: Expansion, waits: Mapping[str, Wait]) -> dict[str, Wait]:
+    """Find the jobs that wait for a picture."""
+    found = (
+        (job_id, next((waits[source] for source in list_sources(spec) if source in waits), None))
+        for job_id, spec in (expansion.specs.items() if waits else ())
+    )
+    return {job_id: wait for job_id, wait in found if wait}

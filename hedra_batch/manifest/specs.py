@@ -6,13 +6,13 @@ A prompt and an image are what the matrix is made of; what else a job asks for i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from hedra_batch.inputs import FIELDS, MEDIA_FIELDS, FieldValues
 from hedra_batch.manifest.document import Tree
 from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, render_key, shown
-from hedra_batch.manifest.files import Search, find_images, is_pattern
+from hedra_batch.manifest.files import ALLOWED_KINDS, Search, find_images, is_pattern, may_be_picture
 from hedra_batch.manifest.names import collision_key, glob_name, image_name, pair_id, prompt_slug
 from hedra_batch.manifest.schema import JobFields, ManifestEntry
 
@@ -29,6 +29,8 @@ class Named(NamedTuple):
     name: str
     value: str
     loc: Loc
+    #: Whether a pattern found it.
+    is_found: bool = False
 
 
 #: Stands for the side of the matrix that a manifest leaves out.
@@ -67,6 +69,12 @@ class SpecBuilder:
         self.file_faults: list[Fault] = []
         #: Every file and URL that the manifest names, and where it does so first.
         self.sources: dict[str, Loc] = {}
+        #: Those that it names by themselves, and not by a pattern only.
+        self.named: set[str] = set()
+        #: Why a picture that a pattern found cannot be used, where its name tells that.
+        self.unusable: dict[str, str] = {}
+        #: What patterns find that is no picture.
+        self.left_out: list[Fault] = []
 
     def build(self) -> list[JobSpec]:
         """Build the spec of every job, in the order of the manifest."""
@@ -97,7 +105,7 @@ class SpecBuilder:
                     return
                 yield from self._find(source, loc)
             else:
-                self.sources.setdefault(source, loc)
+                self._add_source(source, loc)
                 yield Named(name or image_name(source), source, loc)
 
     def _find(self, pattern: str, loc: Loc) -> Iterator[Named]:
@@ -106,17 +114,41 @@ class SpecBuilder:
         except ValueError as error:
             self.file_faults.append(Fault(loc, str(error)))
             return
-        for source in found:
+        pictures = [source for source in found if may_be_picture(source, self._folder)]
+        if not pictures:
+            what = f"{shown(pattern)} finds no picture, only {shown(found[0])}"
+            self.file_faults.append(Fault(loc, f"{what} (allowed: {ALLOWED_KINDS})"))
+        self.left_out += [
+            Fault(loc, f"{shown(source)} is no picture, so it is left out") for source in sorted({*found} - {*pictures})
+        ]
+        for source in pictures:
             self.sources.setdefault(source, loc)
-            yield Named(glob_name(pattern, source), source, loc)
+            yield Named(glob_name(pattern, source), source, loc, is_found=True)
+
+    def _add_source(self, source: str, loc: Loc) -> None:
+        self.sources.setdefault(source, loc)
+        self.named.add(source)
 
     def _take_distinct(self, named: Iterable[Named]) -> list[Named]:
         first: dict[str, Named] = {}
         for one in named:
             other = first.setdefault(collision_key(one.name), one)
-            if other is not one and len(self.faults) <= MOST_FAULTS:
+            if other is one:
+                continue
+            if one.is_found and other.is_found and _is_alike(one.value, other.value):
+                self._hold_both(one, other)
+            elif len(self.faults) <= MOST_FAULTS:
                 self._refuse(one.loc, self._describe_clash(one, other))
         return list(first.values())
+
+    def _hold_both(self, one: Named, other: Named) -> None:
+        """Have two pictures wait that differ by their endings only: nobody can tell which of them is meant."""
+        named = f"'{one.name}': {other.value}" if one.name.isprintable() else "NAME: FILE"
+        for mine, theirs in ((one.value, other.value), (other.value, one.value)):
+            self.unusable[mine] = (
+                f"{shown(mine)} has the same name as {shown(theirs)}; name the one that is meant under images "
+                f"({{{named}}}), or move the other one away"
+            )
 
     def _describe_clash(self, one: Named, other: Named) -> str:
         # A pattern finds many images, and then the place alone does not say which is meant.
@@ -134,7 +166,7 @@ class SpecBuilder:
                 allowed = f"write one {field.medium}; patterns belong under {field.medium}s"
                 self._refuse(place, f"{shown(source)} is a pattern ({allowed})")
             elif source:
-                self.sources.setdefault(source, place)
+                self._add_source(source, place)
 
     def _is_in_bounds(self, prompts: int, images: int) -> bool:
         pairs = max(prompts, 1) * max(images, 1) if prompts or images else 0
@@ -204,6 +236,10 @@ def _entries(key: str, values: Mapping[str, str] | list[str]) -> Iterator[tuple[
         yield from (((key, name), name, value) for name, value in values.items())
     else:
         yield from (((key, index), "", value) for index, value in enumerate(values))
+
+
+def _is_alike(one: str, another: str) -> bool:
+    return PurePosixPath(one).with_suffix("") == PurePosixPath(another).with_suffix("")
 
 
 def _make_id(own: FieldValues, prompt: str) -> str:

@@ -49,6 +49,8 @@ class PlannedJob:
     latest: LatestAttempt | None
     #: The id of the job that the paid work counted for until now, where it was another one.
     formerly: str = ""
+    #: Whether the manifest has its job, which cannot be made now.
+    is_waiting: bool = False
     #: Whether its job stands by another attempt, so that this one is only followed.
     is_beside: bool = False
     #: Whether its job was edited, and the plan has the attempt count for the edited job.

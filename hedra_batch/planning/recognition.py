@@ -7,7 +7,7 @@ renamed photo, prompt or job is not bought again. Nothing is changed here.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
@@ -24,6 +24,10 @@ PAGE_JOBS = 500
 TWINS_LIMIT = 3
 
 
+#: How many jobs wait for their pictures, and for how many of them a person must see to that.
+WAITING, UNUSABLE = "waiting", "unusable"
+
+
 class JobSource(Protocol):
     """The jobs of a manifest, for one edition."""
 
@@ -35,6 +39,12 @@ class JobSource(Protocol):
 
     def find(self, job_id: str) -> Job | None:
         """Find one by its id."""
+
+    def is_waiting(self, job_id: str) -> bool:
+        """Tell whether there is one that cannot be made now: what was bought for it stays with it."""
+
+    def count_waiting(self, is_selected: Callable[[str], bool]) -> Mapping[str, int]:
+        """Count those that cannot be made now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,8 @@ class Recognition:
         for (_, job_id), attempts in _group(
             reader.find_paid(self._jobs.edition, sorted(digests - self._asked))
         ).items():
+            if self._jobs.is_waiting(job_id):
+                continue
             owner = self._jobs.find(job_id)
             kept = self._keep_one(owner, attempts)
             for paid in attempts:

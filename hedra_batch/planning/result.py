@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 
 from hedra_batch.errors import (
     EXIT_DONE,
@@ -14,11 +15,13 @@ from hedra_batch.errors import (
     EXIT_SIGNAL_BASE,
     EXIT_UNFINISHED,
     HedraBatchError,
+    InputFileError,
 )
 from hedra_batch.job import NAMED_LIMIT, Job
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.planning.edits import EditTally
 from hedra_batch.planning.plan import is_changed, is_outdated
+from hedra_batch.planning.recognition import UNUSABLE, WAITING
 from hedra_batch.planning.selection import Pair
 from hedra_batch.state import ENDED_BADLY, PUBLIC_STATES, SETTLEABLE, UNFINISHED, State
 
@@ -90,12 +93,13 @@ def judge(
     stopped_by: HedraBatchError | None = None,
     closed_by: HedraBatchError | None = None,
     signal_number: int | None = None,
+    waiting: Mapping[str, int] = MappingProxyType({}),
 ) -> RunResult:
     """Count the selected jobs as they stand now, and find the exit code.
 
     Those that were accepted before an instant, and are overdue or could not be fetched since, need a person.
     """
-    outcome = RunResult()
+    outcome = RunResult(Counter(waiting))
     for job, latest in pairs:
         outcome.add(job, latest, overdue_before)
     outcome.exit_code = find_exit_code(
@@ -111,7 +115,10 @@ def find_exit_code(
     closed_by: HedraBatchError | None = None,
     signal_number: int | None = None,
 ) -> int:
-    """Find the first that applies: signal, a stop of the run, credits or budget, a person, unfinished, failed, done."""
+    """Find the first that applies.
+
+    That is: signal, a stop of the run, credits or budget, a person, a picture, unfinished, failed, done.
+    """
     if signal_number is not None:
         return EXIT_SIGNAL_BASE + signal_number
     for error in (stopped_by, closed_by):
@@ -119,6 +126,8 @@ def find_exit_code(
             return error.exit_code
     if counts["held"] or counts["overdue"] or counts["changed"]:
         return EXIT_LOOK
-    if any(counts[state] for state in UNFINISHED):
+    if counts[UNUSABLE]:
+        return InputFileError.exit_code
+    if counts[WAITING] or any(counts[state] for state in UNFINISHED):
         return EXIT_UNFINISHED
     return EXIT_FAILED if counts["failed"] else EXIT_DONE

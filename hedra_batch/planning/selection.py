@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Protocol
@@ -35,6 +35,9 @@ class Selection(Protocol):
 
     def find_any(self, job_id: str) -> Job | None:
         """Find a job that the manifest asks for, whether it is selected or not."""
+
+    def count_waiting(self) -> Mapping[str, int]:
+        """Count the selected jobs that cannot be made now."""
 
 
 class ManifestSelection:
@@ -86,6 +89,9 @@ class ManifestSelection:
 
     def _judge_other(self, latest: LatestAttempt) -> PlannedJob | None:
         """Plan to follow what no job of the manifest stands by; None for what one does stand by."""
+        if latest.edition == self._jobs.edition and self._jobs.is_waiting(latest.job_id):
+            left = judge_left(latest)
+            return left and replace(left, is_waiting=True)
         if latest.edition != self._jobs.edition or self._jobs.find(latest.job_id) is None:
             return judge_left(latest)
         own = latest if latest.latest else None
@@ -105,6 +111,9 @@ class ManifestSelection:
 
     def find_any(self, job_id: str) -> Job | None:
         return self._jobs.find(job_id)
+
+    def count_waiting(self) -> Mapping[str, int]:
+        return self._jobs.count_waiting(self._is_selected) if self._first is None else {}
 
     def _selected(self) -> Iterator[Job]:
         return islice((job for job in self._jobs if self._is_selected(job.id)), self._first)
@@ -140,6 +149,10 @@ class FixedSelection:
 
     def find_any(self, job_id: str) -> Job | None:
         return self._source.find(job_id)
+
+    def count_waiting(self) -> Mapping[str, int]:
+        """Count none: they were chosen by how they stand in the ledger."""
+        return {}
 
 
 def pair(jobs: Iterable[Job], reader: LedgerReader | None) -> Iterator[tuple[Job, LatestAttempt | None]]:

@@ -65,11 +65,11 @@ class PlanSummary:
         self.renamed += bool(planned.formerly)
         if planned.is_beside:
             self.beside += 1
-        elif planned.job is None:
+        elif planned.job is None and not planned.is_waiting:
             self.left[planned.identity[0]] += 1
         else:
             self.reasons[planned.reason] += 1
-            self.edition = planned.job.edition
+            self.edition = planned.identity[0]
         if planned.is_bought:
             self._add_bought(planned)
         self.kept += planned.is_kept

@@ -32,7 +32,7 @@ CONDITIONS: Mapping[type[HedraBatchError], str] = {
 }
 #: Counts that the last line always has, in its order; the others only when there are any.
 ALWAYS = ("done", "failed", "running", "held")
-SOMETIMES = ("unknown", "new", "overdue", "changed")
+SOMETIMES = ("unknown", "new", "overdue", "changed", "waiting")
 
 #: Error codes in words: those that the service publishes, then our own, of which the message says the rest.
 MEANINGS = {
