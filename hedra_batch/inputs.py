@@ -13,9 +13,13 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import quote, urlsplit, urlunsplit
 
 #: Stands before every digest, so that a later way of taking it never makes all jobs look changed.
 DIGEST_VERSION = "v1"
+
+#: What stands in a URI as it is: what has a meaning there, and what is escaped already (RFC 3986, 2).
+_KEPT_IN_URI = "/?%:@!$&'()*+,;=~[]"
 
 #: The kind of request of a job that names none.
 DEFAULT_KIND = "video"
@@ -151,6 +155,20 @@ class MediaInput:
     def fingerprint(self) -> str:
         """What the digest of a job takes in its place."""
         return f"sha256:{self.sha256}" if self.sha256 else f"url:{self.source}"
+
+
+def to_uri(url: str) -> str:
+    """Write a URL as a request has it, in ASCII and without spaces (RFC 3987, 3.1); what is so already stays as it is.
+
+    Raises ValueError for what is no URL.
+    """
+    if url.isascii() and " " not in url:
+        return url
+    parts = urlsplit(url)
+    host = (parts.hostname or "").encode("idna").decode()
+    netloc = host if parts.port is None else f"{host}:{parts.port}"
+    path, query, fragment = (quote(part, safe=_KEPT_IN_URI) for part in (parts.path, parts.query, parts.fragment))
+    return urlunsplit((parts.scheme, netloc, path, query, fragment))
 
 
 class Inputs:

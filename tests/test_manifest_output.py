@@ -30,11 +30,6 @@ OUTPUTS = [
     ("prompts: [P]\noutput: Logs/{id}.mp4", "3:9: output", "where the run keeps its own files"),
     ("prompts: {logs: P}\noutput: '{id}/x.mp4'", "3:9: output", "among the run's own files"),
     ("prompts: {a.take2: P}", "2:20: prompts.a.take2", "end in .take and a number, which is kept for new takes"),
-    (
-        "prompts: {" + "ä" * 100 + ": P}\nimages: {" + "ö" * 100 + ": 'https://h/x'}",
-        "3:112: images.",
-        "a name of 406 bytes",
-    ),
 ]
 
 

@@ -6,6 +6,7 @@ Patterns look within a bound: one can mean the whole disk, or run in circles.
 from __future__ import annotations
 
 import fnmatch
+import glob
 import hashlib
 import io
 import mmap
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
+from unicodedata import normalize
 
 import imagesize  # type: ignore[import-untyped]  # It has hints, but does not say so.
 
@@ -62,7 +64,8 @@ def find_images(pattern: str, folder: Path, search: Search | None = None) -> lis
         raise ValueError(f"{shown(pattern)} has more than one '**' (write it once)")
     found = sorted((search or Search(folder)).find(pattern))
     if not found:
-        raise ValueError(f"{shown(pattern)} finds no file (paths begin at the manifest's folder)")
+        hint = _hint_at_brackets(pattern, folder) or "paths begin at the manifest's folder"
+        raise ValueError(f"{shown(pattern)} finds no file ({hint})")
     return found
 
 
@@ -70,7 +73,7 @@ def read_image(source: str, folder: Path) -> MediaInput:
     """Check an image and take the hash of its bytes. Raises ValueError when it cannot be sent."""
     if is_url(source):
         return MediaInput(source)
-    path = folder / source
+    path = _locate(source, folder)
     try:
         source.encode()
         if not path.is_file():
@@ -108,6 +111,36 @@ def is_fresh(source: str, folder: Path) -> bool:
         return abs(time.time() - (folder / source).stat().st_mtime) < FRESH_SECONDS
     except OSError:
         return False
+
+
+def _hint_at_brackets(pattern: str, folder: Path) -> str:
+    """Say how a folder is written whose name has what patterns read as a choice of letters."""
+    parts = PurePosixPath(pattern).parts
+    for index, part in enumerate(parts[:-1]):
+        if has_wildcard(part) and (folder / PurePosixPath(*parts[: index + 1])).is_dir():
+            escaped = PurePosixPath(*parts[:index], glob.escape(part), *parts[index + 1 :])
+            return f"a folder is called {shown(part)}; write it as {shown(str(escaped))}"
+    return ""
+
+
+def _locate(source: str, folder: Path) -> Path:
+    """Find a file whose name on the disk may be in another Unicode form than it is written in."""
+    path = folder / source
+    if source.isascii() or os.path.lexists(path):
+        return path
+    for part in PurePosixPath(source).parts:
+        folder /= _find_form(folder, part)
+    return folder
+
+
+def _find_form(folder: Path, name: str) -> str:
+    """Find how a name is written in a folder; as it is where it is not there at all."""
+    if name.isascii() or os.path.lexists(folder / name):
+        return name
+    wanted = normalize("NFC", name)
+    with suppress(OSError, ValueError):
+        return next((each.name for each in folder.iterdir() if normalize("NFC", each.name) == wanted), name)
+    return name
 
 
 def _is_file(path: Path) -> bool:
@@ -215,7 +248,7 @@ class Search:
             if has_wildcard(part):
                 yield from (f"{way}{entry.name}/" for entry in self._match(way, part) if _is_folder(entry))
             else:
-                yield f"{way}{part}/"
+                yield f"{way}{_find_form(self._folder / way, part)}/"
 
     def _settle(self, ways: Iterable[str], seen: set[tuple[int, int]]) -> list[str]:
         """Sort ways, and leave out those to folders that were seen before: links make detours, and circles of them."""
@@ -235,14 +268,15 @@ class Search:
         if has_wildcard(last):
             yield from (f"{way}{entry.name}" for entry in self._match(way, last) if not _is_folder(entry))
             return
+        last = _find_form(self._folder / way, last)
         path = self._folder / way / last
         if os.path.lexists(path) and not _is_folder(path):
             yield f"{way}{last}"
 
     def _match(self, way: str, part: str) -> Iterator[os.DirEntry[str]]:
-        matches = re.compile(fnmatch.translate(part)).match
+        matches = re.compile(fnmatch.translate(normalize("NFC", part))).match
         for entry in self._list(way):
-            if matches(entry.name) and (part.startswith(".") or not entry.name.startswith(".")):
+            if matches(normalize("NFC", entry.name)) and (part.startswith(".") or not entry.name.startswith(".")):
                 yield entry
 
     def _list(self, way: str) -> Iterator[os.DirEntry[str]]:

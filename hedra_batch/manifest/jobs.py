@@ -17,7 +17,7 @@ from hedra_batch.job import Job
 from hedra_batch.manifest.document import Tree
 from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, render_key, shown, suggestion
 from hedra_batch.manifest.names import collision_key, count_allowed, find_excluded, has_wildcard, variation_ids
-from hedra_batch.manifest.output import DEFAULT_TEMPLATE, find_empty_field, find_fault, settle_edition
+from hedra_batch.manifest.output import DEFAULT_TEMPLATE, find_empty_field, find_fault, fit_output, settle_edition
 from hedra_batch.manifest.overrides import apply_overrides
 from hedra_batch.manifest.schema import ManifestEntry
 from hedra_batch.manifest.specs import JobSpec, SpecBuilder
@@ -218,7 +218,7 @@ def _fill(template: str, expansion: Expansion) -> dict[str, list[str]]:
     faulty: dict[str, list[str]] = defaultdict(list)
     owners: dict[str, str] = {}
     for job_id, spec in expansion.specs.items():
-        output = template.format(id=job_id, image=spec.image_id, prompt=spec.prompt_id)
+        output = fit_output(template.format(id=job_id, image=spec.image_id, prompt=spec.prompt_id))
         fault = find_empty_field(template, spec.image_id, spec.prompt_id) or find_fault(output)
         if not fault and (owner := owners.setdefault(collision_key(output), job_id)) is not job_id:
             fault = f"also be the file of {shown(owner)} (write {{id}} into it, and each has its own)"

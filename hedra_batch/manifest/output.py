@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from hedra_batch.manifest.faults import shown
@@ -31,6 +32,7 @@ _RESERVED = frozenset(
 )
 _LATER_TAKE = re.compile(r"\.take[0-9]+\.mp4$", re.IGNORECASE)
 _LONGEST_TAKE = 16
+_HASH_DIGITS = 6
 #: Windows keeps these names for devices, in any folder and with any ending: no copy of such a file can be made there.
 _DEVICE = re.compile(r"(?<![^/])(con|prn|aux|nul|(?:com|lpt)[0-9¹²³]) *[./]", re.IGNORECASE)
 
@@ -92,25 +94,30 @@ def find_empty_field(template: str, image_id: str, prompt_id: str) -> str | None
     return None
 
 
+def fit_output(output: str) -> str:
+    """Shorten each name that is too long for a file system, so that it stays one of its own."""
+    # Seldom is the whole longer than one part may be, and a letter has at most four bytes.
+    if len(output) * 4 <= LONGEST_PART_BYTES:
+        return output
+    return "/".join(map(_fit_part, output.split("/")))
+
+
+def _fit_part(part: str) -> str:
+    if len(part.encode()) <= LONGEST_PART_BYTES:
+        return part
+    stem, ending = (part[:-4], part[-4:]) if part.endswith(".mp4") else (part, "")
+    ending = f"-{hashlib.sha256(part.encode()).hexdigest()[:_HASH_DIGITS]}{ending}"
+    return stem.encode()[: LONGEST_PART_BYTES - len(ending)].decode("utf-8", "ignore") + ending
+
+
 def find_fault(output: str) -> str | None:
     """Say what the names of one job made of its output, as the end of "the file would"."""
     if is_reserved(output):
         return "be among the run's own files (write another folder, such as videos/)"
     if _LATER_TAKE.search(output, len(output) - _LONGEST_TAKE):
         return "end in .take and a number, which is kept for new takes of a paid video (choose another name)"
-    # Seldom is the whole longer than one part may be, and a letter has at most four bytes.
-    if len(output) * 4 > LONGEST_PART_BYTES and (fault := _find_excess(output)):
-        return fault
+    if len(output) * 4 > LONGEST_OUTPUT_BYTES and (size := len(output.encode())) > LONGEST_OUTPUT_BYTES:
+        return f"have a path of {size:,} bytes (at most {LONGEST_OUTPUT_BYTES}: shorten the names)"
     if device := _DEVICE.search(output):
         return f"have {device[1]!r} in its path, a name that Windows keeps for a device (choose another)"
-    return None
-
-
-def _find_excess(output: str) -> str | None:
-    size = len(output.encode())
-    longest = max(len(part.encode()) for part in output.split("/"))
-    if longest > LONGEST_PART_BYTES:
-        return f"have a name of {longest} bytes (at most {LONGEST_PART_BYTES}: shorten the names)"
-    if size > LONGEST_OUTPUT_BYTES:
-        return f"have a path of {size:,} bytes (at most {LONGEST_OUTPUT_BYTES}: shorten the names)"
     return None

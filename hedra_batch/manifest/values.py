@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from unicodedata import normalize
 from urllib.parse import urlsplit
 
-from hedra_batch.inputs import Field, FieldValue, ValueType
+from hedra_batch.inputs import Field, FieldValue, ValueType, to_uri
 from hedra_batch.manifest.faults import kind, shown
 from hedra_batch.manifest.names import LONGEST_PATTERN, NAME_RULE, is_manifest_name, is_name
 from hedra_batch.manifest.output import check_template
@@ -21,6 +21,8 @@ from hedra_batch.units import Rate, parse_duration_ms, parse_money, parse_rate
 
 LONGEST_LINE = 2_000
 LONGEST_TEXT = 20_000
+#: As the API has it.
+LONGEST_URL = 2_083
 LONGEST_QUANTITY = 30
 LONGEST_DURATION_MS = 10 * 60_000
 LONGEST_QUIET_WINDOW_MS = 24 * 3_600_000
@@ -84,19 +86,21 @@ def _read_one_line(value: object, _: Field) -> str:
 
 
 def _read_media(value: object, field: Field) -> str:
-    source = read_line(value)
+    source = read_line(value, LONGEST_URL)
     scheme = _SCHEME.match(source)
     if scheme is None:
         return source
     if (scheme[1] or "").lower() != "https":
         raise ValueError(f"{shown(source)} cannot be sent as the {field.medium} (write a path, or an https:// URL)")
     try:
-        url = urlsplit(source)
-        is_usable = bool(url.hostname) and " " not in source
+        url, uri = urlsplit(source), to_uri(source)
+        is_usable = bool(url.hostname)
     except ValueError:
         is_usable = False
     if not is_usable:
         raise ValueError(f"{shown(source)} is not a URL (write https://host/path)")
+    if len(uri) > LONGEST_URL:
+        raise ValueError(f"has {len(uri):,} characters once it is written in ASCII (at most {LONGEST_URL:,})")
     if "@" in url.netloc:
         raise ValueError(
             "has a user or a password in its URL, which would be sent and stored (write https://host/path)"
@@ -224,15 +228,15 @@ def read_output(value: object) -> str:
     return check_template(read_line(value))
 
 
-def read_line(value: object) -> str:
+def read_line(value: object, longest: int = LONGEST_LINE) -> str:
     """Take one line of text, without the space around it."""
     if value is None:
         raise ValueError(_NO_VALUE)
     text = _require_text(value, f"must be text, not {kind(value)} (put it in quotes)").strip()
     if not text:
         raise ValueError("is empty (write something, or remove the key)")
-    if len(text) > LONGEST_LINE:
-        raise ValueError(f"has {len(text):,} characters (at most {LONGEST_LINE:,})")
+    if len(text) > longest:
+        raise ValueError(f"has {len(text):,} characters (at most {longest:,})")
     if not text.isprintable():
         raise ValueError("has a line end, a tab or an invisible character (write one line of text)")
     return text

@@ -26,8 +26,12 @@ from hedra_batch.errors import (
 )
 from hedra_batch.inputs import FieldValues, Medium
 from hedra_batch.money import Money
+from hedra_batch.sanitize import to_line
 
 logger = logging.getLogger(__name__)
+
+#: Of a file, as the server is told it.
+LONGEST_NAME = 200
 
 
 class HedraV2(Api):
@@ -93,6 +97,8 @@ class HedraV2(Api):
         return {item.remote_id: item.charged for item in listed if item.charged is not None}
 
     async def upload(self, medium: Medium, name: str, content: bytes, wanted_id: str = "") -> Upload:
+        # A file can be called anything; a header and an account's list take less.
+        name = to_line(name, LONGEST_NAME) or medium
         if wanted_id:
             told_id = await self._announce(medium, name, wanted_id)
             try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hedra_batch.inputs import FIELDS, MEDIA_FIELDS, Field, FieldValue, find_request_kind
+from hedra_batch.inputs import FIELDS, MEDIA_FIELDS, Field, FieldValue, find_request_kind, to_uri
 
 #: The kinds of request whose result can be given a name. That of `voice_clone` is the voice's own.
 _NAMED_KINDS = frozenset({"video", "image", "text_to_speech"})
@@ -48,8 +48,9 @@ def write_request(
 
 
 def _name_file(field: Field, source: str) -> dict[str, str]:
-    ending = "url" if source[:8].lower() == "https://" else "id"
-    return {f"{field.wire}_{ending}": source}
+    if source[:8].lower() == "https://":
+        return {f"{field.wire}_url": to_uri(source)}
+    return {f"{field.wire}_id": source}
 
 
 def _put(request: dict[str, Any], wire: str, value: FieldValue) -> None:
