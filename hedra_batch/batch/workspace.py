@@ -57,6 +57,8 @@ class Workspace:
     is_folder_named: bool = False
     #: Private networks that results may come from, as through a proxy that gives fake addresses.
     media_networks: Sequence[IPv4Network | IPv6Network] = ()
+    #: What a person should put right, a line each.
+    warnings: Sequence[str] = ()
 
     @property
     def binding(self) -> Binding:

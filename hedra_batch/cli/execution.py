@@ -136,7 +136,7 @@ class _Execution:
         logger.debug("hedra-batch %s on %s, run %d: %s", __version__, name_loop(), ledger.run_number, self._options)
         if ledger.loss:
             logger.debug("a ledger was lost: attempts up to %d are looked for", ledger.loss.highest_attempt)
-        for warning in self._batch.manifest.warnings:
+        for warning in (*self._batch.session.workspace.warnings, *self._batch.manifest.warnings):
             logger.warning("%s", warning)
 
     async def _run_to_its_end(self) -> HedraBatchError | None:

@@ -106,7 +106,8 @@ def _ask_market(options: RunOptions) -> tuple[Market | None, str, str]:
         return None, "No prices: --offline.", ""
     if options.is_simulated:
         return None, "No prices: the simulated API of a trial is there only while it runs.", ""
-    from hedra_batch.cli.workspace import find_base_url, find_key
+    from hedra_batch.cli.keys import find_key
+    from hedra_batch.cli.workspace import find_base_url
 
     try:
         key, base_url = find_key(os.environ), find_base_url(options, os.environ)
@@ -123,7 +124,8 @@ def _ask_market(options: RunOptions) -> tuple[Market | None, str, str]:
 
 def _find_refusal(options: RunOptions, manifest: Manifest) -> str:
     """Say why a run would go on with no folder, and begin none, where that is so; without a key nobody can tell."""
-    from hedra_batch.cli.workspace import find_workspace, has_key
+    from hedra_batch.cli.keys import has_key
+    from hedra_batch.cli.workspace import find_workspace
 
     if not (options.is_simulated or has_key(os.environ)):
         return ""

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from hedra_batch.batch.workspace import SIMULATED, Beginning, Workspace
 from hedra_batch.cli.advice import write_command
+from hedra_batch.cli.keys import find_key, warn_of_key_file
 from hedra_batch.cli.options import RunOptions
-from hedra_batch.errors import ConfigurationError, UsageError, UserError
+from hedra_batch.errors import UsageError, UserError
 from hedra_batch.folder import RunFolder
 from hedra_batch.money import Budgets
 
@@ -52,6 +53,7 @@ def find_workspace(options: RunOptions, name: str, environment: Mapping[str, str
         beginning=find_beginning(options),
         is_folder_named=options.folder is not None,
         media_networks=find_media_networks(environment),
+        warnings=[] if options.is_simulated else list(warn_of_key_file(environment)),
     )
 
 
@@ -171,44 +173,6 @@ def find_base_url(options: RunOptions, environment: Mapping[str, str]) -> str:
     from hedra_batch.api.addresses import check_base_url
 
     return check_base_url(options.base_url or environment.get("HEDRA_BASE_URL") or DEFAULT_BASE_URL)
-
-
-def has_key(environment: Mapping[str, str]) -> bool:
-    """Tell whether a key was given, be it the right one or not."""
-    return any(environment.get(name, "").strip() for name in ("HEDRA_API_KEY", "HEDRA_API_KEY_FILE"))
-
-
-def find_key(environment: Mapping[str, str]) -> str:
-    """Read the API key, from the environment or from the file it names. Raises ConfigurationError."""
-    key = environment.get("HEDRA_API_KEY", "").strip()
-    named = environment.get("HEDRA_API_KEY_FILE", "").strip()
-    if not key and named:
-        key = _read_key_file(Path(named))
-    if not key:
-        raise ConfigurationError(
-            "There is no API key. Write it into a file and name that file in HEDRA_API_KEY_FILE, or put the key itself "
-            "into HEDRA_API_KEY. A trial needs none: add --simulate."
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigurationError("The API key has characters that no key has. Copy it again, alone on its line.")
-    return key
-
-
-def _read_key_file(path: Path) -> str:
-    try:
-        if path.exists() and not path.is_file():
-            raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} is not a file. Name the file that holds the API key.")
-        key = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        # A name without a folder may be the key itself, by mistake.
-        named = path if path.parent.name or path.is_absolute() else "the file that it names"
-        reason = (error.strerror if isinstance(error, OSError) else None) or "it is not a text file"
-        raise ConfigurationError(
-            f"HEDRA_API_KEY_FILE: {named} cannot be read ({reason}). Name the file that holds the API key."
-        ) from error
-    if not key:
-        raise ConfigurationError(f"HEDRA_API_KEY_FILE: {path} is empty. Write the API key into it.")
-    return key
 
 
 @asynccontextmanager
