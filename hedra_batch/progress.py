@@ -54,6 +54,8 @@ class Pace:
     configured_slots: int = 0
     #: Results that wait to be downloaded, and go before new submissions.
     backlog: int = 0
+    #: Whether the API has taken a request, and with it the key.
+    has_taken_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -447,3 +447,14 @@ async def test_on_a_terminal_it_is_asked_whether_to_begin_where_some_are_equal(
     ended, said = await answer_on_terminal(desk, answer, "run", "other.yaml")
     assert (ended, len(list_charged(simulator)), "1 of 3 videos" in said) == (code, charged, True)
     assert (desk.folder / "other.out").exists() is (code == 0)
+
+
+async def test_a_key_that_the_api_refuses_does_not_keep_the_right_one_out(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest("jobs: [{id: a, prompt: A scene}]")
+    assert (await desk.call("run", "batch.yaml")).code == 0
+    # Nothing is asked of the API where there is nothing to do, and so nothing is known of the key.
+    assert (await desk.call("run", "batch.yaml", "--same-account", HEDRA_API_KEY="mistyped-key")).code == 0
+    assert (await desk.call("run", "batch.yaml")).code == 0
+    desk.write_manifest("jobs: [{id: a, prompt: A scene}, {id: b, prompt: Another}]")
+    assert (await desk.call("run", "batch.yaml", "--same-account", HEDRA_API_KEY="wrong")).code == 77
+    assert ((await desk.call("run", "batch.yaml")).code, len(list_charged(simulator))) == (0, 2)

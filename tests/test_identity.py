@@ -47,6 +47,11 @@ async def test_a_replaced_key_is_taken_once_it_is_said_to_be_of_the_same_account
     await use_ledger(tmp_path)
     replaced = Binding(BINDING.manifest, BINDING.base_url, "another-key")
     await (await open_ledger(tmp_path, replaced, same_account=True)).close()
+    # Until the API has taken it, the folder is the old one's.
+    await (await open_ledger(tmp_path)).close()
+    ledger = await open_ledger(tmp_path, replaced, same_account=True)
+    await ledger.bind_account("another-key")
+    await ledger.close()
     await (await open_ledger(tmp_path, replaced)).close()
     assert "another-key" not in (tmp_path / "identity.json").read_text()
 

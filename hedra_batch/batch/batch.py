@@ -114,6 +114,7 @@ class Batch:
         It is also the first sign that key and address are right. Raises StopRunError and UserError where they are not.
         """
         quote = await (await self._connect()).billing.quote(summary)
+        await self.session.bind_account()
         self._spellings.learn(await self.session.ledger.look(lambda reader: reader.read_models()))
         self._is_priced = True
         before = await self.read_spending()

@@ -30,12 +30,14 @@ class Session:
         self.progress = Progress()
         self.started_at = CLOCK.now_text()
         self._connections = AsyncExitStack()
+        self._run: Run | None = None
 
     async def connect(self, settlement: Settlement | None = None) -> Run:
         """Put a run together whose connections last until `disconnect`. Nothing is sent by it yet."""
         account = ApiAccount(self.workspace.base_url, self.workspace.api_key, self.workspace.media_networks)
         opening = open_run(self.ledger, account, self.workspace.folder, self.settings, self.progress, settlement)
-        return await self._connections.enter_async_context(opening)
+        self._run = await self._connections.enter_async_context(opening)
+        return self._run
 
     async def disconnect(self) -> None:
         await self._connections.aclose()
@@ -52,7 +54,13 @@ class Session:
         finally:
             await self.disconnect()
 
+    async def bind_account(self) -> None:
+        """Have the folder belong to the account of the key, if the API has taken it."""
+        if self._run and self._run.read_pace().has_taken_key:
+            await self.ledger.bind_account(self.workspace.api_key)
+
     async def end(self, exit_code: int) -> None:
+        await self.bind_account()
         await self.ledger.end_run(exit_code)
 
 

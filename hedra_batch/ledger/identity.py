@@ -130,12 +130,18 @@ class Identity:
         address or key is simply put right. Raises ConfigurationError.
         """
         given = fingerprint(self.key_salt, binding.api_key)
-        adopted = replace(self, manifest=binding.manifest, base_url=binding.base_url, key_fingerprint=given)
-        if self.highest_attempt:
+        adopted = replace(self, manifest=binding.manifest, base_url=binding.base_url)
+        if not self.highest_attempt:
+            adopted = replace(adopted, key_fingerprint=given)
+        else:
             self._require_manifest(binding, folder)
             self._require_account(binding, given, same_account=same_account)
             self._require_place(binding, folder, is_moved=is_moved)
         return adopted.noting(binding, folder)
+
+    def bound_to(self, api_key: str) -> Identity:
+        """Take over a key, once the API has taken it: a mistyped one must not keep the right one out."""
+        return replace(self, key_fingerprint=fingerprint(self.key_salt, api_key))
 
     def judge_place(self, folder: Path) -> Arrival:
         """Tell how the folder has come to where it is."""

@@ -149,8 +149,14 @@ class Ledger:
         end = {"ended_at": self._clock.now_text(), "exit_code": exit_code}
         await self._backend.transact(lambda tables: tables.update("runs", {"number": self.run_number}, end))
 
+    async def bind_account(self, api_key: str) -> None:
+        """Note that this folder belongs to the account of a key that the API has taken."""
+        await self._backend.transact(lambda _: self._replace_identity(self._identity.bound_to(api_key)))
+
     def _raise_identity(self, *, run_counter: int = 0, highest_attempt: int = 0) -> None:
-        identity = self._identity.raised(run_counter, highest_attempt)
+        self._replace_identity(self._identity.raised(run_counter, highest_attempt))
+
+    def _replace_identity(self, identity: Identity) -> None:
         if identity != self._identity:
             identity.save(self._identity_path)
             self._identity = identity

@@ -97,6 +97,7 @@ class Lanes:
             slots=self.concurrency.cap,
             configured_slots=self.concurrency.size,
             backlog=self.backlog.count,
+            has_taken_key=self._outage_guard.has_taken_key,
         )
 
     def on_used_up(self, group: RequestGroup, seconds: float) -> None:

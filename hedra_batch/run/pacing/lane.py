@@ -53,6 +53,7 @@ class Lane:
     def on_accepted(self, turn_time: float | None) -> None:
         """The API took a request: what refusals have made of the rate comes back step by step."""
         self.on_answered()
+        self._outage_guard.has_taken_key = True
         if turn_time is not None:
             self.limiter.on_accepted(turn_time)
 

@@ -31,6 +31,8 @@ class OutageGuard:
         self._failing_since: float | None = None
         #: What the API does instead of giving a useful answer, or did last.
         self.failure = ""
+        #: Whether the API has taken a request, and with it the key.
+        self.has_taken_key = False
 
     @property
     def failing_seconds(self) -> float:
