@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -16,7 +17,7 @@ from typing import Any, TextIO
 
 from hedra_batch.clock import CLOCK
 from hedra_batch.durable import open_own, sync_folder, write_atomically
-from hedra_batch.errors import CannotCreateError, LockedError, UsageError, WriteError
+from hedra_batch.errors import CannotCreateError, HedraBatchError, LockedError, UsageError, WriteError
 
 #: Logs that are kept.
 LOGS_KEPT = 30
@@ -41,6 +42,8 @@ A video that is missing or damaged can be downloaded again at no cost: hedra-bat
 A file that ends in .moving is a video that is being renamed; the next run gives it its name.
 A file that ends in .part is not a video yet; it may be deleted while no run is going.
 """
+#: What a system says of a lock that another process holds.
+_HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +148,8 @@ class RunFolder:
                 f"{self.lock_file} cannot be written: {error.strerror or error}. Nothing was sent."
             ) from error
         with file:
-            if not _try_lock(file):
-                raise LockedError(
-                    f"Another run is using {self.path}: {self.read_holder()}. Nothing was sent. Wait until it ends."
-                )
+            if refusal := _try_lock(file):
+                raise self._describe_refusal(refusal) from refusal
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {CLOCK.now_text()}\n")
             file.flush()
@@ -156,6 +157,17 @@ class RunFolder:
             # The lock alone decides whether it is held; on a full disk the note may stay.
             with suppress(OSError):
                 file.truncate(0)
+
+    def _describe_refusal(self, refusal: OSError) -> HedraBatchError:
+        """Tell a lock that another run holds from one that cannot be had here."""
+        if refusal.errno in _HELD:
+            return LockedError(
+                f"Another run is using {self.path}: {self.read_holder()}. Nothing was sent. Wait until it ends."
+            )
+        return WriteError(
+            f"{self.lock_file} cannot be locked: {refusal.strerror or refusal}. Nothing was sent: two runs at once "
+            "would buy the same videos twice. Use a folder on a file system that has locks, such as a local disk."
+        )
 
     def read_free_bytes(self) -> int:
         """Read how much the disk has room for; before the folder is made, the disk that it would be on."""
@@ -168,15 +180,15 @@ class RunFolder:
         except OSError:
             return "it does not say which"
 
-    def is_locked(self) -> bool:
-        """Tell whether a run is going."""
+    def is_locked(self) -> bool | None:
+        """Tell whether a run is going; None where that cannot be told."""
         try:
             with self.lock_file.open("r", encoding="utf-8") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
-        except OSError:
-            return True
+        except OSError as error:
+            return True if error.errno in _HELD else None
         return False
 
     def name_log(self) -> Path:
@@ -207,13 +219,15 @@ class RunFolder:
             raise WriteError(f"{self.path / 'summary.json'} cannot be written: {error.strerror or error}.") from error
 
 
-def _try_lock(file: TextIO) -> bool:
-    """Take the lock, or say at once that it is held; a `status` that looks at it holds it for an instant only."""
+def _try_lock(file: TextIO) -> OSError | None:
+    """Take the lock, or say at once why not; a `status` that looks at it holds it for an instant only."""
+    refusal: OSError | None = None
     for pause_seconds in (0.0, 0.05, 0.15):
         time.sleep(pause_seconds)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            refusal = error
             continue
-        return True
-    return False
+        return None
+    return refusal

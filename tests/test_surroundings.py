@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -140,3 +143,23 @@ async def test_a_process_that_is_suspended_in_the_middle_goes_on_where_it_was(de
 
 def is_stopped(process_id: int) -> bool:
     return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+NO_LOCKS = """
+#include <errno.h>
+int flock(int descriptor, int operation) { errno = ENOLCK; return -1; }
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc"), reason="needs Linux and a C compiler")
+async def test_a_file_system_without_locks_is_told_as_that_also_when_quiet(desk: Desk, simulator: Simulator) -> None:
+    desk.write_manifest(TWO_JOBS)
+    source, library = desk.write("flock.c", NO_LOCKS), desk.folder / "flock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)  # noqa: ASYNC221
+    for flags in ((), ("-q",)):
+        ended = await desk.call("run", "batch.yaml", *flags, LD_PRELOAD=str(library))
+        told = "batch.out/run.lock cannot be locked: No locks available. Nothing was sent"
+        assert (ended.code, told in ended.err, simulator.billing) == (74, True, [])
+    assert (await desk.call("run", "batch.yaml")).code == 0
+    status = await desk.call("status", "batch.yaml", LD_PRELOAD=str(library))
+    assert (status.code, "whether a run is going cannot be told" in status.err) == (0, True)

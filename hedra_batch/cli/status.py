@@ -50,7 +50,11 @@ def status(**flags: Any) -> int:
         if reader is None:
             say(write_absence(options, folder))
             return EXIT_DONE
-        going = f"a run is going ({folder.read_holder()})" if folder.is_locked() else "no run is going"
+        going = {
+            True: f"a run is going ({folder.read_holder()})",
+            False: "no run is going",
+            None: "whether a run is going cannot be told",
+        }[folder.is_locked()]
         counts = reader.count_states()
         say(f"{describe_path(folder.path)}: {going}")
         print(" ".join(f"{state}={counts[state]}" for state in STATES))
