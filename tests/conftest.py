@@ -50,7 +50,7 @@ EFFORTS = {
     "schedules": 5000,
     "kills": 100,
     "documents": 300,
-    "days": 400,
+    "days": 250,
     "seed": 0,
 }
 
