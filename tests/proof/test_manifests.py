@@ -17,6 +17,7 @@ import yaml
 from conftest import make_png
 
 from hedra_batch.errors import ProblemsError
+from hedra_batch.manifest.faults import MOST_FAULTS
 from hedra_batch.manifest.loading import Manifest, load_manifest
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
@@ -273,7 +274,7 @@ def assert_sound(manifest: Manifest, again: Manifest) -> None:
 
 def assert_told(error: ProblemsError, path: Path) -> None:
     place = re.compile(rf"{re.escape(str(path))}:[1-9][0-9]*:[1-9][0-9]*: \S")
-    more = f"{path}: these are the first, and there are more"
+    more = f"{path}: these are the first {MOST_FAULTS:,}; there are more"
     assert error.problems
     for line in error.problems:
         assert line == more or place.match(line), line
