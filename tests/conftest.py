@@ -49,8 +49,8 @@ EFFORTS = {
     "answers": 5000,
     "schedules": 5000,
     "kills": 100,
-    "documents": 300,
-    "days": 250,
+    "documents": 150,
+    "days": 150,
     "seed": 0,
 }
 
