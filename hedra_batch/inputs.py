@@ -138,6 +138,7 @@ FIELDS: tuple[Field, ...] = (
 FIELDS_BY_NAME = {field.name: field for field in FIELDS}
 _SORTED_NAMES = sorted(FIELDS_BY_NAME)
 MEDIA_FIELDS = tuple(field for field in FIELDS if field.medium)
+FIXING_FIELDS = tuple(field for field in FIELDS if field.fixes_result)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from hedra_batch.state import State
 
 #: Jobs of a kind that are named one by one; of the others it is said how many there are.
 NAMED_LIMIT = 10
+#: In counts: the jobs that wait for their pictures, and those of them to which a person must see.
+WAITING, UNUSABLE = "waiting", "unusable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from conftest import SPEED, Desk, wait_until
-from scripted import Script, make_item, make_list, serve
+from scripted import Script, Service, make_item, make_list, serve
 
 from hedra_batch.ledger.opening import open_reader
 from hedra_batch.simulator.service import Simulator
@@ -134,24 +134,23 @@ async def test_what_can_never_be_told_is_a_matter_for_a_person(tmp_path: Path) -
     assert (list_history(desk, "first")[-1], count_states(desk)) == ("HELD_UNKNOWN", {"held": 1})
 
 
-async def test_what_can_be_told_later_is_sent_again_without_a_person(tmp_path: Path) -> None:
-    asked: list[str] = []
-    answers: list[object] = [400]
+@asynccontextmanager
+async def open_proven(
+    tmp_path: Path, generate: Script, list_all: Script, asked: list[str], answers: list[object]
+) -> AsyncIterator[tuple[Desk, Service]]:
+    """Serve two jobs, of which the first has shown that the server uses our ids; of the second it tells the answers.
+
+    `asked` gets the id of each job whose status is asked for.
+    """
 
     def tell_status(request: web.Request) -> object:
         asked.append(request.match_info["id"])
         return make_item(asked[0], "error") if asked[-1] == asked[0] else answers[-1]
 
-    def generate(_: web.Request) -> object:
-        if answers[-1] == 400:
-            return 502
-        answers.append(make_item(asked[-1], "error"))
-        return answers[-1]
-
     scripts: dict[str, Script] = {
         "generate": generate,
         "status": tell_status,
-        "list": lambda _: make_list(),
+        "list": list_all,
         "balance": lambda _: {"remaining": 100},
         "models": lambda _: [],
     }
@@ -159,6 +158,20 @@ async def test_what_can_be_told_later_is_sent_again_without_a_person(tmp_path: P
         desk = Desk(tmp_path, service.url)
         desk.write_manifest(TWO_JOBS)
         assert (await run(desk, "first"), list_history(desk, "first")[-1]) == (1, "FAILED")
+        yield desk, service
+
+
+async def test_what_can_be_told_later_is_sent_again_without_a_person(tmp_path: Path) -> None:
+    asked: list[str] = []
+    answers: list[object] = [400]
+
+    def generate(_: web.Request) -> object:
+        if answers[-1] == 400:
+            return 502
+        answers.append(make_item(asked[-1], "error"))
+        return answers[-1]
+
+    async with open_proven(tmp_path, generate, lambda _: make_list(), asked, answers) as (desk, service):
         for _ in range(2):
             assert (await run(desk, "second"), list_history(desk, "second")[-1]) == (4, "HELD_UNKNOWN")
         assert service.counts["generate"] == 2
@@ -170,26 +183,12 @@ async def test_what_can_be_told_later_is_sent_again_without_a_person(tmp_path: P
 async def test_what_the_server_shows_as_that_of_another_job_is_a_matter_for_a_person(tmp_path: Path) -> None:
     asked: list[str] = []
 
-    def tell_status(request: web.Request) -> object:
-        asked.append(request.match_info["id"])
-        return make_item(asked[0], "error") if asked[-1] == asked[0] else 404
-
     def list_as_the_other(request: web.Request) -> object:
         echo = make_item(asked[0], input={"generation_id": asked[-1]})
         return make_list(*([] if "ids" in request.query else [echo]))
 
-    scripts: dict[str, Script] = {
-        "generate": lambda _: 502,
-        "status": tell_status,
-        "list": list_as_the_other,
-        "balance": lambda _: {"remaining": 100},
-        "models": lambda _: [],
-    }
-    async with serve(**scripts) as service:
-        desk = Desk(tmp_path, service.url)
-        desk.write_manifest(TWO_JOBS)
-        # The first shows that the server uses our ids, so the second would be sent again.
-        assert (await run(desk, "first"), list_history(desk, "first")[-1]) == (1, "FAILED")
+    async with open_proven(tmp_path, lambda _: 502, list_as_the_other, asked, [404]) as (desk, service):
+        # Without that, the second would be sent again.
         assert (await run(desk, "second"), list_history(desk, "second")[-1]) == (4, "HELD_UNKNOWN")
     assert service.counts["generate"] == 2
 

@@ -9,10 +9,8 @@ from hedra_batch.errors import DownloadError, Obstacle
 #: As much as shows what a body is.
 HEAD_BYTES = 512
 _TYPES = frozenset({"text/html", "application/xhtml+xml", "application/json", "application/problem+json"})
-#: How a page begins, in lower case (https://mimesniff.spec.whatwg.org, 7.1).
-_BEGINNINGS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<meta", b"<script", b"<!--")
-_MESSAGES = (b"{", b"[")
-
+#: How a page begins, in lower case (https://mimesniff.spec.whatwg.org, 7.1), and a message in JSON.
+_BEGINNINGS = (b"{", b"[", b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<meta", b"<script", b"<!--")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -26,7 +24,7 @@ def is_page(head: bytes, content_type: str) -> bool:
     if head[4:8] == b"ftyp":
         return False
     text = head.removeprefix(_BYTE_ORDER_MARK).lstrip().lower()
-    return is_page_type(content_type) or text.startswith(_BEGINNINGS + _MESSAGES)
+    return is_page_type(content_type) or text.startswith(_BEGINNINGS)
 
 
 async def refuse_page(chunks: AsyncIterator[bytes], content_type: str) -> AsyncIterator[bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 from hedra_batch import __version__
 from hedra_batch.batch.funds import Funds
 from hedra_batch.batch.session import Session
-from hedra_batch.clock import CLOCK, to_text
+from hedra_batch.clock import CLOCK
 from hedra_batch.errors import HedraBatchError, WriteError
 from hedra_batch.inputs import PriceKey
 from hedra_batch.ledger.budget import Budget
@@ -21,7 +21,7 @@ from hedra_batch.ledger.records import AttemptEnd, LatestAttempt
 from hedra_batch.money import Money
 from hedra_batch.planning.edits import Edits, describe_edits
 from hedra_batch.planning.quote import Quote
-from hedra_batch.planning.result import OVERDUE_LIMIT, RunResult, judge
+from hedra_batch.planning.result import RunResult, find_overdue_instant, judge
 from hedra_batch.planning.selection import Selection
 
 #: What summary.json counts.
@@ -96,7 +96,7 @@ def _read_funds(session: Session, editions: Iterable[str], reader: LedgerReader 
 def _judge(session: Session, selection: Selection, reader: LedgerReader | None, reasons: Reasons) -> RunResult:
     return judge(
         selection.review(reader),
-        overdue_before=to_text(session.settings.clock.now() - OVERDUE_LIMIT),
+        overdue_before=find_overdue_instant(session.settings.clock),
         stopped_by=reasons.stopped_by,
         closed_by=reasons.closed_by,
         signal_number=reasons.signal_number,

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from hedra_batch.batch.matching import matches
 from hedra_batch.batch.request import PlanRequest, find_nothing_selected, make_selection
-from hedra_batch.clock import CLOCK, to_text
+from hedra_batch.clock import CLOCK
 from hedra_batch.folder import RunFolder
 from hedra_batch.inputs import FieldValues, Spellings
+from hedra_batch.job import UNUSABLE
 from hedra_batch.ledger.budget import Account, Budget
 from hedra_batch.ledger.events import Guard
 from hedra_batch.ledger.reading import LedgerReader
@@ -24,8 +25,8 @@ from hedra_batch.planning.fingerprint import Fingerprint
 from hedra_batch.planning.plan import PlannedJob, Reason, Rules
 from hedra_batch.planning.prices import ListPrice, Prices
 from hedra_batch.planning.quote import Quote
-from hedra_batch.planning.recognition import UNUSABLE, Recognition
-from hedra_batch.planning.result import OVERDUE_LIMIT, is_overdue_since
+from hedra_batch.planning.recognition import Recognition
+from hedra_batch.planning.result import find_overdue_instant, is_overdue_since
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.units import Limits
 
@@ -82,21 +83,21 @@ class Preview:
         """Yield every job, in the order of a run. Raises UsageError where the ids select nothing."""
         lost_attempts = self._reader.read_lost_attempts() if self._reader else 0
         rules = Rules(attempts=self._manifest.attempts, lost_attempts=lost_attempts)
-        overdue_before = to_text(CLOCK.now() - OVERDUE_LIMIT)
+        overdue_before = find_overdue_instant(CLOCK)
         jobs = self._manifest.jobs.with_spellings(Spellings(self._reader.read_models() if self._reader else {}))
         recognition = Recognition(jobs)
         if self._reader:
             recognition.look(self._reader)
         recognized = recognition.settle(self._reader) if self._reader else None
-        for planned in make_selection(jobs, self._request, rules, recognized).planned_jobs(self._reader):
+        selection = make_selection(jobs, self._request, rules, recognized)
+        for planned in selection.planned_jobs(self._reader):
             self.summary.add(planned)
             self.needs_person = self.needs_person or _needs_person(planned, overdue_before)
             if planned.reason is Reason.UNKNOWN and planned.job and planned.is_sent:
                 self.unknown.append(self._prices.estimate(planned.job.inputs.fields))
             price = self._prices.estimate(planned.job.inputs.fields) if planned.job and planned.is_bought else None
             yield ListedJob(planned, price, self._find_change(planned))
-        waiting = self._manifest.jobs.count_waiting(lambda job_id: matches(job_id, self._request.ids))
-        self.needs_person = self.needs_person or (self._request.first is None and bool(waiting.get(UNUSABLE)))
+        self.needs_person = self.needs_person or bool(selection.count_waiting().get(UNUSABLE))
         if error := find_nothing_selected(self.summary, self._manifest.jobs, self._request, self._reader):
             raise error
         self.summary.note_twins(recognition.twins)

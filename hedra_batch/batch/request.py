@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from hedra_batch.batch.matching import matches
-from hedra_batch.clock import CLOCK, to_text
+from hedra_batch.clock import CLOCK
 from hedra_batch.decide import Settlement
 from hedra_batch.errors import NothingSelectedError
 from hedra_batch.ledger.reading import LedgerReader
 from hedra_batch.planning.plan import PlannedJob, Rules, judge_retry, judge_settled
 from hedra_batch.planning.recognition import JobSource, Recognized
-from hedra_batch.planning.result import OVERDUE_LIMIT, may_be_settled
+from hedra_batch.planning.result import find_overdue_instant, may_be_settled
 from hedra_batch.planning.selection import FixedSelection, ManifestSelection, pair
 from hedra_batch.planning.summary import PlanSummary
 from hedra_batch.state import ENDED_BADLY, HELD, SETTLEABLE, TO_SEND
@@ -122,7 +122,7 @@ def _choose_settled(
     What may cost is decided for one edition; looking once more is for all of them, unless one is named.
     """
     states = {Settlement.RESEND: HELD, Settlement.RECHECK: SETTLEABLE - TO_SEND}.get(settlement, SETTLEABLE)
-    overdue_before = to_text(CLOCK.now() - OVERDUE_LIMIT)
+    overdue_before = find_overdue_instant(CLOCK)
     is_for_all = settlement is Settlement.RECHECK and not jobs.edition
     for latest in reader.find_in_states(states) if reader else ():
         if not may_be_settled(latest.state, latest.accepted_at, overdue_before):

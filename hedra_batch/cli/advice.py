@@ -13,6 +13,7 @@ from hedra_batch.cli.options import RunOptions
 from hedra_batch.errors import NothingSelectedError, UsageError
 from hedra_batch.job import NAMED_LIMIT
 from hedra_batch.ledger.records import LatestAttempt
+from hedra_batch.manifest.names import is_standard_input
 from hedra_batch.report.summary import AGAIN, LATER
 from hedra_batch.state import HELD, State
 from hedra_batch.units import spell_duration
@@ -168,4 +169,4 @@ def _spell_values(options: RunOptions, edition: str) -> dict[str, list[str]]:
 
 def _spell_path(path: Path) -> str:
     # A name that begins with a dash would be taken for a flag; the dash alone is the standard input.
-    return f"./{path}" if str(path).startswith("-") and str(path) != "-" else str(path)
+    return f"./{path}" if str(path).startswith("-") and not is_standard_input(path) else str(path)

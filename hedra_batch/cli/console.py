@@ -40,7 +40,7 @@ from hedra_batch.errors import (
     UnfinishedError,
     UserError,
 )
-from hedra_batch.job import NAMED_LIMIT
+from hedra_batch.job import NAMED_LIMIT, UNUSABLE
 from hedra_batch.ledger.budget import Account, name_budget
 from hedra_batch.ledger.records import AttemptEnd, LatestAttempt
 from hedra_batch.money import Money
@@ -191,7 +191,7 @@ class Console:
                 self.say(f"hedra-batch: {self._describe_reason(reason)}")
         videos = describe_path(self._folder.path / "videos")
         self.say(write_last_line(self._name, result.counts, result.exit_code, videos))
-        for warning in warnings if result.counts["unusable"] else ():
+        for warning in warnings if result.counts[UNUSABLE] else ():
             self.say(f"  {warning}")
         remedies = self._find_remedies(finished)
         others = result.troubled - len(finished.troubles[:NAMED_LIMIT])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hedra_batch.errors import UsageError
+from hedra_batch.manifest.names import is_standard_input
 from hedra_batch.money import Money
 from hedra_batch.units import Rate, parse_duration_ms, parse_money, parse_rate
 
@@ -89,7 +90,7 @@ class RunOptions:
     verbosity: int = 0
 
     def __post_init__(self) -> None:
-        if str(self.manifest) == "-" and self.folder is None:
+        if is_standard_input(self.manifest) and self.folder is None:
             raise UsageError("A manifest from the standard input stands nowhere, so name its run folder with --folder.")
 
     @property

@@ -94,13 +94,13 @@ def resolve(recheck: bool, resend: bool, abandon: bool, **flags: Any) -> int:
 def list_held(options: RunOptions) -> int:
     from hedra_batch.batch.matching import matches
     from hedra_batch.cli.workspace import find_used_folder, follow_folder
-    from hedra_batch.clock import CLOCK, to_text
+    from hedra_batch.clock import CLOCK
     from hedra_batch.ledger.opening import open_reader
-    from hedra_batch.planning.result import OVERDUE_LIMIT, may_be_settled
+    from hedra_batch.planning.result import find_overdue_instant, may_be_settled
     from hedra_batch.report.held import write_choices, write_held
     from hedra_batch.report.terminal import fit, say
 
-    listed, overdue_before = [], to_text(CLOCK.now() - OVERDUE_LIMIT)
+    listed, overdue_before = [], find_overdue_instant(CLOCK)
     folder = find_used_folder(options)
     options = follow_folder(options, folder, os.environ)
     with open_reader(folder.ledger) as reader:

@@ -130,13 +130,13 @@ class Identity:
         address or key is simply put right. Raises ConfigurationError.
         """
         given = fingerprint(self.key_salt, binding.api_key)
-        adopted = replace(self, manifest=binding.manifest, base_url=binding.base_url)
-        if not self.highest_attempt:
-            adopted = replace(adopted, key_fingerprint=given)
-        else:
+        if self.highest_attempt:
             self._require_manifest(binding, folder)
             self._require_account(binding, given, same_account=same_account)
             self._require_place(binding, folder, is_moved=is_moved)
+        # A replaced key is taken over once the API has taken it.
+        kept = self.key_fingerprint if self.highest_attempt else given
+        adopted = replace(self, manifest=binding.manifest, base_url=binding.base_url, key_fingerprint=kept)
         return adopted.noting(binding, folder)
 
     def bound_to(self, api_key: str) -> Identity:

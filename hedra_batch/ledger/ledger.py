@@ -151,7 +151,8 @@ class Ledger:
 
     async def bind_account(self, api_key: str) -> None:
         """Note that this folder belongs to the account of a key that the API has taken."""
-        await self._backend.transact(lambda _: self._replace_identity(self._identity.bound_to(api_key)))
+        if self._identity.bound_to(api_key) != self._identity:
+            await self._backend.transact(lambda _: self._replace_identity(self._identity.bound_to(api_key)))
 
     def _raise_identity(self, *, run_counter: int = 0, highest_attempt: int = 0) -> None:
         self._replace_identity(self._identity.raised(run_counter, highest_attempt))

@@ -12,6 +12,7 @@ from typing import Any
 
 from hedra_batch.errors import InputFileError, ManifestError
 from hedra_batch.manifest.faults import Fault, Loc, Position, render_line, shown_path
+from hedra_batch.manifest.names import is_standard_input
 
 LARGEST_BYTES = 16 * 1024 * 1024
 MOST_LINES = 1_000_000
@@ -88,10 +89,6 @@ def _join_surrogates(content: str) -> str:
 def _read_pair(escaped: str) -> str:
     halves = bytes.fromhex(escaped[2:6] + escaped[8:])
     return halves.decode("utf-16-be")
-
-
-def is_standard_input(path: Path) -> bool:
-    return str(path) == "-"
 
 
 @lru_cache(maxsize=1)

@@ -12,15 +12,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hedra_batch.inputs import MEDIA_FIELDS, FieldValue, Inputs, MediaInput, Spellings
-from hedra_batch.job import Job
+from hedra_batch.inputs import MEDIA_FIELDS, Inputs, MediaInput, Spellings
+from hedra_batch.job import UNUSABLE, WAITING, Job
 from hedra_batch.manifest.document import Tree
 from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, render_key, shown, suggestion
 from hedra_batch.manifest.names import collision_key, count_allowed, find_excluded, has_wildcard, variation_ids
 from hedra_batch.manifest.output import DEFAULT_TEMPLATE, find_empty_field, find_fault, fit_output, settle_edition
 from hedra_batch.manifest.overrides import apply_overrides
 from hedra_batch.manifest.schema import ManifestEntry
-from hedra_batch.manifest.specs import JobSpec, SpecBuilder
+from hedra_batch.manifest.specs import JobSpec, Sources, SpecBuilder
 
 #: Each looks at every id.
 _MOST_SUGGESTIONS = 20
@@ -71,7 +71,7 @@ class Jobs:
     def count_waiting(self, is_selected: Callable[[str], bool]) -> Mapping[str, int]:
         """Count the jobs that cannot be made now, and those of them whose pictures a person must see to."""
         waits = [wait for job_id, wait in self.waiting.items() if is_selected(job_id)]
-        return {"waiting": len(waits), "unusable": sum(not wait.is_fresh for wait in waits)} if waits else {}
+        return {WAITING: len(waits), UNUSABLE: sum(not wait.is_fresh for wait in waits)} if waits else {}
 
     def find(self, job_id: str) -> Job | None:
         spec = None if job_id in self.waiting else self._specs.get(job_id)
@@ -99,14 +99,7 @@ class Expansion:
 
     specs: dict[str, JobSpec] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
-    #: Every file and URL that the manifest names, and where it does so first.
-    sources: dict[str, Loc] = field(default_factory=dict)
-    #: Those that it names by themselves, and not by a pattern only.
-    named: set[str] = field(default_factory=set)
-    #: Why a picture that a pattern found cannot be used, where its name tells that.
-    unusable: dict[str, str] = field(default_factory=dict)
-    #: What patterns find that is no picture.
-    left_out: list[Fault] = field(default_factory=list)
+    sources: Sources = field(default_factory=Sources)
     faults: list[Fault] = field(default_factory=list)
     #: Faults of files, which are told once the text has none.
     file_faults: list[Fault] = field(default_factory=list)
@@ -118,14 +111,7 @@ def expand(entry: ManifestEntry, tree: Tree, folder: Path, edition: str, *, has_
     """Work out the jobs of a manifest; without `has_all_jobs` nothing is said of jobs that seem absent."""
     builder = SpecBuilder(entry, tree, folder, has_all_jobs=has_all_jobs)
     specs = builder.build()
-    expansion = Expansion(
-        sources=builder.sources,
-        named=builder.named,
-        unusable=builder.unusable,
-        left_out=builder.left_out,
-        faults=builder.faults,
-        file_faults=builder.file_faults,
-    )
+    expansion = Expansion(sources=builder.sources, faults=builder.faults, file_faults=builder.file_faults)
     has_all_jobs = has_all_jobs and not expansion.faults and not expansion.file_faults
     _number(specs, expansion, tree)
     faults = list(apply_overrides(entry.overrides, expansion.specs, tree))
@@ -140,9 +126,8 @@ def expand(entry: ManifestEntry, tree: Tree, folder: Path, edition: str, *, has_
 
 def list_sources(spec: JobSpec) -> Iterator[str]:
     """Yield the files and URLs that a job is made of."""
-    values: Mapping[str, FieldValue] = {**spec.values, "image": spec.image}
     for media_field in MEDIA_FIELDS:
-        if source := values.get(media_field.name):
+        if source := spec.image if media_field.name == "image" else spec.values.get(media_field.name):
             yield str(source)
 
 
@@ -177,7 +162,7 @@ def _exclude(patterns: list[str], expansion: Expansion, *, has_all_jobs: bool) -
     excluded = find_excluded(patterns, expansion.specs.keys())
     if has_all_jobs:
         expansion.faults += islice(_find_unmatched(patterns, excluded, expansion), MOST_FAULTS + 1)
-        expansion.warnings += _find_idle(patterns, expansion)
+        expansion.warnings += _find_idle(patterns, excluded)
     if excluded and len(excluded) == len(expansion.specs):
         expansion.faults.append(Fault(("exclude",), "leaves no job to make (remove some of it)"))
     for job_id in excluded:
@@ -192,10 +177,10 @@ def _find_unmatched(patterns: list[str], excluded: set[str], expansion: Expansio
         yield Fault(("exclude", index), what)
 
 
-def _find_idle(patterns: list[str], expansion: Expansion) -> Iterator[Fault]:
+def _find_idle(patterns: list[str], excluded: set[str]) -> Iterator[Fault]:
     """Find the patterns with a wildcard that leave out nothing."""
     for index, pattern in enumerate(patterns):
-        if has_wildcard(pattern) and not find_excluded([pattern], expansion.specs.keys()):
+        if has_wildcard(pattern) and not find_excluded([pattern], excluded):
             yield Fault(("exclude", index), f"{shown(pattern)} matches no job, so it leaves out nothing")
 
 

@@ -54,7 +54,8 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
     entry, expansion = _check(tree, path.parent, edition)
     media, waits = _read_files(expansion, tree, path.parent)
     told = [
-        Fault(expansion.sources[source], f"{wait.what}; what is made of it waits") for source, wait in waits.items()
+        Fault(expansion.sources.places[source], f"{wait.what}; what is made of it waits")
+        for source, wait in waits.items()
     ]
     return Manifest(
         name=entry.name or make_manifest_name(path.stem),
@@ -66,7 +67,7 @@ def load_manifest(path: Path, *, edition: str = "") -> Manifest:
         on_unknown=entry.on_unknown,
         quiet_window_seconds=entry.quiet_window_ms / 1000,
         warnings=render_faults([*expansion.warnings, *told], tree),
-        notes=render_faults(expansion.left_out, tree),
+        notes=render_faults(expansion.sources.left_out, tree),
     )
 
 
@@ -88,18 +89,18 @@ def _read_files(expansion: Expansion, tree: Tree, folder: Path) -> tuple[dict[st
 
     Raises InputFileError for those that the manifest names by themselves.
     """
-    media, waits, faults = {}, {}, list(expansion.file_faults)
+    media, waits, faults, sources = {}, {}, list(expansion.file_faults), expansion.sources
     used = {source for spec in expansion.specs.values() for source in list_sources(spec)}
-    for source, loc in expansion.sources.items():
+    for source, loc in sources.places.items():
         if source not in used:
             continue
-        if source not in expansion.named and (what := expansion.unusable.get(source)):
+        if source not in sources.named and (what := sources.unusable.get(source)):
             waits[source] = Wait(what)
             continue
         try:
             media[source] = read_image(source, folder)
         except ValueError as error:
-            if source not in expansion.named:
+            if source not in sources.named:
                 waits[source] = Wait(str(error), is_fresh=is_fresh(source, folder))
                 continue
             faults.append(Fault(loc, str(error)))

@@ -9,11 +9,13 @@ import fnmatch
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
 
 LONGEST_NAME = 100
+#: What stands for the standard input in the place of a manifest's path.
+STANDARD_INPUT = "-"
 MOST_WILDCARDS = 100
 #: Each pattern with a wildcard is tried on every id; plain ids are free.
 MOST_TRIES = 1_000_000
@@ -60,9 +62,13 @@ def slug(text: str) -> str:
     return dashed if len(dashed) <= LONGEST_NAME else f"{dashed[: LONGEST_NAME - 1 - _HASH_DIGITS]}-{_hash(text)}"
 
 
+def is_standard_input(path: PurePath) -> bool:
+    return str(path) == STANDARD_INPUT
+
+
 def make_manifest_name(stem: str) -> str:
     """Name a manifest by its file without the ending; `-` is the standard input."""
-    name = "stdin" if stem == "-" else normalize("NFC", stem)
+    name = "stdin" if stem == STANDARD_INPUT else normalize("NFC", stem)
     return name if is_manifest_name(name) else slug(stem)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 
-from hedra_batch.inputs import FIELDS, FieldValue
+from hedra_batch.inputs import FIXING_FIELDS, FieldValue
 from hedra_batch.manifest.document import Tree
 from hedra_batch.manifest.faults import MOST_FAULTS, Fault, shown, suggestion
 from hedra_batch.manifest.names import count_allowed, has_wildcard
@@ -16,7 +16,6 @@ from hedra_batch.manifest.specs import JobSpec
 
 #: Each looks at every id.
 _MOST_SUGGESTIONS = 20
-_FIXING_FIELDS = tuple(field for field in FIELDS if field.fixes_result)
 
 
 def apply_overrides(overrides: Mapping[str, Override], specs: dict[str, JobSpec], tree: Tree) -> Iterator[Fault]:
@@ -24,6 +23,8 @@ def apply_overrides(overrides: Mapping[str, Override], specs: dict[str, JobSpec]
 
     Patterns come first, in their order, then the id that variations share, then the id of a job itself.
     """
+    if not overrides:
+        return
     patterns = {key: re.compile(fnmatch.translate(key)).match for key in overrides if has_wildcard(key)}
     if len(patterns) > (most := count_allowed(specs)):
         yield Fault(("overrides",), f"has too many patterns with '*', '?' or '[' (at most {most})")
@@ -75,7 +76,7 @@ def _find_alike(changed: Mapping[str, JobSpec], overrides: Mapping[str, Override
     """Find variations that a field makes alike: one video would be paid for several times."""
     for family, members in groupby(changed.values(), lambda spec: spec.id):
         specs = list(members)
-        for field in _FIXING_FIELDS:
+        for field in FIXING_FIELDS:
             values = [spec.values[field.name] for spec in specs if field.name in spec.values]
             if len(values) > len(set(values)):
                 key = next(key for key, one in overrides.items() if field.name in one.values)

@@ -5,11 +5,12 @@ A prompt and an image are what the matrix is made of; what else a job asks for i
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from hedra_batch.inputs import FIELDS, MEDIA_FIELDS, FieldValues
+from hedra_batch.inputs import FIXING_FIELDS, MEDIA_FIELDS, FieldValues
 from hedra_batch.manifest.document import Tree
 from hedra_batch.manifest.faults import MOST_FAULTS, Fault, Loc, render_key, shown
 from hedra_batch.manifest.files import ALLOWED_KINDS, Search, find_images, is_pattern, may_be_picture
@@ -20,7 +21,6 @@ from hedra_batch.manifest.schema import JobFields, ManifestEntry
 MOST_JOBS = 200_000
 #: Each looks through folders.
 MOST_PATTERNS = 1_000
-_FIXING_FIELDS = tuple(field for field in FIELDS if field.fixes_result)
 
 
 class Named(NamedTuple):
@@ -52,6 +52,20 @@ class JobSpec(NamedTuple):
     origin: tuple[Loc, ...]
 
 
+@dataclasses.dataclass
+class Sources:
+    """The files and URLs that a manifest names."""
+
+    #: All of them, and where each is named first.
+    places: dict[str, Loc] = dataclasses.field(default_factory=dict)
+    #: Those that are named by themselves, and not by a pattern only.
+    named: set[str] = dataclasses.field(default_factory=set)
+    #: Why a picture that a pattern found cannot be used, where its name tells that.
+    unusable: dict[str, str] = dataclasses.field(default_factory=dict)
+    #: What patterns find that is no picture.
+    left_out: list[Fault] = dataclasses.field(default_factory=list)
+
+
 class SpecBuilder:
     """Builds the specs of one manifest, and gathers what is wrong on the way."""
 
@@ -67,14 +81,7 @@ class SpecBuilder:
         self.faults: list[Fault] = []
         #: Faults of files, which are told once the text has none.
         self.file_faults: list[Fault] = []
-        #: Every file and URL that the manifest names, and where it does so first.
-        self.sources: dict[str, Loc] = {}
-        #: Those that it names by themselves, and not by a pattern only.
-        self.named: set[str] = set()
-        #: Why a picture that a pattern found cannot be used, where its name tells that.
-        self.unusable: dict[str, str] = {}
-        #: What patterns find that is no picture.
-        self.left_out: list[Fault] = []
+        self.sources = Sources()
 
     def build(self) -> list[JobSpec]:
         """Build the spec of every job, in the order of the manifest."""
@@ -118,16 +125,16 @@ class SpecBuilder:
         if not pictures:
             what = f"{shown(pattern)} finds no picture, only {shown(found[0])}"
             self.file_faults.append(Fault(loc, f"{what} (allowed: {ALLOWED_KINDS})"))
-        self.left_out += [
+        self.sources.left_out += [
             Fault(loc, f"{shown(source)} is no picture, so it is left out") for source in sorted({*found} - {*pictures})
         ]
         for source in pictures:
-            self.sources.setdefault(source, loc)
+            self.sources.places.setdefault(source, loc)
             yield Named(glob_name(pattern, source), source, loc, is_found=True)
 
     def _add_source(self, source: str, loc: Loc) -> None:
-        self.sources.setdefault(source, loc)
-        self.named.add(source)
+        self.sources.places.setdefault(source, loc)
+        self.sources.named.add(source)
 
     def _take_distinct(self, named: Iterable[Named]) -> list[Named]:
         first: dict[str, Named] = {}
@@ -145,7 +152,7 @@ class SpecBuilder:
         """Have two pictures wait that differ by their endings only: nobody can tell which of them is meant."""
         named = f"'{one.name}': {other.value}" if one.name.isprintable() else "NAME: FILE"
         for mine, theirs in ((one.value, other.value), (other.value, one.value)):
-            self.unusable[mine] = (
+            self.sources.unusable[mine] = (
                 f"{shown(mine)} has the same name as {shown(theirs)}; name the one that is meant under images "
                 f"({{{named}}}), or move the other one away"
             )
@@ -210,7 +217,7 @@ class SpecBuilder:
 
     def _check_variations(self, part: JobFields, loc: Loc, values: FieldValues, variations: int) -> None:
         """Refuse several variations of a job where a field makes all of them alike, at the place that is its own."""
-        fixing = (field for field in _FIXING_FIELDS if field.name in values) if variations > 1 else ()
+        fixing = (field for field in FIXING_FIELDS if field.name in values) if variations > 1 else ()
         for field in fixing:
             is_own = field.name in part.values
             if part.variations and not is_own:

@@ -24,10 +24,6 @@ PAGE_JOBS = 500
 TWINS_LIMIT = 3
 
 
-#: How many jobs wait for their pictures, and for how many of them a person must see to that.
-WAITING, UNUSABLE = "waiting", "unusable"
-
-
 class JobSource(Protocol):
     """The jobs of a manifest, for one edition."""
 

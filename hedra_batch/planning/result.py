@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 
+from hedra_batch.clock import Clock, to_text
 from hedra_batch.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -17,11 +18,10 @@ from hedra_batch.errors import (
     HedraBatchError,
     InputFileError,
 )
-from hedra_batch.job import NAMED_LIMIT, Job
+from hedra_batch.job import NAMED_LIMIT, UNUSABLE, WAITING, Job
 from hedra_batch.ledger.records import LatestAttempt
 from hedra_batch.planning.edits import EditTally
 from hedra_batch.planning.plan import is_changed, is_outdated
-from hedra_batch.planning.recognition import UNUSABLE, WAITING
 from hedra_batch.planning.selection import Pair
 from hedra_batch.state import ENDED_BADLY, PUBLIC_STATES, SETTLEABLE, UNFINISHED, State
 
@@ -29,6 +29,11 @@ from hedra_batch.state import ENDED_BADLY, PUBLIC_STATES, SETTLEABLE, UNFINISHED
 LINGERING = frozenset({State.OVERDUE, State.READY})
 #: How long they may be that before a person must look.
 OVERDUE_LIMIT = timedelta(hours=24)
+
+
+def find_overdue_instant(clock: Clock) -> str:
+    """Find the instant before which what was accepted, and has not ended here, is a matter for a person."""
+    return to_text(clock.now() - OVERDUE_LIMIT)
 
 
 def is_overdue_since(latest: LatestAttempt, instant: str) -> bool:

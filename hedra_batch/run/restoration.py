@@ -46,6 +46,8 @@ class Restoration:
         self._readings: dict[str, Reading] = {}
         self._is_listed = True
         self._is_over = False
+        #: Whether a lost ledger was recovered from in this run.
+        self._is_recovered = False
         #: What was found after the plan was made, by the digests of those who ask for it.
         self._found_late: set[str] = set()
         self._lock = asyncio.Lock()
@@ -57,7 +59,10 @@ class Restoration:
 
     async def recover(self, selection: Selection, progress: Progress) -> None:
         """Do what the loss of a whole ledger asks for, once all that was sent before it must have arrived."""
-        if self._ledger.loss and await self._recovery.is_needed(selection):
+        if self._is_recovered or not self._ledger.loss:
+            return
+        self._is_recovered = True
+        if await self._recovery.is_needed(selection):
             await self.settle()
             await self._recovery.recover(selection, progress, self._found_late)
 
